@@ -19,12 +19,12 @@ use link::supervise::Restarts;
 use prometheus::Registry;
 use serde_json::{Value, json};
 
+use crate::applier::FIELD_MANAGER;
+use crate::applier::kubernetes::{AgentId, upgrade_managed_fields};
 use crate::cluster::definitions::served;
-use crate::cluster::{ClusterOptions, hint, is_not_served, words};
+use crate::cluster::{ClusterOptions, error_message, hint, is_not_served};
 use crate::crd::{AppliedManifestWork, AppliedResource, CLAIMS, CONSUMER, ManifestWork};
 use crate::health::Health;
-use crate::target::FIELD_MANAGER;
-use crate::target::kubernetes::{AgentId, upgrade_managed_fields};
 use crate::work::{Objects, Store, Work, WorkId};
 
 mod plan;
@@ -50,11 +50,11 @@ pub struct AdoptOptions {
 
 /// A step of the takeover failed; what was done before stays, and running it again goes on.
 #[derive(Debug, thiserror::Error)]
-#[error("{operation} {object}: {words}")]
+#[error("{operation} {object}: {error_message}")]
 struct Stuck {
     operation: &'static str,
     object: String,
-    words: String,
+    error_message: String,
 }
 
 // === impl AdoptOptions ===
@@ -255,7 +255,7 @@ fn stuck(operation: &'static str, object: &str, error: &kube::Error) -> Failure 
         Stuck {
             operation,
             object: object.into(),
-            words: words(error),
+            error_message: error_message(error),
         },
     );
     match hint(error) {

@@ -1,24 +1,26 @@
-//! Joins the parts of the agent into one running whole; reads like a bill of materials.
+//! Joins the parts of the agent, and runs and stops them in order.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::supervise::{Restarts, TaskDied, Vital, restarting};
+use link::supervise::{Restarts, TaskDied, TaskGroup, restarting};
 use tokio_util::sync::CancellationToken;
 
+use crate::applier::Applier;
+use crate::applier::OnTrouble;
 use crate::health::Health;
 use crate::intake::resync::{Arrivals, Resync};
 use crate::intake::{ConsumerOf, Intake, Rules, refusal_lines};
 use crate::metrics::Metrics;
-use crate::reconcile::{Feuds, OnTrouble, Queue, Reconciler};
-use crate::report::{Outbox, Report, Reporter};
-use crate::target::Target;
+use crate::queue::WorkQueue;
+use crate::reconcile::{Reconciler, WriteConflicts};
+use crate::report::{Report, ReportQueue, Reporter};
 use crate::uplink::{Downlink, Uplink};
-use crate::work::{Store, Watched};
+use crate::work::{MonitoredStore, Store};
 
 /// What the agent is, whatever it is connected to.
-pub struct Config {
+pub struct AgentConfig {
     /// Whom to listen to, and as whom.
     pub rules: Rules,
     /// The CloudEvents source of this agent.
@@ -37,7 +39,7 @@ pub struct Config {
     pub max_raw_bytes: usize,
     /// Longest JSON text of one status in bytes.
     pub max_status_bytes: usize,
-    /// Told of every object that could not be brought to what its work declares.
+    /// Called for every object that could not be brought to what its work declares.
     pub on_trouble: OnTrouble,
     /// Readiness of the store.
     pub store_health: Health,
@@ -55,31 +57,31 @@ pub struct Config {
 
 /// The agent, joined and not yet running.
 pub struct Agent<S, T, D, U> {
-    intake: Intake<Watched<S>, D>,
-    reconciler: Reconciler<Watched<S>, T>,
-    report: Report<Watched<S>, U>,
-    resync: Resync<Watched<S>, U>,
-    queue: Arc<Queue>,
-    outbox: Arc<Outbox>,
+    intake: Intake<MonitoredStore<S>, D>,
+    reconciler: Reconciler<MonitoredStore<S>, T>,
+    report: Report<MonitoredStore<S>, U>,
+    resync: Resync<MonitoredStore<S>, U>,
+    queue: Arc<WorkQueue>,
+    reports: Arc<ReportQueue>,
     restarts: Restarts,
 }
 
 // === impl Config ===
 
-impl Config {
+impl AgentConfig {
     /// Joins the parts.
-    pub fn build<S: Store, T: Target, D: Downlink, U: Uplink>(
+    pub fn build<S: Store, T: Applier, D: Downlink, U: Uplink>(
         self,
         store: S,
-        target: T,
+        applier: T,
         downlink: D,
         uplink: U,
     ) -> Agent<S, T, D, U> {
-        let queue = Arc::new(Queue::new(RETRY_FIRST, RETRY_MAX));
-        let outbox = Arc::new(Outbox::new());
+        let queue = Arc::new(WorkQueue::new(RETRY_FIRST, RETRY_MAX));
+        let reports = Arc::new(ReportQueue::new());
         let arrivals = Arc::new(Arrivals::default());
-        let store = Watched::new(store, self.store_health);
-        let target = Arc::new(target);
+        let store = MonitoredStore::new(store, self.store_health);
+        let applier = Arc::new(applier);
         let consumer = self.rules.consumer.clone();
         let intake = Intake {
             downlink,
@@ -87,10 +89,10 @@ impl Config {
             rules: self.rules,
             store: store.clone(),
             queue: Arc::clone(&queue),
-            outbox: Arc::clone(&outbox),
+            reports: Arc::clone(&reports),
             owns: Box::new({
-                let target = Arc::clone(&target);
-                move |id| target.owns(id)
+                let applier = Arc::clone(&applier);
+                move |id| applier.owns(id)
             }),
             arrivals: Arc::clone(&arrivals),
             refusals: refusal_lines(),
@@ -99,13 +101,13 @@ impl Config {
         };
         let reconciler = Reconciler {
             store: store.clone(),
-            target,
+            applier,
             queue: Arc::clone(&queue),
             on_status: Box::new({
-                let outbox = Arc::clone(&outbox);
-                move |id| outbox.add(id)
+                let reports = Arc::clone(&reports);
+                move |id| reports.add(id)
             }),
-            feuds: Feuds::default(),
+            write_conflicts: WriteConflicts::default(),
             on_trouble: self.on_trouble,
             consumer: consumer.clone(),
             paused: self.paused,
@@ -125,7 +127,7 @@ impl Config {
                 topic: self.agent_topic,
                 clock: self.clock.clone(),
             },
-            outbox: Arc::clone(&outbox),
+            reports: Arc::clone(&reports),
             metrics: self.metrics.clone(),
         };
         let resync = Resync {
@@ -145,7 +147,7 @@ impl Config {
             report,
             resync,
             queue,
-            outbox,
+            reports,
             restarts: self.restarts,
         }
     }
@@ -153,7 +155,7 @@ impl Config {
 
 // === impl Agent ===
 
-impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
+impl<S: Store, T: Applier, D: Downlink, U: Uplink> Agent<S, T, D, U> {
     /// Runs until `drain` fires, then stops in order: intake first, then the works in hand, then their statuses. Tasks
     /// that can be made again are, and counted.
     ///
@@ -167,14 +169,14 @@ impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
         let reported = CancellationToken::new();
         let Self {
             queue,
-            outbox,
+            reports,
             restarts,
             ..
         } = self;
         let store = self.report.store.clone();
         let metrics = self.report.metrics.clone();
         let mut subscription = self.report.uplink.subscription();
-        let mut vital = Vital::new(drain.clone());
+        let mut vital = TaskGroup::new(drain.clone());
         vital.spawn("intake", self.intake.run(drain.clone()));
         let first = async {
             let ended = vital.join().await;
@@ -185,9 +187,9 @@ impl<S: Store, T: Target, D: Downlink, U: Uplink> Agent<S, T, D, U> {
         };
         let second = async {
             Box::pin(self.reconciler.run(applied.clone(), restarts.clone())).await;
-            // Offline there is nobody to tell; what is owed is told after the next start.
+            // Offline there is nobody to tell; pending statuses are reported after the next start.
             tokio::select! {
-                () = outbox.quiet() => {}
+                () = reports.quiet() => {}
                 _ = subscription.wait_for(|now| !now.active) => {}
                 () = tokio::time::sleep(DRAIN_STEP) => {}
             }

@@ -112,6 +112,7 @@ pub struct RunArgs {
         long,
         env = "AGENT_ADMIN_LISTEN",
         default_value = "127.0.0.1:8083",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,

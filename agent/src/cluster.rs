@@ -16,24 +16,28 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::health::Health;
 
-use self::metrics::Metrics;
+use self::metrics::ClientMetrics;
 use self::observe::Observe;
-use self::pulse::Pulse;
+use self::reachability::Reachability;
 use self::throttle::Throttle;
 
 mod config;
 pub mod definitions;
 pub mod election;
 mod error;
-pub mod events;
 mod metrics;
 mod observe;
 mod prepare;
-mod pulse;
+mod reachability;
+mod remove;
 mod throttle;
 
-pub use self::error::{Error, INITIALIZING, hint, is_not_served, is_settling, words};
+pub use self::error::{
+    ClusterError, INITIALIZING, error_message, hint, is_not_served, is_settling,
+};
 pub use self::prepare::prepare;
+pub use self::remove::{remove, remove_definitions};
+pub(crate) use self::throttle::Bucket;
 pub use self::throttle::{DEFAULT_BURST, DEFAULT_QPS};
 
 /// Which cluster, as whom, and how fast.
@@ -82,34 +86,34 @@ impl ClusterOptions {
         }
     }
 
-    /// Makes the client; nothing is dialled yet. `health` hears whether the API server answers: it fails when requests
+    /// Makes the client; nothing is dialled yet. `health` is told whether the API server answers: it fails when requests
     /// fail, and is well again when one succeeds. While it fails and nobody asks anything, the server is probed.
     ///
     /// # Errors
-    /// When it cannot be told which cluster, or when certificates and keys cannot be used.
+    /// When it cannot be determined which cluster, or when certificates and keys cannot be used.
     pub async fn connect(
         self,
         registry: &Registry,
         restarts: &Restarts,
         health: Health,
-    ) -> Result<Cluster, Error> {
+    ) -> Result<Cluster, ClusterError> {
         let config = config::load(&self).await?;
         let namespace = self
             .namespace
             .unwrap_or_else(|| config.default_namespace.clone());
-        let metrics = Metrics::register(registry).map_err(Error::Metrics)?;
-        let pulse = Pulse::new(health);
-        let observe = Observe::new(metrics.clone(), pulse.clone());
+        let metrics = ClientMetrics::register(registry).map_err(ClusterError::Metrics)?;
+        let reachability = Reachability::new(health);
+        let observe = Observe::new(metrics.clone(), reachability.clone());
         let throttle = Throttle::new(self.qps, self.burst, metrics);
         let client = ClientBuilder::try_from(config)
-            .map_err(Error::Client)?
+            .map_err(ClusterError::Client)?
             .with_layer(&observe)
             .with_layer(&throttle)
             .build();
         let probe = tokio::spawn({
             let (client, restarts) = (client.clone(), restarts.clone());
             async move {
-                let probe = || pulse.clone().probe(client.clone());
+                let probe = || reachability.clone().probe(client.clone());
                 // Until it is aborted.
                 restarting("probe", &restarts, &CancellationToken::new(), probe).await;
             }
@@ -120,5 +124,20 @@ impl ClusterOptions {
             consumer: self.consumer,
             _probe: Arc::new(AbortOnDropHandle::new(probe)),
         })
+    }
+}
+
+// === impl Cluster ===
+
+#[cfg(test)]
+impl Cluster {
+    /// Of a client that a test makes; nothing is probed.
+    pub(crate) fn of_client(client: Client) -> Self {
+        Self {
+            client,
+            namespace: "agent".into(),
+            consumer: "cluster1".into(),
+            _probe: Arc::new(AbortOnDropHandle::new(tokio::spawn(async {}))),
+        }
     }
 }

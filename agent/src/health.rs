@@ -1,4 +1,4 @@
-//! One readiness check as the parts of the agent see it; wiring connects it to the admin server.
+//! One readiness check as the parts of the agent see it; `service` connects it to the admin server.
 
 use std::sync::Arc;
 

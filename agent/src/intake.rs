@@ -1,6 +1,6 @@
 //! From a delivery to a durable work: decode, decide, make durable, and only then ack.
 //!
-//! A delivery is acked for one of two reasons: what it asks for is done (or durable, or said), or its content is refused,
+//! A delivery is acked for one of two reasons: what it asks for is done (or durable, or answered), or its content is refused,
 //! counted and explained, because the broker would only deliver the same again and block the topic. Whatever fails on
 //! this side is tried again in place, for as long as it takes or until the agent is drained: a delivery that is dropped
 //! unacked comes again with the next connection, which may be weeks later. Deliveries are taken in batches that share
@@ -21,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
 use crate::metrics::Metrics;
-use crate::reconcile::Queue;
-use crate::report::Outbox;
+use crate::queue::WorkQueue;
+use crate::received::{RefusalReason, Taken};
+use crate::report::ReportQueue;
 use crate::uplink::{Downlink, Incoming};
 use crate::work::{self, Store, Work, WorkId, created};
 
@@ -31,7 +32,7 @@ mod decline;
 mod explain;
 pub mod resync;
 
-pub use decide::{Decision, Refusal, Refused, Rules, Taken, decide};
+pub use decide::{Decision, Refused, Rules, decide};
 pub use explain::refusal_lines;
 use resync::Arrivals;
 
@@ -46,15 +47,15 @@ pub struct Intake<S, D> {
     /// Where works are made durable.
     pub store: S,
     /// Works that changed.
-    pub queue: Arc<Queue>,
-    /// What the source is told.
-    pub outbox: Arc<Outbox>,
-    /// Whether the target holds objects of a work.
+    pub queue: Arc<WorkQueue>,
+    /// What is reported to the source.
+    pub reports: Arc<ReportQueue>,
+    /// Whether the applier holds objects of a work.
     pub owns: Owns,
-    /// Told when something comes in.
+    /// Notes when something comes in.
     pub arrivals: Arc<Arrivals>,
     /// Log lines about refused events; see [`refusal_lines`].
-    pub refusals: Throttle<Refusal>,
+    pub refusals: Throttle<RefusalReason>,
     /// Counters.
     pub metrics: Metrics,
     /// Wall clock.
@@ -64,10 +65,7 @@ pub struct Intake<S, D> {
 /// Which consumer a received topic speaks for.
 pub type ConsumerOf = Box<dyn Fn(&str) -> Option<ConsumerName> + Send + Sync>;
 
-/// Told of a work.
-pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
-
-/// Whether the target holds objects of a work.
+/// Whether the applier holds objects of a work.
 pub type Owns = Box<dyn Fn(&WorkId) -> bool + Send + Sync>;
 
 /// The works of one batch and the deliveries that wait for them.
@@ -114,7 +112,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
         let mut batch = Batch::default();
         self.take(first, &mut batch, drain).await?;
         while batch.works.len() < BATCH_WORKS {
-            // Only what is there already: nobody waits for company.
+            // Only what is there already: a batch does not wait to fill up.
             let next = tokio::select! {
                 biased;
                 incoming = self.downlink.recv() => incoming,
@@ -141,7 +139,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                     &message.topic,
                     None,
                     &Refused {
-                        reason: Refusal::NotAnEvent,
+                        reason: RefusalReason::NotAnEvent,
                         explanation: chain(&error),
                     },
                 );
@@ -194,14 +192,16 @@ impl<S: Store, D: Downlink> Intake<S, D> {
                 self.metrics.taken(Taken::Absent);
                 info!(resource.id = %head.id, source = head.source, "Work `{}` is to be deleted and is not held", head.id);
                 self.make_room(batch, drain).await?;
-                index.depart(&head, created(head.metadata.as_deref()).as_deref());
-                self.outbox.farewell(head, incoming.owed());
+                index.note_deletion(&head, created(head.metadata.as_deref()).as_deref());
+                self.reports
+                    .removal_notice(head, incoming.into_pending_ack());
             }
             Decision::Leaving(head) => {
                 debug!(resource.id = %head.id, "A deletion came again");
                 self.metrics.duplicates.inc();
                 self.make_room(batch, drain).await?;
-                self.outbox.deletion_again(head, incoming.owed(), index);
+                self.reports
+                    .deletion_again(head, incoming.into_pending_ack(), index);
             }
             Decision::Duplicate => {
                 debug!(resource.id = event.resource_id, "Ignored a repeated event");
@@ -218,11 +218,13 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             Decision::Refuse(refused) => {
                 self.refuse(&message.topic, Some(&event), &refused);
                 match (refused.reason, event.resource_id.as_deref()) {
-                    (Refusal::Deleting, Some(id)) => index.note_refused_while_deleting(&id.into()),
+                    (RefusalReason::Deleting, Some(id)) => {
+                        index.note_refused_while_deleting(&id.into());
+                    }
                     // The status of what is held says which version that is, which its source seems not to know.
-                    (Refusal::OldVersion, Some(id)) => self.outbox.answer(&id.into()),
+                    (RefusalReason::OldVersion, Some(id)) => self.reports.answer(&id.into()),
                     // Should the source want it after all, it says so when it is asked.
-                    (Refusal::Departed, _) => index.want_resync(),
+                    (RefusalReason::Tombstoned, _) => index.want_resync(),
                     _ => {}
                 }
                 incoming.ack();
@@ -256,16 +258,16 @@ impl<S: Store, D: Downlink> Intake<S, D> {
         Ok(held.await?.map(|stored| stored.work))
     }
 
-    /// Waits until another farewell may be owed. What is in the batch does not wait with it.
+    /// Waits until another removal notice may be queued. What is in the batch does not wait with it.
     async fn make_room(&self, batch: &mut Batch, drain: &CancellationToken) -> Result<(), Drained> {
-        if let Ok(()) = tokio::time::timeout(Duration::ZERO, self.outbox.room()).await {
+        if let Ok(()) = tokio::time::timeout(Duration::ZERO, self.reports.room()).await {
             return Ok(());
         }
         self.flush(batch, drain).await?;
         self.room(drain).await
     }
 
-    /// Makes the batch durable and acks it. A full or broken disk holds up intake, never an unkept promise.
+    /// Makes the batch durable and acks it. A full or broken disk stops intake; nothing is acked before it is durable.
     async fn flush(&self, batch: &mut Batch, drain: &CancellationToken) -> Result<(), Drained> {
         let Batch {
             works, mut waiting, ..
@@ -306,7 +308,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             "Answering a status resync request"
         );
         for id in wanted {
-            self.outbox.answer(&id);
+            self.reports.answer(&id);
         }
     }
 }
@@ -318,7 +320,7 @@ async fn patiently<T, F>(
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Drained>
 where
-    F: Future<Output = Result<T, work::Error>>,
+    F: Future<Output = Result<T, work::StoreError>>,
 {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MAX, RETRY_MAX);
     loop {
@@ -333,18 +335,6 @@ where
             () = drain.cancelled() => return Err(Drained),
             () = tokio::time::sleep(backoff.next_jittered(Duration::ZERO)) => {}
         }
-    }
-}
-
-/// Runs file-system work off the event loop.
-pub(crate) async fn blocking<T, F>(work: F) -> T
-where
-    T: Send + 'static,
-    F: FnOnce() -> T + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::intake::{Refusal, Taken};
+use crate::received::{RefusalReason, Taken};
 
 /// The agent's metrics; clones share the numbers.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Metrics {
 
 /// How a reconcile or a report ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ResultCode {
     /// It did what it should.
     Success,
     /// It will be tried again.
@@ -33,7 +33,7 @@ pub enum Outcome {
     /// Trying again cannot help.
     Failure,
     /// The broker took it and nobody was subscribed.
-    Unheard,
+    NoSubscribers,
 }
 
 // === impl Metrics ===
@@ -91,7 +91,7 @@ impl Metrics {
         registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
         registry.register(Box::new(metrics.reports.clone()))?;
         registry.register(Box::new(metrics.unacknowledged.clone()))?;
-        for reason in Refusal::ALL {
+        for reason in RefusalReason::ALL {
             metrics.refused.with_label_values(&[reason.as_str()]);
         }
         for taken in Taken::ALL {
@@ -106,35 +106,35 @@ impl Metrics {
     }
 
     /// Counts a refused event.
-    pub fn refused(&self, reason: Refusal) {
+    pub fn refused(&self, reason: RefusalReason) {
         self.refused.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// How often events were refused for a reason.
-    pub fn refusals(&self, reason: Refusal) -> u64 {
+    pub fn refusals(&self, reason: RefusalReason) -> u64 {
         self.refused.with_label_values(&[reason.as_str()]).get()
     }
 
     /// Counts a reconcile.
-    pub fn reconciled(&self, outcome: Outcome) {
+    pub fn reconciled(&self, outcome: ResultCode) {
         self.reconciles.with_label_values(&[outcome.as_str()]).inc();
     }
 
     /// Counts a status publish.
-    pub fn reported(&self, outcome: Outcome) {
+    pub fn reported(&self, outcome: ResultCode) {
         self.reports.with_label_values(&[outcome.as_str()]).inc();
     }
 }
 
-// === impl Outcome ===
+// === impl ResultCode ===
 
-impl Outcome {
+impl ResultCode {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Retry => "retry",
             Self::Failure => "failure",
-            Self::Unheard => "unheard",
+            Self::NoSubscribers => "unheard",
         }
     }
 }

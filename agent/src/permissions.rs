@@ -45,7 +45,7 @@ pub struct PermissionsOptions {
 enum Error {
     #[error("`{0}` is no service account")]
     Account(String),
-    #[error("{operation}: {}", cluster::words(.source))]
+    #[error("{operation}: {}", cluster::error_message(.source))]
     Api {
         operation: &'static str,
         source: kube::Error,

@@ -16,46 +16,44 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::applier::{Applier, ApplierError, ApplierErrorKind, EXECUTOR_RETRY, OnTrouble};
+use crate::change::Change;
 use crate::health::Health;
-use crate::intake::OnWork;
 use crate::metrics::{self, Metrics};
+use crate::queue::{Cause, Processing, QueueAction, WorkQueue};
 use crate::status::{self, Context};
-use crate::target::{Change, EXECUTOR_RETRY, ErrorKind, Target, TargetError};
 use crate::work::{Entry, Store, Stored, Work, WorkId};
 
 mod apply;
-mod cause;
-mod feud;
 mod finished;
 mod hold;
-mod keep;
+mod judge;
 mod plan;
-mod queue;
+mod record_status;
 mod remove;
 mod resume;
 mod unmatched;
+mod write_conflicts;
 
-use keep::Write;
-use resume::Sights;
+use record_status::StatusWrite;
+use resume::WorkSnapshot;
 
-pub use cause::Cause;
-pub use feud::Feuds;
-pub use plan::{Step, given_up, plan, release_mode};
-pub use queue::{Next, Queue, Turn};
+pub use plan::{given_up, plan, release_mode};
+pub use write_conflicts::WriteConflicts;
 
 /// What reconcile needs from the rest of the agent.
 pub struct Reconciler<S, T> {
     /// The desired works.
     pub store: S,
     /// Where they are applied.
-    pub target: Arc<T>,
+    pub applier: Arc<T>,
     /// Works to look at.
-    pub queue: Arc<Queue>,
-    /// Told of every work with a new status.
+    pub queue: Arc<WorkQueue>,
+    /// Called for every work with a new status.
     pub on_status: OnWork,
     /// Works that are repaired too often.
-    pub feuds: Feuds,
-    /// Told of every object that could not be brought to what its work declares.
+    pub write_conflicts: WriteConflicts,
+    /// Called for every object that could not be brought to what its work declares.
     pub on_trouble: OnTrouble,
     /// The consumer this agent is.
     pub consumer: ConsumerName,
@@ -75,20 +73,20 @@ pub struct Reconciler<S, T> {
     pub clock: Clock,
 }
 
-/// Told of a work's object in trouble. Must not block.
-pub type OnTrouble = Box<dyn Fn(&WorkId, &ObjectRef, &TargetError) + Send + Sync>;
+/// Called with a work. Must not block.
+pub type OnWork = Box<dyn Fn(&WorkId) + Send + Sync>;
 
-/// What one look at a work came to.
-struct Look {
+/// What one pass over a work came to.
+struct PassResult {
     status: Status,
-    again: Again,
+    again: Recheck,
     /// What was seen, when nothing is left to be done.
-    sights: Option<Sights>,
+    snapshot: Option<WorkSnapshot>,
 }
 
-/// When a work has to be looked at again although nothing changed.
+/// When a work has to be reconciled again although nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
+enum Recheck {
     /// After the period.
     Eventually,
     /// After this time.
@@ -99,8 +97,8 @@ enum Again {
 
 // === impl Reconciler ===
 
-impl<S: Store, T: Target> Reconciler<S, T> {
-    /// Looks at every work once, then at what changes, with [`WORKERS`] workers, until `drain` fires. A work that
+impl<S: Store, T: Applier> Reconciler<S, T> {
+    /// Reconciles every work once, then what changes, with [`WORKERS`] workers, until `drain` fires. A work that
     /// is being applied then is finished first; one whose worker dies comes back.
     pub async fn run(self, drain: CancellationToken, restarts: Restarts) {
         let this = Arc::new(self);
@@ -114,8 +112,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 if begins {
                     this.begin();
                 } else {
-                    // The watches died: nobody told what changed meanwhile.
-                    this.look_at_everything();
+                    // The watches died: what changed meanwhile is not known.
+                    this.queue_everything();
                 }
                 tokio::select! {
                     () = drain.cancelled() => {}
@@ -137,18 +135,18 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             while let Some(change) = changes.recv().await {
                 match change {
                     Change::Works(works) => works.iter().for_each(|id| self.queue.add(id)),
-                    Change::Everything => self.look_at_everything(),
+                    Change::Everything => self.queue_everything(),
                 }
             }
         };
         tokio::select! {
-            () = self.target.watch(sender.clone()) => {}
+            () = self.applier.watch(sender.clone()) => {}
             () = self.store.watch(sender) => {}
             () = receive => {}
         }
     }
 
-    fn look_at_everything(&self) {
+    fn queue_everything(&self) {
         for id in self.store.index().ids() {
             self.queue.add(&id);
         }
@@ -156,33 +154,34 @@ impl<S: Store, T: Target> Reconciler<S, T> {
 
     async fn work(self: Arc<Self>) {
         while let Some(id) = self.queue.next().await {
-            let turn = Turn::new(&self.queue, &id);
+            let processing = Processing::new(&self.queue, &id);
             let timer = self.metrics.reconcile_seconds.start_timer();
             let next = self.reconcile(&id).await;
             timer.observe_duration();
-            self.metrics.reconciled(if matches!(next, Next::Retry(_)) {
-                metrics::Outcome::Retry
-            } else {
-                metrics::Outcome::Success
-            });
-            turn.finish(next);
+            self.metrics
+                .reconciled(if matches!(next, QueueAction::Retry(_)) {
+                    metrics::ResultCode::Retry
+                } else {
+                    metrics::ResultCode::Success
+                });
+            processing.finish(next);
         }
     }
 
-    /// Looks at one work and brings the target to it.
-    pub async fn reconcile(&self, id: &WorkId) -> Next {
+    /// Brings the target to what one work says.
+    pub async fn reconcile(&self, id: &WorkId) -> QueueAction {
         let Some(entry) = self.store.index().entry(id) else {
-            return Next::Forget;
+            return QueueAction::Forget;
         };
-        if let Some(left) = self.feud_pause(id, &entry) {
-            return Next::After(left);
+        if let Some(left) = self.conflict_pause(id, &entry) {
+            return QueueAction::After(left);
         }
         let Stored { work, record } = match self.store.read(id).await {
             Ok(Some(stored)) => stored,
-            Ok(None) => return Next::Forget,
+            Ok(None) => return QueueAction::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not read work `{id}`");
-                return Next::Retry(Cause::default());
+                return QueueAction::Retry(Cause::default());
             }
         };
         let previous = record
@@ -196,46 +195,46 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let paused = paused.or_else(|| entry.paused.as_deref().map(Into::into));
         let is_paused = paused.is_some();
         let going = entry.deleting || entry.dropped;
-        let Look {
+        let PassResult {
             mut status,
             again,
-            sights,
+            snapshot,
         } = match paused {
-            Some(why) => self.look_only(&work, &previous, &why).await,
+            Some(why) => self.observe_only(&work, &previous, &why).await,
             None if going => self.remove(id, &entry, &work, record.as_ref()).await,
             None => self.apply(id, &entry, &work, &previous).await,
         };
-        if going && !entry.deleting && !is_paused && again == Again::Eventually {
+        if going && !entry.deleting && !is_paused && again == Recheck::Eventually {
             return self.forget(id).await;
         }
         status::fit(&mut status, self.max_status_bytes, self.clock.now());
         let cause = Cause::from(&status);
         // The report has the store forget a work that is gone.
-        let gone = going && !is_paused && again == Again::Eventually;
+        let gone = going && !is_paused && again == Recheck::Eventually;
         let write = if gone {
-            Write::Later
+            StatusWrite::Later
         } else {
-            let sights = sights.filter(|_| again == Again::Eventually);
-            Write::Now(sights.and_then(|sights| self.words(sights)))
+            let snapshot = snapshot.filter(|_| again == Recheck::Eventually);
+            StatusWrite::Now(snapshot.and_then(|snapshot| self.encode(snapshot)))
         };
-        let kept = self.keep(id, &entry, &work, record.as_ref(), status, write);
+        let kept = self.record_status(id, &entry, &work, record.as_ref(), status, write);
         if let Err(error) = kept.await {
             warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
-            return Next::Retry(Cause::default());
+            return QueueAction::Retry(Cause::default());
         }
         match again {
-            Again::Backoff => Next::Retry(cause),
-            Again::After(delay) => Next::After(delay),
+            Recheck::Backoff => QueueAction::Retry(cause),
+            Recheck::After(delay) => QueueAction::After(delay),
             // The report removes it once the deletion is acknowledged.
-            Again::Eventually if going => Next::Forget,
-            Again::Eventually => Next::After(jittered(self.period)),
+            Recheck::Eventually if going => QueueAction::Forget,
+            Recheck::Eventually => QueueAction::After(jittered(self.period)),
         }
     }
 
     /// How long a work whose objects somebody else changes again and again has to wait yet. What is new of it does not
     /// wait: another version, its end, a pause.
-    fn feud_pause(&self, id: &WorkId, entry: &Entry) -> Option<Duration> {
-        let left = self.feuds.wait(id, entry.epoch, Instant::now())?;
+    fn conflict_pause(&self, id: &WorkId, entry: &Entry) -> Option<Duration> {
+        let left = self.write_conflicts.wait(id, entry.epoch, Instant::now())?;
         let news = entry.deleting
             || entry.dropped
             || entry.paused.is_some()
@@ -244,12 +243,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 
     /// Forgets a work that somebody removed on this side, now that its objects are gone.
-    async fn forget(&self, id: &WorkId) -> Next {
+    async fn forget(&self, id: &WorkId) -> QueueAction {
         match self.store.remove(id).await {
-            Ok(()) => Next::Forget,
+            Ok(()) => QueueAction::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not forget work `{id}`");
-                Next::Retry(Cause::default())
+                QueueAction::Retry(Cause::default())
             }
         }
     }
@@ -263,8 +262,8 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
-    fn explain(&self, id: &WorkId, object: &ObjectRef, error: &TargetError) {
-        if error.kind == ErrorKind::Unavailable {
+    fn explain(&self, id: &WorkId, object: &ObjectRef, error: &ApplierError) {
+        if error.kind == ApplierErrorKind::Unavailable {
             self.health.failing(error.message.clone());
         }
         warn!(
@@ -275,9 +274,9 @@ impl<S: Store, T: Target> Reconciler<S, T> {
     }
 }
 
-// === impl Again ===
+// === impl Recheck ===
 
-impl Again {
+impl Recheck {
     /// The earlier of two.
     fn or(self, other: Self) -> Self {
         match (self, other) {
@@ -288,10 +287,10 @@ impl Again {
     }
 }
 
-impl From<&TargetError> for Again {
-    fn from(error: &TargetError) -> Self {
+impl From<&ApplierError> for Recheck {
+    fn from(error: &ApplierError) -> Self {
         match error.kind {
-            ErrorKind::NotAllowed => Self::After(EXECUTOR_RETRY),
+            ApplierErrorKind::NotAllowed => Self::After(EXECUTOR_RETRY),
             _ if error.is_retryable() => Self::Backoff,
             _ => Self::Eventually,
         }

@@ -1,6 +1,6 @@
-//! Tells the source every status until the broker has acknowledged it; only the newest of each work counts.
+//! Reports every status to the source until the broker has acknowledged it; only the newest of each work counts.
 //!
-//! The queue holds ids, not messages: what is sent is what the store says when its turn comes, so an outage of
+//! The queue holds ids, not messages: what is sent is what the store has when the id is taken, so an outage of
 //! any length costs one slot per work, and what waited longest goes first after a reconnect.
 
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use link::supervise::{Restarts, restarting};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use crate::metrics::{Metrics, Outcome};
-use crate::reconcile::{Cause, Next, Turn};
+use crate::metrics::{Metrics, ResultCode};
+use crate::queue::{Cause, Processing, QueueAction};
 use crate::status::{self, Context};
 use crate::uplink::{PublishFailure, Published, Uplink};
 use crate::work::{self, Entry, StatusRecord, Store, WorkId};
 
 mod event;
-mod outbox;
-mod unheard;
+mod no_subscribers;
+mod report_queue;
 
 pub use event::Reporter;
-pub use outbox::Outbox;
+pub use report_queue::ReportQueue;
 
 /// What reporting needs from the rest of the agent.
 pub struct Report<S, U> {
@@ -35,8 +35,8 @@ pub struct Report<S, U> {
     pub uplink: U,
     /// How they are written.
     pub reporter: Reporter,
-    /// What is to be told.
-    pub outbox: Arc<Outbox>,
+    /// What is to be reported.
+    pub reports: Arc<ReportQueue>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -50,7 +50,7 @@ impl<S: Store, U: Uplink> Report<S, U> {
         let this = Arc::new(self);
         for (id, entry) in this.store.index().entries() {
             if entry.status_hash.is_some() && !entry.acknowledged {
-                this.outbox.add(&id);
+                this.reports.add(&id);
             }
         }
         let senders = (0..IN_FLIGHT).map(|_| {
@@ -60,19 +60,19 @@ impl<S: Store, U: Uplink> Report<S, U> {
         });
         let mut senders = Box::pin(join_all(senders));
         tokio::select! {
-            () = drain.cancelled() => this.outbox.queue.close(),
+            () = drain.cancelled() => this.reports.queue.close(),
             () = this.probe() => {}
             _ = &mut senders => return,
         }
         drop(tokio::time::timeout(LAST_ACKS, senders).await);
     }
 
-    /// Once in a while tries a status that nobody heard. Never ends.
+    /// Tries a status that reached no subscriber once in a while. Never ends.
     async fn probe(&self) {
         loop {
-            tokio::time::sleep(unheard::PROBE).await;
-            if let Some(id) = self.outbox.unheard.probe() {
-                self.outbox.add(&id);
+            tokio::time::sleep(no_subscribers::PROBE).await;
+            if let Some(id) = self.reports.no_subscribers.probe() {
+                self.reports.add(&id);
             }
         }
     }
@@ -86,29 +86,29 @@ impl<S: Store, U: Uplink> Report<S, U> {
                 up = subscription.wait_for(|now| now.active) => if up.is_err() { return },
             }
             let id = tokio::select! {
-                id = self.outbox.queue.next() => id,
+                id = self.reports.queue.next() => id,
                 changed = subscription.changed() => {
                     if changed.is_err() { return }
                     continue;
                 }
             };
             let Some(id) = id else { return };
-            let turn = Turn::new(&self.outbox.queue, &id);
-            turn.finish(self.send(&id).await);
+            let processing = Processing::new(&self.reports.queue, &id);
+            processing.finish(self.send(&id).await);
         }
     }
 
-    async fn send(&self, id: &WorkId) -> Next {
-        let asked = self.outbox.take_asked(id);
+    async fn send(&self, id: &WorkId) -> QueueAction {
+        let asked = self.reports.take_asked(id);
         let Some(entry) = self.store.index().entry(id) else {
-            self.outbox.forget(id);
-            return self.say_farewell(id).await;
+            self.reports.forget(id);
+            return self.send_removal_notice(id).await;
         };
-        if self.outbox.is_gone(id, entry.epoch) {
+        if self.reports.is_gone(id, entry.epoch) {
             return self.let_go(id).await;
         }
         // What is held speaks for itself.
-        self.outbox.said_farewell(id, usize::MAX);
+        self.reports.notice_sent(id, usize::MAX);
         let loaded = match self.store.reported(id).await {
             Ok(loaded) => loaded,
             Err(error) => {
@@ -117,10 +117,10 @@ impl<S: Store, U: Uplink> Report<S, U> {
             }
         };
         let Some((head, record)) = loaded else {
-            return Next::Forget;
+            return QueueAction::Forget;
         };
         if entry.acknowledged && !asked {
-            return Next::Forget;
+            return QueueAction::Forget;
         }
         let action = if asked {
             Action::ResyncResponse
@@ -128,26 +128,26 @@ impl<S: Store, U: Uplink> Report<S, U> {
             Action::Update
         };
         // Until the work has left the store, or is known to stay.
-        let _leaving = record.status.is_deleted().then(|| self.outbox.leave(id));
+        let _leaving = record.status.is_deleted().then(|| self.reports.leave(id));
         match self.publish(&head, &record, action).await {
             Ok(Published { matched: true }) => {
-                self.outbox.heard();
+                self.reports.subscriber_found();
                 self.acknowledged(id, &entry, record).await
             }
             Ok(Published { matched: false }) => {
-                self.unheard(id);
-                Next::Forget
+                self.no_subscribers(id);
+                QueueAction::Forget
             }
-            Err(Next::Retry(_)) => self.again(id, asked),
+            Err(QueueAction::Retry(_)) => self.again(id, asked),
             Err(next) => next,
         }
     }
 
     /// Tells the source of a deletion that its work is gone, or of a work why it cannot be held, and acknowledges what
     /// it sent then.
-    async fn say_farewell(&self, id: &WorkId) -> Next {
-        let Some((head, refused, count)) = self.outbox.pending_farewell(id) else {
-            return Next::Forget;
+    async fn send_removal_notice(&self, id: &WorkId) -> QueueAction {
+        let Some((head, refused, count)) = self.reports.pending_notice(id) else {
+            return QueueAction::Forget;
         };
         let context = Context {
             previous: &Status::default(),
@@ -167,10 +167,10 @@ impl<S: Store, U: Uplink> Report<S, U> {
             applied_at: None,
         };
         match self.publish(&head, &record, Action::Update).await {
-            // Heard or not: who deletes asks again until it is confirmed, and who creates when it is asked.
+            // Received or not: who deletes asks again until it is confirmed, and who creates when it is asked.
             Ok(Published { .. }) => {
-                self.outbox.said_farewell(id, count);
-                Next::Forget
+                self.reports.notice_sent(id, count);
+                QueueAction::Forget
             }
             Err(next) => next,
         }
@@ -182,20 +182,20 @@ impl<S: Store, U: Uplink> Report<S, U> {
         head: &work::Head,
         record: &StatusRecord,
         action: Action,
-    ) -> Result<Published, Next> {
+    ) -> Result<Published, QueueAction> {
         let id = &head.id;
         let now = self.reporter.clock.now();
         let sequence = self.store.next_sequence(now).await.map_err(|error| {
             warn!(error = %chain(&error), "Could not take a sequence id");
-            Next::Retry(Cause::default())
+            QueueAction::Retry(Cause::default())
         })?;
         let message = self.reporter.message(head, record, sequence, action);
         let PublishFailure { message, retryable } = match self.uplink.publish(message).await {
             Ok(published) => {
                 self.metrics.reported(if published.matched {
-                    Outcome::Success
+                    ResultCode::Success
                 } else {
-                    Outcome::Unheard
+                    ResultCode::NoSubscribers
                 });
                 debug!(
                     resource.id = %id, resource.version = %record.version, matched = published.matched,
@@ -206,21 +206,21 @@ impl<S: Store, U: Uplink> Report<S, U> {
             Err(failure) => failure,
         };
         if retryable {
-            self.metrics.reported(Outcome::Retry);
+            self.metrics.reported(ResultCode::Retry);
             debug!(resource.id = %id, error = %message, "The status of work `{id}` waits for another try");
-            return Err(Next::Retry(Cause::default()));
+            return Err(QueueAction::Retry(Cause::default()));
         }
-        self.metrics.reported(Outcome::Failure);
+        self.metrics.reported(ResultCode::Failure);
         warn!(
             resource.id = %id, error = %message,
             "The status of work `{id}` cannot be sent; its next status is tried again"
         );
-        Err(Next::After(REFUSED_AGAIN))
+        Err(QueueAction::After(REFUSED_AGAIN))
     }
 
     /// The broker took a status and says that nobody is subscribed: it counts as unreported.
-    fn unheard(&self, id: &WorkId) {
-        if let Some(held_back) = self.outbox.unheard.note(id) {
+    fn no_subscribers(&self, id: &WorkId) {
+        if let Some(held_back) = self.reports.no_subscribers.note(id) {
             warn!(
                 resource.id = %id, topic = self.reporter.topic, held_back,
                 "Nobody listens to the statuses of this agent: they are kept and tried again; hint: see that the source is \
@@ -230,46 +230,46 @@ impl<S: Store, U: Uplink> Report<S, U> {
     }
 
     /// Notes the acknowledgement; a work whose deletion was acknowledged leaves the store.
-    async fn acknowledged(&self, id: &WorkId, entry: &Entry, record: StatusRecord) -> Next {
+    async fn acknowledged(&self, id: &WorkId, entry: &Entry, record: StatusRecord) -> QueueAction {
         if record.status.is_deleted() {
             // The deletion of another version came meanwhile: its own `Deleted` follows.
             let current = self.store.index().entry(id);
             if current.is_some_and(|current| current.version != record.version) {
-                return Next::Forget;
+                return QueueAction::Forget;
             }
             // Never acknowledged in the record as well: killed in between, it would stay for good.
-            self.outbox.mark_gone(id, entry.epoch);
+            self.reports.note_gone(id, entry.epoch);
             return self.let_go(id).await;
         }
         match self.store.acknowledge(id, record).await {
-            Ok(()) => Next::Forget,
+            Ok(()) => QueueAction::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not note an acknowledgement");
-                Next::Retry(Cause::default())
+                QueueAction::Retry(Cause::default())
             }
         }
     }
 
     /// Has the store forget a work whose `Deleted` the broker has.
-    async fn let_go(&self, id: &WorkId) -> Next {
+    async fn let_go(&self, id: &WorkId) -> QueueAction {
         match self.store.remove(id).await {
             Ok(()) => {
-                self.outbox.forget(id);
+                self.reports.forget(id);
                 info!(resource.id = %id, "Work `{id}` is gone and its deletion acknowledged");
-                Next::Forget
+                QueueAction::Forget
             }
             Err(error) => {
                 warn!(resource.id = %id, error = %chain(&error), "Could not forget a deleted work");
-                Next::Retry(Cause::default())
+                QueueAction::Retry(Cause::default())
             }
         }
     }
 
-    fn again(&self, id: &WorkId, asked: bool) -> Next {
+    fn again(&self, id: &WorkId, asked: bool) -> QueueAction {
         if asked {
-            self.outbox.ask_again(id);
+            self.reports.ask_again(id);
         }
-        Next::Retry(Cause::default())
+        QueueAction::Retry(Cause::default())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The agent with its real surroundings: certificate, MQTT session, works, target, readiness.
+//! The agent with all that it runs on: certificate, MQTT session, works, target, readiness.
 //! [`Settings`] → [`Settings::build`] → [`Service::run`]; a region in one process builds several.
 
 mod cluster;
@@ -13,26 +13,26 @@ use std::time::Duration;
 use link::admin::{Check, Checks};
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
-use link::iot::party::Party;
+use link::iot::filter;
 use link::mqtt::{Inbound, Reconnect};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
-use link::topic::filter_matches;
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::app::Config;
+use crate::app::AgentConfig;
+use crate::applier::Applier;
+use crate::applier::kubernetes::AgentId;
 use crate::cluster::ClusterOptions;
 use crate::health::Health;
 use crate::intake::Rules;
 use crate::metrics::Metrics;
 use crate::session::MqttUplink;
-use crate::target::Target;
-use crate::target::kubernetes::AgentId;
 use crate::work::Store;
 
 /// Everything an agent needs to know.
@@ -47,7 +47,7 @@ pub struct Settings {
     /// Sources that may send; `None` means any.
     pub sources: Option<BTreeSet<String>>,
     /// Where works are kept and manifests applied.
-    pub place: Place,
+    pub backend: Backend,
     /// Why nothing is to be applied or removed, if the agent is paused.
     pub paused: Option<String>,
     /// Longest JSON text of one feedback value in bytes.
@@ -60,7 +60,7 @@ pub struct Settings {
 
 /// Where works are kept and manifests applied.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Backend {
     /// Directories of this machine.
     Directory {
         /// One file per object.
@@ -71,12 +71,12 @@ pub enum Place {
         sweep: Duration,
     },
     /// A Kubernetes cluster.
-    Cluster(ClusterPlace),
+    Cluster(ClusterBackend),
 }
 
-/// A Kubernetes cluster as the place of an agent.
+/// A Kubernetes cluster as the backend of an agent.
 #[derive(Clone, Debug)]
-pub struct ClusterPlace {
+pub struct ClusterBackend {
     /// How to reach it.
     pub options: ClusterOptions,
     /// The agent's identity in it.
@@ -86,12 +86,12 @@ pub struct ClusterPlace {
     /// How often objects are looked at that cannot be watched.
     pub poll: Duration,
     /// Whether several processes agree on one that works.
-    pub election: Option<Election>,
+    pub election: Option<ElectionOptions>,
 }
 
 /// One process at a time does the work.
 #[derive(Clone, Debug)]
-pub struct Election {
+pub struct ElectionOptions {
     /// A name that no other running process has.
     pub name_of_process: Option<String>,
 }
@@ -99,12 +99,12 @@ pub struct Election {
 /// An agent that is ready to run.
 pub struct Service {
     front: Front,
-    place: Opened,
+    backend: OpenedBackend,
 }
 
-/// Everything but the place.
+/// Everything but the backend.
 struct Front {
-    config: Config,
+    config: AgentConfig,
     inbound: Inbound,
     uplink: MqttUplink,
     following: Pin<Box<dyn Future<Output = ()> + Send>>,
@@ -112,15 +112,15 @@ struct Front {
     consumer: ConsumerName,
 }
 
-enum Opened {
+enum OpenedBackend {
     Directory(directory::Directories),
-    Cluster(Box<cluster::Cluster>),
+    Cluster(Box<cluster::ClusterService>),
 }
 
 // === impl Settings ===
 
 impl Settings {
-    /// Opens the place and the session; nothing is dialled yet. Adds the readiness checks `identity`, `broker`,
+    /// Opens the backend and the session; nothing is dialled yet. Adds the readiness checks `identity`, `broker`,
     /// `store`, `target` and `resync`, in a cluster also `kubernetes` and `leader`.
     ///
     /// # Errors
@@ -132,15 +132,15 @@ impl Settings {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let restarts = Restarts::register(registry).map_err(failed)?;
         let (store, target) = (checks.add("store"), checks.add("target"));
-        let place = match self.place {
-            Place::Directory {
+        let backend = match self.backend {
+            Backend::Directory {
                 root,
                 state_dir,
                 sweep,
-            } => Opened::Directory(directory::Directories::open(&root, &state_dir, sweep)?),
-            Place::Cluster(place) => Opened::Cluster(Box::new(
-                cluster::Cluster::connect(
-                    place,
+            } => OpenedBackend::Directory(directory::Directories::open(&root, &state_dir, sweep)?),
+            Backend::Cluster(backend) => OpenedBackend::Cluster(Box::new(
+                cluster::ClusterService::connect(
+                    backend,
                     &self.consumer,
                     &self.clock,
                     registry,
@@ -155,7 +155,7 @@ impl Settings {
         let lines = party
             .client_ids()
             .into_iter()
-            .map(|client_id| Line {
+            .map(|client_id| SessionSpec {
                 client_id,
                 subscriptions: party.subscribes().to_vec(),
                 listens_later: false,
@@ -168,7 +168,7 @@ impl Settings {
             return Err(Failure::new(ExitKind::Failed, "the agent has no session"));
         };
         let agent_topic = scheme.agent_events(&self.consumer);
-        let config = Config {
+        let config = AgentConfig {
             rules: Rules {
                 consumer: self.consumer.clone(),
                 sources: self.sources,
@@ -184,7 +184,7 @@ impl Settings {
                 move |topic| {
                     let to_all = broadcast
                         .as_deref()
-                        .is_some_and(|filter| filter_matches(filter, topic));
+                        .is_some_and(|filter| filter::matches(filter, topic));
                     if to_all {
                         Some(us.clone())
                     } else {
@@ -194,7 +194,7 @@ impl Settings {
             }),
             on_trouble: Box::new(|_, _, _| {}),
             paused: self.paused,
-            period: place.period(),
+            period: backend.period(),
             max_raw_bytes: self.max_raw_bytes,
             max_status_bytes: PART_BYTES,
             store_health: health(store),
@@ -214,7 +214,7 @@ impl Settings {
                 runner: links.runner,
                 consumer: self.consumer,
             },
-            place,
+            backend,
         })
     }
 }
@@ -229,11 +229,11 @@ impl Service {
     /// that cannot be made again.
     pub async fn run(self, drain: Drain) -> Result<(), Failure> {
         let pending = drain.register(format!("agent {}", self.front.consumer));
-        let ended = match self.place {
-            Opened::Directory(place) => {
-                Box::pin(self.front.run(place.store, place.target, drain)).await
+        let ended = match self.backend {
+            OpenedBackend::Directory(backend) => {
+                Box::pin(self.front.run(backend.store, backend.applier, drain)).await
             }
-            Opened::Cluster(place) => Box::pin(place.run(self.front, drain)).await,
+            OpenedBackend::Cluster(backend) => Box::pin(backend.run(self.front, drain)).await,
         };
         drop(pending);
         ended
@@ -244,10 +244,10 @@ impl Service {
 
 impl Front {
     /// Runs the session and the agent on it. Dropped half-way, it ends both.
-    async fn run<S: Store, T: Target>(
+    async fn run<S: Store, T: Applier>(
         self,
         store: S,
-        target: T,
+        applier: T,
         drain: Drain,
     ) -> Result<(), Failure> {
         let Self {
@@ -259,11 +259,11 @@ impl Front {
             consumer,
         } = self;
         let done = CancellationToken::new();
-        let mut session = Vital::new(done.clone());
+        let mut session = TaskGroup::new(done.clone());
         session.spawn("session", runner.run(done.clone()));
         session.spawn("subscription", following);
         info!(consumer = %consumer, "Agent is running");
-        let agent = config.build(store, target, inbound, uplink);
+        let agent = config.build(store, applier, inbound, uplink);
         // Ends with the drain, or with the session.
         let stop = drain.token().child_token();
         let mut working = Box::pin(agent.run(stop.clone()));
@@ -284,9 +284,9 @@ impl Front {
 
 // === impl Opened ===
 
-impl Opened {
+impl OpenedBackend {
     // Jittered up to one and a half times. Changes are noticed long before: files by the sweep, objects by watches,
-    // so that in a cluster this only guards against what nobody foresaw, and each look costs requests.
+    // so that in a cluster this only guards against what nobody foresaw, and each pass costs requests.
     fn period(&self) -> Duration {
         match self {
             Self::Directory(_) => Duration::from_secs(240),

@@ -1,4 +1,4 @@
-//! The MQTT session behind the agent's own border.
+//! The MQTT session as an [`Uplink`](crate::uplink::Uplink).
 
 use std::future::Future;
 

@@ -1,5 +1,5 @@
-//! What is said about a work: conditions word for word as the Go agent writes them (docs/MAESTRO.md §6.8), so that
-//! whoever reads them need not know which agent wrote them. Pure: the clock is an argument.
+//! The status of a work: conditions verbatim as the Go agent writes them (docs/MAESTRO.md §6.8), so that
+//! readers need not know which agent wrote them. Pure: the clock is an argument.
 
 use jiff::Timestamp;
 use link::bundle::{
@@ -7,14 +7,13 @@ use link::bundle::{
 };
 use serde_json::Value;
 
-use crate::reconcile::Step;
-use crate::target::{ErrorKind, TargetError};
+use crate::applier::{ApplierError, ApplierErrorKind};
+use crate::planned::PlannedManifest;
 
 pub mod feedback;
 mod fit;
 mod paused;
 mod removal;
-mod rules;
 mod spent;
 mod unmatched;
 
@@ -26,11 +25,11 @@ pub use unmatched::unmatched;
 
 /// What became of one manifest.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Outcome {
+pub struct ManifestOutcome {
     /// The manifest and its settings.
-    pub step: Step,
+    pub planned: PlannedManifest,
     /// Whether it was applied, or why not.
-    pub applied: Result<(), TargetError>,
+    pub applied: Result<(), ApplierError>,
     /// The object as it is: present, absent, or unreadable and why.
     pub observed: Result<Option<Value>, String>,
 }
@@ -49,18 +48,18 @@ pub struct Context<'a> {
 }
 
 /// Judges a work whose manifests were applied or tried.
-pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
-    outcomes.sort_by_key(|outcome| outcome.step.ordinal);
+pub fn judge(mut outcomes: Vec<ManifestOutcome>, context: Context<'_>) -> Status {
+    outcomes.sort_by_key(|outcome| outcome.planned.ordinal);
     let manifests: Vec<ManifestStatus> = outcomes
         .iter()
         .map(|outcome| manifest(outcome, context))
         .collect();
     let mut conditions = vec![match first_failure(&outcomes) {
-        Some(words) => context.work(
+        Some(message) => context.work(
             "Applied",
             "False",
             "AppliedManifestWorkFailed",
-            format!("Failed to apply manifest work: {words}"),
+            format!("Failed to apply manifest work: {message}"),
         ),
         None => context.work(
             "Applied",
@@ -70,7 +69,11 @@ pub fn judge(mut outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
         ),
     }];
     conditions.push(available(&manifests, context));
-    conditions.extend(rules::aggregate(&manifests, context));
+    conditions.extend(
+        status_rules::aggregate(&manifests)
+            .into_iter()
+            .map(|it| context.work(&it.condition, it.status, it.reason, it.message)),
+    );
     Status {
         conditions,
         resource_status: manifests,
@@ -107,8 +110,8 @@ impl Context<'_> {
     }
 }
 
-// The Go agent says no more than that it failed; whoever looks at the list of works wants to know why.
-fn first_failure(outcomes: &[Outcome]) -> Option<String> {
+// The Go agent says no more than that it failed; people who read the list of works want to know why.
+fn first_failure(outcomes: &[ManifestOutcome]) -> Option<String> {
     let mut failures = outcomes.iter().filter_map(|it| it.applied.as_ref().err());
     let first = failures.next()?;
     Some(match failures.count() {
@@ -118,27 +121,27 @@ fn first_failure(outcomes: &[Outcome]) -> Option<String> {
     })
 }
 
-fn meta(step: &Step) -> ResourceMeta {
-    let object = &step.object;
+fn meta(planned: &PlannedManifest) -> ResourceMeta {
+    let object = &planned.object;
     ResourceMeta {
-        ordinal: i32::try_from(step.ordinal).unwrap_or(i32::MAX),
+        ordinal: i32::try_from(planned.ordinal).unwrap_or(i32::MAX),
         group: object.group.clone(),
         version: object.version.clone(),
         kind: object.kind.clone(),
-        resource: step.resource.clone(),
+        resource: planned.resource.clone(),
         name: object.name.clone(),
         namespace: object.namespace.clone(),
     }
 }
 
-fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
-    let Outcome {
-        step,
+fn manifest(outcome: &ManifestOutcome, context: Context<'_>) -> ManifestStatus {
+    let ManifestOutcome {
+        planned,
         applied,
         observed,
     } = outcome;
-    let object = &step.object;
-    let meta = meta(step);
+    let object = &planned.object;
+    let meta = meta(planned);
     let previous = previous(&meta, context.previous);
     let empty = ManifestStatus::default();
     let before = previous.unwrap_or(&empty);
@@ -154,7 +157,7 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
             "Apply manifest complete".into(),
             context.generation,
         ),
-        Err(error) if error.kind == ErrorKind::IgnoreFields => set(
+        Err(error) if error.kind == ApplierErrorKind::IgnoreFields => set(
             "Applied",
             "False",
             "AppliedManifestSSAIgnoreFieldError",
@@ -193,9 +196,9 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
     conditions.push(set("Available", status, reason, message, 0));
     let stays_true = match observed {
         Ok(Some(_)) => false,
-        Ok(None) => is_over(step, before, context),
+        Ok(None) => is_over(planned, before, context),
         // It may have gone by its own time to live meanwhile.
-        Err(_) => is_complete(&before.conditions, context) || spent::has_finished(step, before),
+        Err(_) => is_complete(&before.conditions, context) || spent::has_finished(planned, before),
     };
     if stays_true {
         // What was read of it last.
@@ -209,18 +212,24 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
     }
     let found = observed.as_ref().ok().and_then(Option::as_ref);
     let (values, errors) = found.map_or_else(Default::default, |object| {
-        feedback::read(object, &step.feedback, context.max_raw_bytes)
+        feedback::read(object, &planned.feedback, context.max_raw_bytes)
     });
-    let (status, reason, message) = synced(step, &errors);
+    let (status, reason, message) = synced(planned, &errors);
     let mut condition = set("StatusFeedbackSynced", status, reason, message, 0);
     if previous.is_some() && before.status_feedback.values != values {
         condition.last_transition_time = link::clock::rfc3339_seconds(context.now);
     }
     conditions.push(condition);
-    for (kind, status, reason, message) in rules::evaluate(&step.conditions, found) {
-        conditions.push(set(&kind, status, reason, message, context.generation));
+    for it in status_rules::evaluate(&planned.conditions, found) {
+        conditions.push(set(
+            &it.condition,
+            it.status,
+            it.reason,
+            it.message,
+            context.generation,
+        ));
     }
-    conditions.extend(found.and_then(|found| spent::finished(step, found, context.now)));
+    conditions.extend(found.and_then(|found| spent::finished(planned, found, context.now)));
     ManifestStatus {
         resource_meta: meta,
         status_feedback: StatusFeedback { values },
@@ -229,8 +238,8 @@ fn manifest(outcome: &Outcome, context: Context<'_>) -> ManifestStatus {
 }
 
 // Whether an object that is gone has done what it was there for.
-fn is_over(step: &Step, before: &ManifestStatus, context: Context<'_>) -> bool {
-    is_complete(&before.conditions, context) || spent::is_over(step, before, context.now)
+fn is_over(planned: &PlannedManifest, before: &ManifestStatus, context: Context<'_>) -> bool {
+    is_complete(&before.conditions, context) || spent::is_over(planned, before, context.now)
 }
 
 /// Whether a work or an object has finished in the version in hand: rules read whatever is there, so it must have been
@@ -255,9 +264,9 @@ fn is_kept(condition: &Condition) -> bool {
     ) || condition.reason.starts_with("ConditionRule")
 }
 
-fn synced(step: &Step, errors: &[String]) -> (&'static str, &'static str, String) {
+fn synced(planned: &PlannedManifest, errors: &[String]) -> (&'static str, &'static str, String) {
     match errors {
-        [] if step.feedback.is_empty() => ("True", "NoStatusFeedbackSynced", String::new()),
+        [] if planned.feedback.is_empty() => ("True", "NoStatusFeedbackSynced", String::new()),
         [] => ("True", "StatusFeedbackSynced", String::new()),
         errors => {
             let text = match errors {
@@ -316,7 +325,7 @@ fn available(manifests: &[ManifestStatus], context: Context<'_>) -> Condition {
     }
 }
 
-// The same object may have moved to another place in the spec.
+// The same object may have moved to another index in the spec.
 fn previous<'a>(meta: &ResourceMeta, status: &'a Status) -> Option<&'a ManifestStatus> {
     let same = |old: &&ManifestStatus| {
         let old = &old.resource_meta;
@@ -346,7 +355,7 @@ fn carry(before: &[Condition], new: Condition) -> Condition {
 }
 
 const KEPT_BY_REJECTED: [&str; 4] = ["Applied", "Available", "Complete", EXPIRED];
-// Not a word of the Go agent, which says nothing at all in this case.
+// Not a reason of the Go agent, which says nothing at all in this case.
 const INVALID: &str = "ManifestWorkInvalid";
 
 #[cfg(test)]

@@ -1,18 +1,18 @@
-//! The border to the MQTT session: deliveries in, publishes out. Tests stand on this side of it.
+//! The interface to the MQTT session: deliveries in, publishes out. Tests implement it without a broker.
 
 use std::future::Future;
 
 use link::message::Message;
 use tokio::sync::watch;
 
-/// A message that came in and is owed an acknowledgement.
+/// A message that came in and is not acknowledged yet.
 pub struct Incoming {
     message: Message,
-    ack: Owed,
+    ack: PendingAck,
 }
 
-/// An acknowledgement that is owed. Dropped without it the broker delivers again, with the next connection.
-pub struct Owed(Box<dyn FnOnce() + Send>);
+/// An acknowledgement that is pending. Dropped unused, the broker delivers again with the next connection.
+pub struct PendingAck(Box<dyn FnOnce() + Send>);
 
 /// Where deliveries come from.
 pub trait Downlink: Send + Sync + 'static {
@@ -68,7 +68,7 @@ impl Incoming {
     pub fn new(message: Message, ack: impl FnOnce() + Send + 'static) -> Self {
         Self {
             message,
-            ack: Owed(Box::new(ack)),
+            ack: PendingAck(Box::new(ack)),
         }
     }
 
@@ -82,24 +82,24 @@ impl Incoming {
         self.ack.ack();
     }
 
-    /// What is owed, without the message.
-    pub fn owed(self) -> Owed {
+    /// The acknowledgement alone, without the message.
+    pub fn into_pending_ack(self) -> PendingAck {
         self.ack
     }
 }
 
-// === impl Owed ===
+// === impl PendingAck ===
 
-impl Owed {
+impl PendingAck {
     /// Tells the broker that the effect is durable.
     pub fn ack(self) {
         (self.0)();
     }
 }
 
-impl std::fmt::Debug for Owed {
+impl std::fmt::Debug for PendingAck {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Owed")
+        f.write_str("PendingAck")
     }
 }
 

@@ -1,11 +1,10 @@
-//! What the agent was told to hold: one work per bundle, and the durable store of all of them.
+//! What the agent holds for its sources: one work per bundle, and the durable store of all of them.
 //!
-//! A [`Store`] keeps payloads and statuses elsewhere and only an [`Index`] in memory, so that thousands of bundles
-//! cost the agent little; it owes its neighbours that what `commit` returned from survives a power cut. [`Files`]
+//! A [`Store`] keeps payloads and statuses elsewhere and only an [`WorkIndex`] in memory, so that thousands of bundles
+//! cost the agent little; what `commit` returned from survives a power cut. [`Files`]
 //! is one in a state directory, [`Objects`] one in a cluster.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -17,59 +16,57 @@ use link::order::{SequenceId, Version};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use crate::target::Change;
+use crate::change::Change;
 
-mod departed;
 mod error;
 mod file;
 mod files;
 mod index;
 mod labels;
-pub(crate) mod modes;
-mod name;
+mod monitored;
 mod objects;
+mod refusal;
 mod sequence;
-mod sync;
-mod watched;
+mod tombstones;
 
-pub(crate) use departed::created;
-pub use error::Error;
-pub use file::{Damage, safe_name, write_atomic};
-pub(crate) use file::{TEMP_PREFIX, sha256_hex};
-pub use files::{Files, Opened, Quarantined};
-pub use index::Index;
-pub(crate) use labels::{bundle_name, labels, record_metadata};
-pub(crate) use name::object_name;
-pub use objects::{Found, Objects, Refusal};
-pub(crate) use sync::sync_directory;
-pub use watched::Watched;
+pub use error::StoreError;
+pub use file::Damage;
+pub use files::{Files, OpenedFiles, Quarantined};
+pub use index::WorkIndex;
+pub(crate) use labels::{bundle_name, labels};
+pub use monitored::MonitoredStore;
+pub use objects::{Found, Objects};
+pub use refusal::ApiRefusal;
+pub(crate) use tombstones::created;
+
+pub use crate::work_id::WorkId;
 
 /// The durable set of works. Clones share it.
 pub trait Store: Clone + Send + Sync + 'static {
     /// What memory keeps of the works.
-    fn index(&self) -> &Index;
+    fn index(&self) -> &WorkIndex;
 
     /// Makes works durable, all of them or none that a caller may acknowledge. One id at most once per call.
     ///
     /// # Errors
-    /// Some of the works may be durable already, which a repetition does not mind. [`Error::Foreign`] names the one work
+    /// Some of the works may be durable already, which a repetition does not mind. [`StoreError::Foreign`] names the one work
     /// without which it can be repeated.
-    fn commit(&self, works: Arc<Vec<Work>>) -> impl Future<Output = Result<(), Error>> + Send;
+    fn commit(&self, works: Arc<Vec<Work>>) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Reads a work with its newest status; `None` when it is not held (any more).
     ///
     /// # Errors
-    /// When it cannot be told.
-    fn read(&self, id: &WorkId) -> impl Future<Output = Result<Option<Stored>, Error>> + Send;
+    /// When that cannot be determined.
+    fn read(&self, id: &WorkId) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
 
     /// Reads what a report needs; `None` when there is no status yet.
     ///
     /// # Errors
-    /// When it cannot be told.
+    /// When that cannot be determined.
     fn reported(
         &self,
         id: &WorkId,
-    ) -> impl Future<Output = Result<Option<(Head, StatusRecord)>, Error>> + Send;
+    ) -> impl Future<Output = Result<Option<(Head, StatusRecord)>, StoreError>> + Send;
 
     /// Takes a new status, unless the work was removed or committed again since `epoch`. Returns whether it did. From
     /// then on it is what is reported; it may be a while until it survives the end of the process.
@@ -81,9 +78,9 @@ pub trait Store: Clone + Send + Sync + 'static {
         id: &WorkId,
         epoch: u64,
         record: StatusRecord,
-    ) -> impl Future<Output = Result<bool, Error>> + Send;
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Makes the status that was taken last outlive the process, unless it does already. `look` says what the objects of
+    /// Makes the status that was taken last outlive the process, unless it does already. `snapshot` says what the objects of
     /// the work, as it was at this epoch, looked like then, in words that have no meaning here but the first, which names who says so. It may be
     /// kept too, and is written alone where the one that is kept was another's.
     ///
@@ -92,13 +89,13 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn write_status(
         &self,
         _id: &WorkId,
-        _look: Option<(u64, String)>,
-    ) -> impl Future<Output = Result<(), Error>> + Send {
+        _snapshot: Option<(u64, String)>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
         std::future::ready(Ok(()))
     }
 
-    /// The looks that were kept with statuses of works as they are, by an earlier process. They are given once.
-    fn take_looks(&self) -> HashMap<WorkId, Looked> {
+    /// The snapshots that an earlier process kept with the statuses of works as they are. They are given once.
+    fn take_snapshots(&self) -> HashMap<WorkId, StoredSnapshot> {
         HashMap::new()
     }
 
@@ -110,7 +107,7 @@ pub trait Store: Clone + Send + Sync + 'static {
         &self,
         id: &WorkId,
         record: StatusRecord,
-    ) -> impl Future<Output = Result<(), Error>> + Send;
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Whether a commit keeps the payload that is held where the new version brings none (a deletion, a version that cannot
     /// be used), so that nobody need read it first.
@@ -125,12 +122,12 @@ pub trait Store: Clone + Send + Sync + 'static {
     }
 
     /// Forgets a work that is gone from the target: one whose deletion was acknowledged, which is remembered for a
-    /// while ([`Index::is_late`]), or one that was dropped on this side ([`Entry::dropped`]), which is asked for again.
+    /// while ([`WorkIndex::is_late`]), or one that was dropped on this side ([`Entry::dropped`]), which is asked for again.
     /// Other works are left alone.
     ///
     /// # Errors
     /// When it is still held.
-    fn remove(&self, id: &WorkId) -> impl Future<Output = Result<(), Error>> + Send;
+    fn remove(&self, id: &WorkId) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// A sequence id greater than every one before it, over restarts too.
     ///
@@ -139,7 +136,7 @@ pub trait Store: Clone + Send + Sync + 'static {
     fn next_sequence(
         &self,
         now: Timestamp,
-    ) -> impl Future<Output = Result<SequenceId, Error>> + Send;
+    ) -> impl Future<Output = Result<SequenceId, StoreError>> + Send;
 
     /// Sends every change that somebody else made to the works until the future is dropped.
     fn watch(&self, changes: mpsc::Sender<Change>) -> impl Future<Output = ()> + Send;
@@ -150,14 +147,9 @@ pub trait Store: Clone + Send + Sync + 'static {
 pub struct Stored {
     /// What is desired.
     pub work: Work,
-    /// What was last said of it.
+    /// Its newest status.
     pub record: Option<StatusRecord>,
 }
-
-/// A bundle's id as the source chose it: any text, usually a UUID. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(from = "String", into = "String")]
-pub struct WorkId(Arc<str>);
 
 /// One desired work with everything that was received for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -209,7 +201,7 @@ pub struct Entry {
     pub content: Arc<str>,
     /// Hash of the newest status, once there is one.
     pub status_hash: Option<Arc<str>>,
-    /// The version that status describes; the same words may be said of two versions.
+    /// The version that status describes; two versions may have the same status.
     pub status_version: Version,
     /// Whether the broker acknowledged that status.
     pub acknowledged: bool,
@@ -218,7 +210,7 @@ pub struct Entry {
     pub dropped: bool,
     /// Why nothing is applied for this work at the moment, if it is paused.
     pub paused: Option<Arc<str>>,
-    /// When the source says it made the bundle, word for word; tells a bundle from another one of the same id.
+    /// When the source says it made the bundle, verbatim; distinguishes bundles of the same id.
     pub created: Option<Arc<str>>,
     /// Whether an upsert was refused because of the deletion: worth asking the source again once it is gone.
     pub refused_while_deleting: bool,
@@ -226,13 +218,13 @@ pub struct Entry {
     pub epoch: u64,
 }
 
-/// What was kept of a look at a work.
+/// What was observed of the objects of a work, as it is kept with the status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Looked {
+pub struct StoredSnapshot {
     /// The objects, in the order of the manifests.
     pub objects: Vec<ObjectRef>,
-    /// What was said of them.
-    pub words: String,
+    /// The snapshot, as text of the reconciler.
+    pub text: String,
 }
 
 /// The newest status of a work and what became of it.
@@ -251,43 +243,10 @@ pub struct StatusRecord {
     pub applied_at: Option<Timestamp>,
 }
 
-// === impl WorkId ===
-
-impl WorkId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for WorkId {
-    fn from(id: &str) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<String> for WorkId {
-    fn from(id: String) -> Self {
-        Self(id.into())
-    }
-}
-
-impl From<WorkId> for String {
-    fn from(id: WorkId) -> Self {
-        id.0.as_ref().into()
-    }
-}
-
-impl fmt::Display for WorkId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 // === impl Work ===
 
 impl Work {
-    /// A work whose objects were taken over from another agent before its source told this one anything.
+    /// A work whose objects were taken over from another agent before its source sent anything to this one.
     pub fn awaited(id: WorkId) -> Self {
         Self {
             head: Head {

@@ -146,7 +146,7 @@ async fn a_deleted_work_takes_its_files_along_and_leaves_only_when_that_was_ackn
     agent.send(delete("w", Some(1))).await;
     agent.until(|agent| agent.files().is_empty()).await;
     assert_eq!(agent.held(), [WorkId::from("w")]);
-    // A restart with the acknowledgement still owed: it follows.
+    // A restart with the acknowledgement still pending: it follows.
     let mut agent = agent.restart().await;
     agent.status("w", link::bundle::Status::is_deleted).await;
     agent.until(|agent| agent.held().is_empty()).await;

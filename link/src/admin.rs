@@ -1,9 +1,9 @@
 //! The operator's HTTP port: `/livez`, `/readyz`, `/metrics`.
 //!
-//! `/livez` speaks for the process only: an outage of the broker or the database never restarts a pod
-//! (system.md §6g). `/readyz` names each check, and leaves out of its
-//! verdict those that whoever asks excludes (`?exclude=NAME`). The port is bound early, so that a wrong address is found
-//! before any work starts, and served late; it goes on answering while components drain.
+//! `/livez` is about the process only: an outage of the broker or the database never restarts a pod
+//! (docs/ARCHITECTURE.md, invariant G). `/readyz` names each check; those that a request excludes (`?exclude=NAME`) do
+//! not count in its status. The port is bound early, so that a wrong address is found before any work starts, and
+//! served late; it goes on answering while components drain.
 
 mod checks;
 mod listening;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use prometheus::Registry;
 use tokio::net::TcpListener;
 
-pub use self::checks::{Check, Checks, Latch, Outcome, Report};
+pub use self::checks::{Check, CheckOutcome, Checks, Latch, Report};
 pub use self::listening::{ListeningError, write_listening_file};
 use crate::error::Hint;
 use crate::http::{self, Bounds};
@@ -97,7 +97,8 @@ impl Hint for BindError {
     }
 }
 
-/// Probes and scrapes are a handful; whoever holds the rest must not keep the API, MQTT or the database from a descriptor.
+/// Probes and scrapes are a handful; beyond that, clients must not use up the descriptors of the API, MQTT or the
+/// database.
 fn bounds() -> Bounds {
     Bounds {
         // Shorter than the period of a kubelet's probe, which opens a connection each time.
@@ -110,7 +111,7 @@ const CONNECTIONS: usize = 64;
 const DESCRIPTORS_PART: u64 = 16;
 const HEAD_WITHIN: Duration = Duration::from_secs(5);
 
-// A scrape takes milliseconds; whoever has not read the answer by then is gone.
+// A scrape takes milliseconds; a client that has not read the answer by then is gone.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

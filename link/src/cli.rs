@@ -43,8 +43,8 @@ where
 
 /// The version text for `--version`: the release, and in brackets the commit and its date, or `dev`.
 ///
-/// A build is told them by `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does. It does not look for them
-/// itself: an archive of the source has no commit, and each commit of whoever works on it would compile all anew.
+/// A build gets them from `BUILD_COMMIT` and `BUILD_DATE`, as `deploy/images/build` does; a release build in a checkout
+/// looks for them itself (`build.rs`). Other builds do not: each commit would compile all anew.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let built = [option_env!("BUILD_COMMIT"), option_env!("BUILD_DATE")];
@@ -131,7 +131,7 @@ fn exit_code<T: Exit>(name: &str, outcome: Result<T, Failure>, err: &mut dyn Wri
     match outcome {
         Ok(done) => done.exit_code(),
         Err(failure) => {
-            // There is nobody left to tell when standard error itself is gone.
+            // Nothing is left to write to when standard error itself is gone.
             let _ = print_failure(name, &failure, err);
             failure.kind().code()
         }

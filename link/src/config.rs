@@ -8,7 +8,7 @@
 //! ```
 //! use link::config::{Broker, BrokerFlags, Layers, ProcessEnv};
 //!
-//! # fn load(file: &std::path::Path, flags: &BrokerFlags) -> Result<Broker, link::config::Problems> {
+//! # fn load(file: &std::path::Path, flags: &BrokerFlags) -> Result<Broker, link::config::ConfigProblems> {
 //! let mut layers = Layers::new(Broker::KEYS);
 //! layers.file(file);
 //! layers.env(&ProcessEnv);
@@ -26,19 +26,17 @@ mod flags;
 mod key;
 mod layers;
 mod mount;
-mod nearest;
 mod problem;
 mod value;
 
-pub use self::broker::{Broker, Rates, Topics};
-pub use self::credentials::{Credentials, Material};
+pub use self::broker::{Broker, BrokerTopics, Rates};
+pub use self::credentials::{BrokerCredentials, Material};
 pub use self::env::{Env, MapEnv, ProcessEnv};
 pub use self::flags::BrokerFlags;
-pub use self::key::{Key, Kind, reference, reference_table};
+pub use self::key::{Key, ValueKind, reference_table};
 pub use self::layers::{Layers, Setting};
 pub use self::mount::{Mount, from_mount};
-pub use self::nearest::nearest;
-pub use self::problem::{Origin, Problem, Problems};
+pub use self::problem::{ConfigProblem, ConfigProblems, Origin};
 pub use self::value::{Invalid, Scalar, parse_duration, parse_host_port};
 
 #[cfg(test)]

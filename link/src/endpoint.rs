@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::config::{self, Broker, BrokerFlags, Env, Layers, Mount, Problems, Rates};
+use crate::config::{self, Broker, BrokerFlags, ConfigProblems, Env, Layers, Mount, Rates};
 use crate::error::{Failure, Hint};
 use crate::id::{ClientId, ConsumerName};
 use crate::identity::Location;
@@ -13,12 +13,12 @@ use crate::topic::{Scheme, SchemeError, Topics};
 
 mod links;
 
-pub use links::{Line, Links, Runner};
+pub use links::{Links, Runner, SessionSpec};
 
 /// Where to connect and as whom.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
-    /// The broker and how to speak with it.
+    /// The broker and how to connect to it.
     pub broker: Broker,
     /// The topics of the deployment.
     pub scheme: Scheme,
@@ -65,7 +65,7 @@ impl Endpoint {
             .mount
             .map(config::from_mount)
             .transpose()
-            .map_err(Problems::into_failure)?;
+            .map_err(ConfigProblems::into_failure)?;
         let mut layers = Layers::new(Broker::KEYS);
         if let Some(file) = sources.file.or_else(|| mount.as_ref()?.config.as_deref()) {
             layers.file(file);
@@ -75,7 +75,9 @@ impl Endpoint {
             flags.apply(&mut layers);
         }
         let broker = Broker::read(&mut layers);
-        let broker = layers.finish(broker).map_err(Problems::into_failure)?;
+        let broker = layers
+            .finish(broker)
+            .map_err(ConfigProblems::into_failure)?;
         Self::assemble(broker, mount.as_ref()).map_err(Failure::misuse)
     }
 

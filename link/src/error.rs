@@ -1,10 +1,12 @@
-//! What every error of this project owes its reader: a chain that is printed once, and a hint with the next step.
+//! How errors are shown to people: the chain of causes is printed once, with a hint for the next step.
 //!
 //! Library errors are `thiserror` enums whose `Display` names the operation and the object but never the
 //! source; [`chain`] joins the sources. Where a person reads the outcome it is a [`Failure`].
 
 use std::error::Error;
 use std::fmt;
+
+mod system;
 
 /// An error that can say what to do next.
 pub trait Hint: Error {
@@ -20,7 +22,7 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut source = error.source();
     while let Some(inner) = source {
         let inner_text = inner.to_string();
-        // Some libraries repeat their source in their own text; saying it twice helps nobody.
+        // Some libraries repeat their source in their own text; it is printed once.
         if !text.ends_with(&inner_text) {
             text.push_str(": ");
             text.push_str(&inner_text);
@@ -68,17 +70,15 @@ pub struct Failure {
 impl Failure {
     /// A failure of the given kind.
     pub fn new(kind: ExitKind, error: impl Into<Box<dyn Error + Send + Sync + 'static>>) -> Self {
-        Self {
-            kind,
-            error: error.into(),
-            hint: None,
-        }
+        let error = error.into();
+        let hint = system::hint(error.as_ref()).map(str::to_owned);
+        Self { kind, error, hint }
     }
 
-    /// The operation was tried and failed; the hint is the error's own.
+    /// The operation was tried and failed; the hint is the error's own, unless the system has run out of something.
     pub fn failed(error: impl Hint + Send + Sync + 'static) -> Self {
         let hint = error.hint();
-        Self::new(ExitKind::Failed, error).with_hint(hint)
+        Self::new(ExitKind::Failed, error).or_hint(hint)
     }
 
     /// The command line or configuration is wrong.
@@ -86,10 +86,11 @@ impl Failure {
         Self::new(ExitKind::Usage, error)
     }
 
-    /// The command line or configuration is wrong; the hint is the error's own.
+    /// The command line or configuration is wrong; the hint is the error's own, unless the system has run out of
+    /// something.
     pub fn misuse(error: impl Hint + Send + Sync + 'static) -> Self {
         let hint = error.hint();
-        Self::new(ExitKind::Usage, error).with_hint(hint)
+        Self::new(ExitKind::Usage, error).or_hint(hint)
     }
 
     /// Replaces the hint when one is given.
@@ -98,6 +99,12 @@ impl Failure {
         if let Some(hint) = hint.into() {
             self.hint = Some(hint);
         }
+        self
+    }
+
+    /// Gives a hint where there is none yet.
+    fn or_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = self.hint.or(hint);
         self
     }
 

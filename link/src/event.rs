@@ -1,4 +1,4 @@
-//! CloudEvents as this link speaks them: one event is one MQTT message (docs/MAESTRO.md §1.3, §2).
+//! CloudEvents as this link uses them: one event is one MQTT message (docs/MAESTRO.md §1.3, §2).
 //!
 //! Reading is tolerant (unknown attributes are kept, missing optional ones are fine), writing is strict: what
 //! leaves here carries exactly the attributes that Go peers expect, in a fixed order.

@@ -1,7 +1,7 @@
-//! Reads a file that somebody named: a regular one, within a bound, without waiting for anybody.
+//! Reads a file named by a user: regular files only, up to a limit, without blocking on a writer.
 //!
-//! A name in a configuration may lead to anything. A named pipe would be waited for until somebody writes, `/dev/zero`
-//! and a mistaken path would be read until the memory is gone.
+//! A path in a configuration may be anything: reading a named pipe would block until something is written to it,
+//! `/dev/zero` or a wrong path would be read until memory is used up.
 
 use std::fs::{FileType, OpenOptions};
 use std::io::{self, Read as _};

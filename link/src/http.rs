@@ -38,13 +38,13 @@ pub use self::tls::{ClientChain, HANDSHAKE_WITHIN, ServerTls, Stream};
 /// What one listener allows its clients.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Connections at once. The next one is told so and closed.
+    /// Connections at once. The next one gets an answer that says so, and is closed.
     pub connections: usize,
     /// How long a client may take for the head of a request, idle time before it included.
     pub head: Duration,
     /// How long a client may take to read 64 KiB of an answer, or what is left of it.
     pub stall: Duration,
-    /// What a client beyond `connections` is told: a content type and a body, with status 503.
+    /// The answer to a client beyond `connections`: a content type and a body, with status 503.
     pub busy: (&'static str, &'static str),
 }
 
@@ -143,11 +143,11 @@ pub async fn serve_with<S>(
             let limit = bounds.connections;
             warn!(limit, more, "Too many connections: new ones are refused");
         }
-        // Nobody is owed an explanation: beyond that many the connection is just closed. With TLS it would cost a handshake.
+        // An explanation is a courtesy: beyond that many the connection is just closed. With TLS it would cost a handshake.
         if tls.is_none()
-            && let Ok(place) = refusals.clone().try_acquire_owned()
+            && let Ok(permit) = refusals.clone().try_acquire_owned()
         {
-            tasks.spawn(refuse(stream, busy.clone(), place));
+            tasks.spawn(refuse(stream, busy.clone(), permit));
         }
     }
     drop(listener);
@@ -245,7 +245,7 @@ const STALL: Duration = Duration::from_secs(30);
 // Read and written through two buffers of at most this: 256 connections hold 32 MiB. Longer heads are refused.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-// Clients that are being told: a descriptor each, for a second at most.
+// Clients that are being refused with an answer: a descriptor each, for a second at most.
 const REFUSALS: usize = 16;
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 

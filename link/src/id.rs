@@ -6,7 +6,6 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 /// A management cluster by name: an RFC 1123 label (1–63 of `a-z0-9-`, no hyphen at either end).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -96,12 +95,6 @@ name!(ConsumerName, "consumer name", label_problem);
 name!(SourceId, "source id", label_problem);
 name!(ClientId, "client id", client_id_problem);
 
-/// The id that Go source clients give a work: UUID v5 in the OID namespace (docs/MAESTRO.md §3.6).
-pub fn work_uid(source: &str, namespace: &str, name: &str) -> Uuid {
-    let text = format!("{source}-manifestworks.work.open-cluster-management.io-{namespace}-{name}");
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, text.as_bytes())
-}
-
 fn label_problem(name: &str) -> Option<&'static str> {
     let alphanumeric = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     if name.is_empty() {
@@ -133,14 +126,6 @@ fn client_id_problem(name: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn work_uid_equals_the_go_client_s() {
-        assert_eq!(
-            work_uid("mw-client-example", "cluster1", "w1").to_string(),
-            "26bc979c-65f5-52a9-99cc-26d16545ac9b"
-        );
-    }
 
     #[test]
     fn names_that_would_break_a_topic_or_policy_are_refused_with_the_rule() {

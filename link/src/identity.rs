@@ -1,17 +1,18 @@
 //! Who this process is to the broker: a certificate chain, its private key and the CA it trusts.
 //!
-//! The three files are read together, checked together and published together (system.md §6d), so that
-//! whoever holds an [`Identity`] holds a set that fits. A set that does not load is an [`Error`] that names
-//! the file, what kind of thing is in it and what to do; it never carries content. [`watch`] follows a
-//! mounted directory and publishes each new good set; the session tries it and keeps the old one until the
-//! broker has accepted it.
+//! The three files are read together, checked together and published together (docs/ARCHITECTURE.md, invariant D), so
+//! that an [`Identity`] is always a set that fits. A set that does not load is an [`IdentityError`] that names the
+//! file, what kind of thing is in it and what to do; it never carries content. [`watch`] follows a mounted directory
+//! and publishes each new good set; the session tries it and keeps the old one until the broker has accepted it.
 
 mod certificate;
+mod class;
 mod content;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod key;
+mod key_kind;
 mod location;
 mod metrics;
 mod watcher;
@@ -24,12 +25,12 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use self::location::Contents;
 
 pub use self::certificate::{Description, subject_and_issuer};
-pub use self::content::Class;
-pub use self::error::{Error, Role};
-pub use self::key::KeyKind;
+pub use self::class::Class;
+pub use self::error::{IdentityError, Role};
+pub use self::key_kind::KeyKind;
 pub use self::location::{Digest, Files, Location};
-pub use self::metrics::Metrics;
-pub use self::watcher::{Options, Problem, Watcher, watch};
+pub use self::metrics::IdentityMetrics;
+pub use self::watcher::{IdentityProblem, WatchOptions, Watcher, watch};
 
 /// A checked set of certificate chain, private key and CA certificates. `Debug` hides the key.
 pub struct Identity {
@@ -48,12 +49,12 @@ impl Identity {
     ///
     /// The client certificate is not checked against the CA file: that file is the *server's* root, and on
     /// AWS the client certificate is signed by Amazon's own CA (docs/IOT-CORE.md §1.6).
-    pub fn load(location: &Location, now: Timestamp) -> Result<Self, Error> {
+    pub fn load(location: &Location, now: Timestamp) -> Result<Self, IdentityError> {
         let mut contents = Contents::read(location)?;
         for _ in 0..REREADS {
             match Self::check(&contents, now) {
                 // A writer may have swapped the files between our reads: look again, once the bytes differ.
-                Err(Error::KeyMismatch { .. }) => {
+                Err(IdentityError::KeyMismatch { .. }) => {
                     let again = Contents::read(location)?;
                     if again.digest() == contents.digest() {
                         break;
@@ -73,13 +74,13 @@ impl Identity {
         key: &str,
         ca: &str,
         now: Timestamp,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, IdentityError> {
         let files = Files::in_directory(name.as_ref());
         let contents = Contents::new(files, certificate.into(), key.into(), ca.into());
         Self::check(&contents, now)
     }
 
-    /// What the certificate says of itself.
+    /// The description of the client certificate.
     pub fn describe(&self) -> &Description {
         &self.description
     }
@@ -89,7 +90,7 @@ impl Identity {
         &self.chain
     }
 
-    /// A copy of the private key, for whoever builds a TLS configuration.
+    /// A copy of the private key, to build a TLS configuration from.
     pub fn clone_key(&self) -> PrivateKeyDer<'static> {
         self.key.clone_key()
     }
@@ -120,7 +121,7 @@ impl Identity {
         self.digest
     }
 
-    fn check(contents: &Contents, now: Timestamp) -> Result<Self, Error> {
+    fn check(contents: &Contents, now: Timestamp) -> Result<Self, IdentityError> {
         let files = contents.files();
         let chain = content::certificates(
             Role::Certificate,
@@ -132,7 +133,7 @@ impl Identity {
         key::check(files, &key, &chain)?;
         let ca = content::certificates(Role::Ca, &files.ca, contents.ca())?;
         certificate::check_ca(&files.ca, &ca)?;
-        // Dates last: that a set is torn or broken is worth more than that it is also old.
+        // Dates last: that a set is torn or broken is the more useful error.
         certificate::check_dates(&files.certificate, &description, now)?;
         Ok(Self {
             chain,

@@ -1,4 +1,4 @@
-//! One MQTT 5 connection that keeps its promises: nothing is acked before the caller says so, nothing is
+//! One MQTT 5 connection with delivery guarantees: nothing is acked before the caller says so, nothing is
 //! reported as sent before the broker acknowledged it, and the broker's limits are kept on this side.
 //!
 //! ```text
@@ -6,9 +6,9 @@
 //!   Inbound::recv    ◀─ driver ◀─ event loop    ◀─ broker        Delivery::ack sends the PUBACK
 //! ```
 //!
-//! Two tasks: the *driver* polls the library's event loop and never waits for anybody; the *pump* subscribes,
-//! then publishes in order behind the limits. Both run inside [`Driver::run`], and end together. The client library appears in no
-//! signature outside this module.
+//! Two tasks: the *driver* polls the library's event loop and never waits for a consumer; the *pump* subscribes, then
+//! publishes in order behind the limits. Both run inside [`Driver::run`], and end together. The client library appears
+//! in no signature outside this module.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,6 @@ use crate::tls;
 
 mod credentials;
 mod driver;
-mod gate;
 mod inbound;
 mod liveness;
 mod metrics;
@@ -35,15 +34,16 @@ mod reason;
 mod resumption;
 mod session;
 mod shared;
+mod socket;
 mod state;
 mod will;
 
 pub use driver::Driver;
 pub use inbound::{Delivery, Inbound};
-pub use metrics::Metrics;
+pub use metrics::SessionMetrics;
 pub use reason::{ConnectError, PublishError, SubscribeError};
 pub use session::{Ack, Qos, Receipt, Session};
-pub use state::{Heard, State};
+pub use state::{State, Subscriptions};
 pub use will::Will;
 
 /// What a session needs to know.
@@ -74,7 +74,7 @@ pub struct Config {
     /// The broker's limits, kept on this side.
     pub limits: ConnectionLimits,
     /// TLS versions and ALPN.
-    pub tls: tls::Options,
+    pub tls: tls::TlsOptions,
     /// Longest time for TCP, TLS and CONNACK together.
     pub connect_timeout: Duration,
     /// When to try again.
@@ -140,7 +140,7 @@ impl Config {
             subscription: SubscriptionOptions::default(),
             will: None,
             limits: ConnectionLimits::IOT_CORE,
-            tls: tls::Options::default(),
+            tls: tls::TlsOptions::default(),
             connect_timeout: Duration::from_secs(20),
             reconnect: Reconnect::default(),
         }
@@ -162,12 +162,12 @@ impl Config {
     /// Builds the parts; nothing is dialled before [`Driver::run`].
     ///
     /// # Errors
-    /// [`tls::Error`] when the identity makes no TLS configuration.
+    /// [`tls::TlsError`] when the identity makes no TLS configuration.
     pub fn build(
         self,
         identity: watch::Receiver<Arc<Identity>>,
-        metrics: Metrics,
-    ) -> Result<(Session, Inbound, Driver), tls::Error> {
+        metrics: SessionMetrics,
+    ) -> Result<(Session, Inbound, Driver), tls::TlsError> {
         driver::build(self, identity, metrics)
     }
 }

@@ -1,7 +1,10 @@
 //! Two-step shutdown: the first signal drains, the second one — or the end of the grace period — aborts.
 //!
+//! SIGTERM, SIGINT and SIGHUP are the signals: a daemon gets the first, Ctrl-C sends the second, and a terminal that is
+//! closed the third. Nothing is read again on SIGHUP, because mounted files are followed without being told.
+//!
 //! A component holds a [`Drain`] and, for as long as it has work that must not be cut off, a [`Pending`] with
-//! its name. Whoever waits for the end waits for all of them and can name the ones that did not finish.
+//! its name. The wait for the end waits for all of them and names those that did not finish.
 //! Everything can be triggered by hand, so that tests and a process with many components need no signals.
 
 use std::collections::BTreeMap;
@@ -16,7 +19,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::signals::{Signals, Stop};
 use crate::error::Hint;
+
+mod signals;
 
 /// The owner's end: hands out [`Drain`]s and waits until everybody has finished.
 #[derive(Debug)]
@@ -81,9 +87,10 @@ pub async fn run_until_shutdown<T>(
     work: impl Future<Output = T>,
 ) -> Result<T, Unfinished> {
     let cut_short = cut_short(drain, grace);
-    tokio::pin!(cut_short);
+    // Pinned here, so that what it has registered is still there when the busy ones are named.
+    tokio::pin!(cut_short, work);
     let output = tokio::select! {
-        output = work => output,
+        output = &mut work => output,
         cause = &mut cut_short => return Err(drain.unfinished(cause)),
     };
     if !drain.is_requested() {
@@ -98,29 +105,25 @@ pub async fn run_until_shutdown<T>(
 // === impl Shutdown ===
 
 impl Shutdown {
-    /// Listens for SIGTERM and SIGINT from now on. Must be called inside a Tokio runtime.
+    /// Listens for SIGTERM, SIGINT and SIGHUP from now on. Must be called inside a Tokio runtime.
+    ///
+    /// SIGHUP drains and never cuts a drain short, because a closing terminal sends it more than once; it stays ignored in
+    /// a process that was started so (`nohup`).
     ///
     /// # Errors
     /// The operating system refused a signal handler.
     pub fn listen() -> io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
-
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut signals = Signals::listen()?;
         let shutdown = Self::manual();
         let trigger = shutdown.trigger();
         tokio::spawn(async move {
             // Once the handlers exist the default action is gone, so this lasts as long as the runtime.
-            loop {
-                let name = tokio::select! {
-                    Some(()) = terminate.recv() => "SIGTERM",
-                    Some(()) = interrupt.recv() => "SIGINT",
-                    else => return,
-                };
-                if trigger.0.is_requested() {
-                    warn!(signal = name, "Stopping at once: second signal");
-                } else {
-                    info!(signal = name, "Draining; a second signal stops at once");
+            while let Some(stop) = signals.next().await {
+                let signal = stop.name();
+                match (trigger.0.is_requested(), stop) {
+                    (false, _) => info!(signal, "Draining; a second signal stops at once"),
+                    (true, Stop::Hangup) => continue,
+                    (true, _) => warn!(signal, "Stopping at once: second signal"),
                 }
                 trigger.request();
             }
@@ -145,7 +148,7 @@ impl Shutdown {
         Trigger(self.drain.clone())
     }
 
-    /// A handle for whoever must stop at once when draining is over.
+    /// A handle for tasks that must stop at once when draining is over.
     pub fn abort(&self) -> Abort {
         self.drain.abort()
     }
@@ -192,7 +195,7 @@ impl Drain {
     }
 
     /// Registers a component whose end is to be waited for. Register before the drain can be requested:
-    /// a wait that has already found nobody pending does not start again.
+    /// a wait that has already found nothing pending does not start again.
     pub fn register(&self, name: impl Into<String>) -> Pending {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let name = name.into();
@@ -210,7 +213,7 @@ impl Drain {
         self.0.pending.borrow().values().cloned().collect()
     }
 
-    /// Completes when draining was requested and nobody is pending.
+    /// Completes when draining was requested and nothing is pending.
     pub async fn drained(&self) {
         self.requested().await;
         let mut pending = self.0.pending.subscribe();

@@ -1,7 +1,7 @@
-//! One rule for every long-lived task: it is made again and counted, or the process ends and says which task died.
+//! Supervision of long-lived tasks: each is restarted and counted, or ends the process with the name of the task.
 //!
-//! A task whose panic nobody looks at leaves a process that seems well and does half its work. Two kinds:
-//! [`restarting`] for a task that can be made again from what it borrows, [`Vital`] for one that cannot.
+//! A task that panics unnoticed would leave a process that looks healthy and does half its work. [`restarting`] is for a
+//! task that can be restarted from what it borrows, [`TaskGroup`] for tasks that cannot.
 
 use std::any::Any;
 use std::future::Future;
@@ -21,14 +21,14 @@ use crate::backoff::Backoff;
 use crate::error::Hint;
 use crate::telemetry::{clip, register};
 
-/// Counts the tasks that were made again, as `task_restarts_total{task}`.
+/// Counts the tasks that were restarted, as `task_restarts_total{task}`.
 #[derive(Clone, Debug)]
 pub struct Restarts(Option<IntCounterVec>);
 
-/// Tasks that cannot be made again: the first that panics, or ends before `stop` is cancelled, cancels `stop`. Dropped,
+/// Tasks that cannot be restarted: the first that panics, or ends before `stop` is cancelled, cancels `stop`. Dropped,
 /// it aborts them all.
 #[derive(Debug)]
-pub struct Vital {
+pub struct TaskGroup {
     tasks: JoinSet<()>,
     stop: CancellationToken,
     first: Arc<Mutex<Option<TaskDied>>>,
@@ -44,15 +44,15 @@ pub struct TaskDied {
     pub cause: String,
 }
 
-/// How a task of [`Vital`] ends when it does not panic: with nothing, or with the death of one of its own tasks, which
-/// is passed on under that task's name.
-pub trait Outcome: Send + 'static {
+/// How a task of [`TaskGroup`] ends when it does not panic: with nothing, or with the death of one of its own tasks,
+/// which is passed on under that task's name.
+pub trait TaskOutcome: Send + 'static {
     /// The death of an inner task.
     fn into_death(self) -> Option<TaskDied>;
 }
 
 /// Runs `make()` in a task of its own. When that panics, or returns before `stop` is cancelled, it is logged at error
-/// with the task's name, counted, and made again after a jittered delay of 100 ms doubling to 30 s; the delay starts
+/// with the task's name, counted, and restarted after a jittered delay of 100 ms doubling to 30 s; the delay starts
 /// over after a minute without an end. Returns once `stop` is cancelled and the task has returned; dropped, it aborts
 /// the task.
 pub async fn restarting<F, Fut>(
@@ -104,7 +104,7 @@ impl Restarts {
         Ok(Self(Some(register(registry, counter)?)))
     }
 
-    /// A counter that nobody scrapes.
+    /// A counter that is not registered, so that it is not exported.
     pub fn unregistered() -> Self {
         Self(None)
     }
@@ -116,9 +116,9 @@ impl Restarts {
     }
 }
 
-// === impl Vital ===
+// === impl TaskGroup ===
 
-impl Vital {
+impl TaskGroup {
     /// No task yet; `stop` is what asks them to end.
     pub fn new(stop: CancellationToken) -> Self {
         Self {
@@ -128,8 +128,8 @@ impl Vital {
         }
     }
 
-    /// Starts a task. Its end is acted upon when it happens, whether or not anybody waits in [`Vital::join`].
-    pub fn spawn<O: Outcome>(
+    /// Starts a task. Its end is acted upon when it happens, whether or not anybody waits in [`TaskGroup::join`].
+    pub fn spawn<O: TaskOutcome>(
         &mut self,
         task: &'static str,
         future: impl Future<Output = O> + Send + 'static,
@@ -138,7 +138,7 @@ impl Vital {
         let first = self.first.clone();
         self.tasks.spawn(async move {
             let ended = AssertUnwindSafe(future).catch_unwind().await;
-            let death = match ended.map(Outcome::into_death) {
+            let death = match ended.map(TaskOutcome::into_death) {
                 Ok(Some(inner)) => inner,
                 Ok(None) if stop.is_cancelled() => return,
                 Ok(None) => TaskDied {
@@ -170,15 +170,15 @@ impl Vital {
     }
 }
 
-// === impl Outcome ===
+// === impl TaskOutcome ===
 
-impl Outcome for () {
+impl TaskOutcome for () {
     fn into_death(self) -> Option<TaskDied> {
         None
     }
 }
 
-impl Outcome for Result<(), TaskDied> {
+impl TaskOutcome for Result<(), TaskDied> {
     fn into_death(self) -> Option<TaskDied> {
         self.err()
     }

@@ -32,6 +32,7 @@ pub struct LogOptions {
         value_enum,
         default_value_t,
         global = true,
+        help_heading = "Logging",
         value_name = "FORMAT"
     )]
     pub format: LogFormat,
@@ -41,6 +42,7 @@ pub struct LogOptions {
         env = "LOG_LEVEL",
         default_value = DEFAULT_FILTER,
         global = true,
+        help_heading = "Logging",
         value_name = "FILTER"
     )]
     pub filter: String,
@@ -61,24 +63,27 @@ pub enum LogFormat {
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
 pub fn init(options: &LogOptions) -> Result<(), InvalidFilter> {
-    init_hushing(options, &[])
+    init_quieting(options, &[])
 }
 
-/// The same, but targets that begin with one of these words log warnings and errors only, whatever the filter says:
+/// The same, but targets that begin with one of these prefixes log warnings and errors only, whatever the filter says:
 /// libraries whose more detailed lines hold whole requests, secrets included.
 ///
 /// # Errors
 /// [`InvalidFilter`] when the filter is not understood.
-pub fn init_hushing(
+pub fn init_quieting(
     options: &LogOptions,
-    hushed: &'static [&'static str],
+    quieted: &'static [&'static str],
 ) -> Result<(), InvalidFilter> {
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let hush = filter_fn(move |line| {
-        *line.level() <= Level::WARN || !hushed.iter().any(|word| line.target().starts_with(word))
+    let quiet = filter_fn(move |line| {
+        *line.level() <= Level::WARN
+            || !quieted
+                .iter()
+                .any(|prefix| line.target().starts_with(prefix))
     });
     let started = subscriber(options, colour, io::stderr)?
-        .with(hush)
+        .with(quiet)
         .try_init();
     // The only failure is a subscriber that is already there.
     drop(started);
@@ -95,6 +100,8 @@ where
 {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter::parse(&options.filter)?)
+        // The library would say on standard error that standard error is gone, and panic in the task that logs.
+        .log_internal_errors(false)
         .with_writer(writer);
     Ok(match options.format {
         LogFormat::Text => Box::new(builder.with_ansi(colour).finish()),

@@ -1,6 +1,6 @@
 //! TLS towards the broker: configurations made from an [`Identity`], and what a failed handshake means.
 //!
-//! The only roots are those of the CA file, verification is never off (system.md §6e), the name of the
+//! The only roots are those of the CA file, verification is never off (docs/ARCHITECTURE.md, invariant E), the name of the
 //! endpoint is always sent (docs/IOT-CORE.md §1.6).
 
 mod problem;
@@ -21,7 +21,7 @@ pub use self::problem::{IssuerMismatch, TlsProblem, diagnose};
 
 /// How to speak TLS with the broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct TlsOptions {
     /// The oldest version offered.
     pub min_version: MinVersion,
     /// The application protocol to ask for. Port 443 of IoT Core needs [`ALPN_MQTT`], port 8883 none
@@ -41,7 +41,7 @@ pub enum MinVersion {
 
 /// Why no configuration could be made.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum TlsError {
     /// A CA certificate passed the identity's checks and still cannot be a root.
     #[error("use certificate {position} in CA file `{}` as a root", path.display())]
     Root {
@@ -83,7 +83,7 @@ pub enum Error {
 pub const ALPN_MQTT: &str = "x-amzn-mqtt-ca";
 
 /// Makes aws-lc-rs the process's provider. May be called more than once; `main` does it first, because two
-/// providers in one process panic at first use (system.md §9).
+/// providers in one process panic at first use.
 pub fn install_provider() {
     // An error only says that there is one already.
     let _ = aws_lc_rs::default_provider().install_default();
@@ -92,17 +92,20 @@ pub fn install_provider() {
 /// A client configuration that shows the identity's certificate and trusts its CA file and nothing else.
 ///
 /// No session is resumed: IoT Core has no tickets, and a resumed session would keep an old certificate.
-pub fn client_config(identity: &Identity, options: &Options) -> Result<Arc<ClientConfig>, Error> {
+pub fn client_config(
+    identity: &Identity,
+    options: &TlsOptions,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = verifier(identity, &provider)?;
-    let configure = |source| Error::Configure {
+    let configure = |source| TlsError::Configure {
         path: identity.files().certificate.clone(),
         source,
     };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(options.min_version.offered())
         .map_err(configure)?
-        // Not as dangerous as it is called: `Verifier` only words the errors of the library's own one.
+        // Not as dangerous as it is called: `Verifier` only rewords the errors of the library's own one.
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_client_auth_cert(identity.certificate_chain().to_vec(), identity.clone_key())
@@ -111,16 +114,16 @@ pub fn client_config(identity: &Identity, options: &Options) -> Result<Arc<Clien
     config.resumption = Resumption::disabled();
     if let Some(alpn) = &options.alpn {
         if alpn.is_empty() || alpn.len() > 255 {
-            return Err(Error::Alpn { length: alpn.len() });
+            return Err(TlsError::Alpn { length: alpn.len() });
         }
         config.alpn_protocols = vec![alpn.clone().into_bytes()];
     }
     Ok(Arc::new(config))
 }
 
-// === impl Options ===
+// === impl TlsOptions ===
 
-impl Options {
+impl TlsOptions {
     /// The options for a port of IoT Core: the application protocol on 443, none elsewhere.
     pub fn for_port(port: u16) -> Self {
         Self {
@@ -141,9 +144,9 @@ impl MinVersion {
     }
 }
 
-// === impl Error ===
+// === impl TlsError ===
 
-impl Hint for Error {
+impl Hint for TlsError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Root { .. } | Self::Verifier { .. } => {
@@ -155,13 +158,13 @@ impl Hint for Error {
     }
 }
 
-fn verifier(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Verifier, Error> {
+fn verifier(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
     let ca = &identity.files().ca;
     let mut roots = RootCertStore::empty();
     for (index, certificate) in identity.ca_certificates().iter().enumerate() {
         roots
             .add(certificate.clone())
-            .map_err(|source| Error::Root {
+            .map_err(|source| TlsError::Root {
                 path: ca.clone(),
                 position: index + 1,
                 source,
@@ -169,7 +172,7 @@ fn verifier(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Verif
     }
     let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
-        .map_err(|source| Error::Verifier {
+        .map_err(|source| TlsError::Verifier {
             path: ca.clone(),
             source,
         })?;

@@ -1,9 +1,9 @@
-//! Topics as data: which topic speaks to and for which consumer, read from the config file's `topics:` block.
+//! Topics as data: which topic belongs to which consumer, in which direction, read from the config file's `topics:` block.
 //!
 //! Two shapes are known: the first deployment's `maestro/consumers/{consumer}/sourceevents` (four levels, the
 //! default) and upstream's `sources/{source}/consumers/{consumer}/sourceevents` (five levels, docs/MAESTRO.md §1.4).
 //! A bridge writes `+` for the consumer, an agent its own name; both forms give the same [`Scheme`]. Whoever
-//! starts a party owes it [`Scheme::check_consumer`] or [`Scheme::check_source`] before the first connection.
+//! starts a party must call [`Scheme::check_consumer`] or [`Scheme::check_source`] before the first connection.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,26 +11,24 @@ use crate::id::{ConsumerName, InvalidName, SourceId};
 use crate::iot::limits::{self, LimitError};
 
 pub use self::error::SchemeError;
-pub use self::filter::filter_matches;
 
-use self::pattern::{Broadcast, Pattern};
+use self::pattern::{Broadcast, TopicPattern};
 
 mod error;
-mod filter;
 mod pattern;
 
 /// The `topics:` block of the config file, spelled as upstream spells it (docs/MAESTRO.md §1.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Topics {
-    /// Where the source speaks to consumers: `…/+/sourceevents`.
+    /// What the source publishes to consumers: `…/+/sourceevents`.
     pub source_events: String,
-    /// Where consumers answer: `…/+/agentevents`; a bridge may put `$share/NAME/` before it.
+    /// What consumers publish: `…/+/agentevents`; a bridge may put `$share/NAME/` before it.
     pub agent_events: String,
-    /// Where the source speaks to every consumer at once: `<word>/<source or +>/sourcebroadcast`.
+    /// What the source publishes to every consumer at once: `<word>/<source or +>/sourcebroadcast`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_broadcast: Option<String>,
-    /// Where a consumer speaks to every source at once: `<word>/<consumer or +>/agentbroadcast`.
+    /// What a consumer publishes to every source at once: `<word>/<consumer or +>/agentbroadcast`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_broadcast: Option<String>,
 }
@@ -38,8 +36,8 @@ pub struct Topics {
 /// A checked set of topics: every topic and filter of a deployment follows from it and a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scheme {
-    source_events: Pattern,
-    agent_events: Pattern,
+    source_events: TopicPattern,
+    agent_events: TopicPattern,
     source_broadcast: Option<Broadcast>,
     agent_broadcast: Option<Broadcast>,
     source: Option<SourceId>,
@@ -61,8 +59,8 @@ impl Default for Scheme {
     /// The scheme of the first deployment: `maestro/consumers/{consumer}/sourceevents|agentevents`.
     fn default() -> Self {
         Self {
-            source_events: Pattern::of_words("maestro", None, "consumers", SOURCE_EVENTS),
-            agent_events: Pattern::of_words("maestro", None, "consumers", AGENT_EVENTS),
+            source_events: TopicPattern::of_words("maestro", None, "consumers", SOURCE_EVENTS),
+            agent_events: TopicPattern::of_words("maestro", None, "consumers", AGENT_EVENTS),
             source_broadcast: None,
             agent_broadcast: None,
             source: None,
@@ -75,8 +73,18 @@ impl Scheme {
     /// Upstream's scheme: `sources/{source}/consumers/{consumer}/sourceevents|agentevents` (docs/MAESTRO.md §1.4).
     pub fn upstream(source: &SourceId) -> Self {
         Self {
-            source_events: Pattern::of_words("sources", Some(source), "consumers", SOURCE_EVENTS),
-            agent_events: Pattern::of_words("sources", Some(source), "consumers", AGENT_EVENTS),
+            source_events: TopicPattern::of_words(
+                "sources",
+                Some(source),
+                "consumers",
+                SOURCE_EVENTS,
+            ),
+            agent_events: TopicPattern::of_words(
+                "sources",
+                Some(source),
+                "consumers",
+                AGENT_EVENTS,
+            ),
             source: Some(source.clone()),
             ..Self::default()
         }
@@ -87,8 +95,9 @@ impl Scheme {
     /// # Errors
     /// [`SchemeError`] names the field, what is wrong with it and (as its hint) what to write instead.
     pub fn parse(topics: &Topics) -> Result<Self, SchemeError> {
-        let source_events = Pattern::parse("sourceEvents", &topics.source_events, SOURCE_EVENTS)?;
-        let agent_events = Pattern::parse("agentEvents", &topics.agent_events, AGENT_EVENTS)?;
+        let source_events =
+            TopicPattern::parse("sourceEvents", &topics.source_events, SOURCE_EVENTS)?;
+        let agent_events = TopicPattern::parse("agentEvents", &topics.agent_events, AGENT_EVENTS)?;
         let source_broadcast = topics
             .source_broadcast
             .as_deref()
@@ -165,12 +174,12 @@ impl Scheme {
         }
     }
 
-    /// The topic that speaks to one consumer.
+    /// The topic of events to one consumer.
     pub fn source_events(&self, consumer: &ConsumerName) -> String {
         self.source_events.topic(self.source(), consumer.as_str())
     }
 
-    /// The topic on which one consumer answers.
+    /// The topic of events from one consumer.
     pub fn agent_events(&self, consumer: &ConsumerName) -> String {
         self.agent_events.topic(self.source(), consumer.as_str())
     }
@@ -187,7 +196,7 @@ impl Scheme {
         self.agent_events.filter(self.source(), consumer)
     }
 
-    /// The topic on which `source` speaks to every consumer, when the scheme has one.
+    /// The topic of events from `source` to every consumer, when the scheme has one.
     pub fn source_broadcast(&self, source: &SourceId) -> Option<String> {
         let broadcast = self.source_broadcast.as_ref()?;
         Some(broadcast.topic(source.as_str()))
@@ -198,7 +207,7 @@ impl Scheme {
         self.source_broadcast.as_ref().map(Broadcast::filter)
     }
 
-    /// The topic on which one consumer speaks to every source, when the scheme has one.
+    /// The topic of events from one consumer to every source, when the scheme has one.
     pub fn agent_broadcast(&self, consumer: &ConsumerName) -> Option<String> {
         let broadcast = self.agent_broadcast.as_ref()?;
         Some(broadcast.topic(consumer.as_str()))
@@ -209,7 +218,7 @@ impl Scheme {
         self.agent_broadcast.as_ref().map(Broadcast::filter)
     }
 
-    /// The consumer a received topic speaks for, in either direction; `None` for any other topic.
+    /// The consumer that a received topic belongs to, in either direction; `None` for any other topic.
     pub fn consumer_of(&self, topic: &str) -> Option<ConsumerName> {
         self.recognise(topic).map(|(_, consumer)| consumer)
     }

@@ -219,7 +219,7 @@ fn start(
     drop(tokio::task::spawn_blocking(first_random));
     let (keep, identity) = watch::channel(identity);
     let registry = Registry::new();
-    let metrics = mqtt::Metrics::register(&registry).map_err(ConnectionError::Metrics)?;
+    let metrics = mqtt::SessionMetrics::register(&registry).map_err(ConnectionError::Metrics)?;
     let (session, inbound, driver) = config
         .build(identity, metrics)
         .map_err(ConnectionError::Tls)?;

@@ -50,7 +50,7 @@ pub async fn start_tls(
     socket: TcpStream,
     host: &str,
     identity: &Identity,
-    options: &tls::Options,
+    options: &tls::TlsOptions,
 ) -> Result<TlsStream<TcpStream>, TlsProblem> {
     let other = |reason: String| TlsProblem::Other { reason };
     let config =

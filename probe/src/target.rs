@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::config::{Broker, Credentials, Layers, Material, ProcessEnv};
+use link::config::{Broker, BrokerCredentials, Layers, Material, ProcessEnv};
 use link::error::{ExitKind, Failure, Hint};
 use link::id::{ClientId, InvalidName};
 use link::identity::{self, Identity, Location};
@@ -35,7 +35,7 @@ pub struct Target {
     /// Where certificate, key and CA are.
     pub location: Location,
     /// TLS options of the port.
-    pub tls: tls::Options,
+    pub tls: tls::TlsOptions,
     /// The topics of consumers.
     pub scheme: Scheme,
     /// How resource names of this broker begin, as far as its host name tells.
@@ -166,7 +166,7 @@ impl Target {
     ///
     /// # Errors
     /// What is wrong with which file.
-    pub fn load_identity(&self) -> Result<Arc<Identity>, identity::Error> {
+    pub fn load_identity(&self) -> Result<Arc<Identity>, identity::IdentityError> {
         Identity::load(&self.location, Clock::system().now()).map(Arc::new)
     }
 
@@ -242,7 +242,7 @@ fn read_config(args: &ConnectionArgs, (host, port): Address<'_>) -> Result<Broke
     let broker = Broker::read(&mut layers);
     layers
         .finish(broker)
-        .map_err(link::config::Problems::into_failure)
+        .map_err(link::config::ConfigProblems::into_failure)
 }
 
 // In the words of the flags, before the section speaks of its keys.
@@ -260,7 +260,10 @@ fn check_flags(args: &ConnectionArgs, layers: &Layers) -> Result<(), Failure> {
     }
 }
 
-fn location(args: &ConnectionArgs, credentials: Option<&Credentials>) -> Result<Location, Failure> {
+fn location(
+    args: &ConnectionArgs,
+    credentials: Option<&BrokerCredentials>,
+) -> Result<Location, Failure> {
     if let Some(directory) = &args.identity {
         return Ok(Location::Directory(directory.clone()));
     }
@@ -285,8 +288,8 @@ fn ca(args: &ConnectionArgs) -> Option<&PathBuf> {
     args.cafile.as_ref().or(args.capath.as_ref())
 }
 
-fn tls_options(args: &ConnectionArgs, port: u16) -> tls::Options {
-    let mut options = tls::Options::for_port(port);
+fn tls_options(args: &ConnectionArgs, port: u16) -> tls::TlsOptions {
+    let mut options = tls::TlsOptions::for_port(port);
     if let Some(alpn) = &args.tls_alpn {
         options.alpn = Some(alpn.clone());
     }

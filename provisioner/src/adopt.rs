@@ -1,14 +1,15 @@
-//! Taking over what somebody else made: resources of the right name that carry no mark.
+//! Takes over what somebody else made: resources of the right name without an ownership tag.
 //!
-//! Adopting writes the mark and changes nothing else; what is not as the file says appears in the next plan.
+//! Adopting writes the tag and changes nothing else; what is not as the file says appears in the next plan.
 
 use serde::Serialize;
 
 use crate::aws::Cloud;
 use crate::converge::StoppedError;
 use crate::progress::Progress;
-use crate::resource::{Manage as _, Owner, Resource};
-use crate::survey::Survey;
+use crate::resource::{Manage as _, Resource};
+use crate::snapshot::Snapshot;
+use crate::tags::Owner;
 
 /// What could be taken over.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -25,9 +26,9 @@ pub struct Adoption {
 
 impl Adoption {
     /// What could be taken over of these resources.
-    pub fn of(resources: &[Resource], survey: &Survey) -> Self {
+    pub fn of(resources: &[Resource], snapshot: &Snapshot) -> Self {
         let mut adoption = Self::default();
-        for (resource, observed) in resources.iter().zip(&survey.observations) {
+        for (resource, observed) in resources.iter().zip(&snapshot.observations) {
             let Ok(Some(there)) = observed else { continue };
             let address = resource.address().to_string();
             match &there.owner {
@@ -47,11 +48,11 @@ impl Adoption {
 pub async fn adopt(
     cloud: &Cloud,
     resources: &[Resource],
-    survey: &Survey,
+    snapshot: &Snapshot,
     progress: &dyn Progress,
 ) -> Result<usize, StoppedError> {
     let mut adopted = 0;
-    for (resource, observed) in resources.iter().zip(&survey.observations) {
+    for (resource, observed) in resources.iter().zip(&snapshot.observations) {
         let unmarked = matches!(observed, Ok(Some(there)) if there.owner == Owner::Nobody);
         if unmarked {
             let address = resource.address();

@@ -9,7 +9,7 @@ use link::id::{ConsumerName, InvalidName};
 use link::telemetry::LogOptions;
 
 use crate::cost::Load;
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 pub use self::outputs::{OutputFormat, OutputsArgs};
 
@@ -27,7 +27,7 @@ pub struct Args {
     #[command(flatten)]
     pub(crate) log: LogOptions,
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -35,7 +35,7 @@ pub struct Args {
 
 /// Which region, and with whose credentials.
 #[derive(Clone, Debug, ClapArgs)]
-pub struct Place {
+pub struct GlobalArgs {
     /// The region's file
     #[arg(
         short,
@@ -71,6 +71,8 @@ pub enum Command {
     Init(InitArgs),
     /// Print the JSON schema of the region's file, for editors
     Schema,
+    /// Check the region's file, without AWS and without a network
+    Validate(JsonArgs),
     /// Show what would change, why, and what that disrupts; changes nothing
     Plan(PlanArgs),
     /// Make everything as the file says, and wait until it can be used
@@ -132,9 +134,12 @@ pub struct PlanArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-    /// Exit with 1 when anything is not as it should be
-    #[arg(long)]
+    /// Exit with 0 if nothing differs, 2 if something does, and 1 for every failure, also of a wrong file
+    #[arg(long, visible_alias = "detailed-exitcode")]
     pub exit_code: bool,
+    /// Terraform's `-detailed-exitcode`, with one dash: `-d` and the rest as its value
+    #[arg(short = 'd', hide = true, value_name = "etailed-exitcode", value_parser = ["etailed-exitcode"])]
+    pub(crate) terraform_exit_code: Option<String>,
 }
 
 /// `provisioner apply`.
@@ -302,6 +307,16 @@ pub struct CostArgs {
     /// A file of prices, in the form of the built-in one, for regions and classes that it lacks
     #[arg(long, value_name = "FILE")]
     pub prices: Option<PathBuf>,
+    /// Read AWS's public price list (HTTPS, no credentials), or a mirror of it; prices that it does not give are the
+    /// built-in ones
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = crate::cost::PRICE_LIST
+    )]
+    pub price_list: Option<String>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -316,6 +331,15 @@ pub struct AdoptArgs {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+// === impl PlanArgs ===
+
+impl PlanArgs {
+    /// Whether the exit code tells differences apart, in whichever spelling.
+    pub(crate) fn wants_exit_code(&self) -> bool {
+        self.exit_code || self.terraform_exit_code.is_some()
+    }
 }
 
 // === impl ScopedProfile ===
@@ -349,11 +373,23 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 tried and failed, or not as it should be; 2 the command line or the file is wrong, or the \
-credentials are another account's, and nothing was tried; 3 not in time; 4 refused";
+credentials are another account's, and nothing was tried; 3 not in time; 4 refused. `plan --exit-code`: 0 nothing \
+differs; 1 failed; 2 something differs";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn terraforms_spellings_of_the_exit_code_are_taken() {
+        for flag in ["--exit-code", "--detailed-exitcode", "-detailed-exitcode"] {
+            let args = Args::parse_from(["provisioner", "plan", flag]);
+            let Command::Plan(plan) = args.command else {
+                panic!("{flag}");
+            };
+            assert!(plan.wants_exit_code(), "{flag}");
+        }
+    }
 
     #[test]
     fn the_format_of_outputs_is_not_that_of_logs() {

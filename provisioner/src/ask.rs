@@ -1,4 +1,4 @@
-//! Asking the person who runs the command.
+//! Confirmation by the person who runs the command.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -19,7 +19,7 @@ enum AskError {
 ///
 /// # Errors
 /// When the answer is another, and when standard input is no terminal.
-pub(crate) fn agree(question: &str, wanted: &str, flag: &str) -> Result<(), Failure> {
+pub(crate) fn confirm(question: &str, wanted: &str, flag: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
         let hint = format!("look at `provisioner plan`, then add `{flag}`");
         return Err(Failure::usage(AskError::Nobody).with_hint(hint));

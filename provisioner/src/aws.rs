@@ -5,19 +5,22 @@
 
 use std::collections::BTreeMap;
 
-pub use self::error::{Error, ErrorKind, Optional, Outcome};
+pub use self::error::{AwsError, AwsErrorKind, Optional, Outcome};
 
-pub(crate) use self::query::Request;
+pub(crate) use self::query::QueryRequest;
 pub use self::query::{Query, QueryError};
 pub use self::session::{Access, Expected, OpenError, default_region};
 
+mod broker;
 pub(crate) mod ec2;
 mod error;
+pub(crate) mod public;
 mod query;
 pub(crate) mod rds;
+pub(crate) mod secrets;
 mod session;
 
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// The accounts at hand.
 #[derive(Debug, Default)]
@@ -65,11 +68,11 @@ impl Cloud {
     /// The account of a scope.
     ///
     /// # Errors
-    /// [`ErrorKind::NoCredentials`] when this command has none for it.
-    pub fn of(&self, scope: &Scope) -> Result<&Account, Error> {
+    /// [`AwsErrorKind::NoCredentials`] when this command has none for it.
+    pub fn of(&self, scope: &Scope) -> Result<&Account, AwsError> {
         self.accounts
             .get(scope)
-            .ok_or_else(|| Error::no_credentials(scope))
+            .ok_or_else(|| AwsError::no_credentials(scope))
     }
 
     /// Whether there are credentials for a scope.
@@ -90,7 +93,7 @@ impl Account {
     }
 
     /// Where it is, for messages.
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         format!("account {} in {}", self.id, self.region)
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use link::error::{ExitKind, Failure, Hint};
+use link::id::ConsumerName;
 
-use crate::args::Place;
+use crate::args::GlobalArgs;
 use crate::aws::{Access, Cloud, Expected, OpenError};
 use crate::desired;
 use crate::region::{ManagementCluster, Region};
-use crate::resource::{Resource, Scope};
+use crate::resource::Resource;
+use crate::scope::Scope;
 
 /// A region, opened.
 pub(crate) struct Context {
@@ -17,39 +19,42 @@ pub(crate) struct Context {
     /// The parts this command is about.
     pub(crate) scopes: BTreeSet<Scope>,
     /// Parts of the file that it has no credentials for.
-    pub(crate) unseen: Vec<Scope>,
+    pub(crate) skipped: Vec<Scope>,
 }
 
-/// A scope was named that the file does not have.
+/// A management cluster was named that the file does not have.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no management cluster `{0}` in the file")]
-pub(crate) struct UnknownCluster(pub(crate) String);
+#[error("there is no management cluster `{name}` in the file")]
+pub(crate) struct UnknownCluster {
+    name: String,
+    known: Vec<String>,
+}
 
 // === impl Context ===
 
 impl Context {
-    /// Reads the file and opens the accounts that the place names: with `--only`, those; else the region's, and of
+    /// Reads the file and opens the accounts that the options name: with `--only`, those; else the region's, and of
     /// the management clusters those it has credentials for.
     ///
     /// # Errors
     /// What is wrong with the file, and credentials of another account than the file says. Nothing was touched.
-    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
-        let region = read(place)?;
-        let scopes = scopes(&region, place)?;
+    pub(crate) async fn open(global: &GlobalArgs) -> Result<Self, Failure> {
+        let region = read(global)?;
+        let scopes = scopes(&region, global)?;
         let mut cloud = Cloud::default();
-        for scope in needed(&region, place, &scopes) {
-            let (expected, access) = door(&region, place, &scope)?;
+        for scope in needed(&region, global, &scopes) {
+            let (expected, access) = account_access(&region, global, &scope)?;
             let account = expected.open(&access).await.map_err(refused)?;
             cloud = cloud.with(scope, account);
         }
         let known = region.clusters.iter().map(scope_of);
-        let unseen = known.filter(|scope| place.only.is_empty() && !scopes.contains(scope));
-        let unseen = unseen.collect();
+        let skipped = known.filter(|scope| global.only.is_empty() && !scopes.contains(scope));
+        let skipped = skipped.collect();
         Ok(Self {
             region,
             cloud,
             scopes,
-            unseen,
+            skipped,
         })
     }
 
@@ -68,41 +73,36 @@ impl Context {
     }
 }
 
-/// Reads the region's file and tells its warnings.
-pub(crate) fn read(place: &Place) -> Result<Region, Failure> {
-    let region = Region::read(&place.file).map_err(Failure::misuse)?;
-    for warning in region.warnings() {
-        tracing::warn!("{warning}");
-    }
-    Ok(region)
+/// Reads the region's file. Its warnings are for `validate` and `plan` to print.
+pub(crate) fn read(global: &GlobalArgs) -> Result<Region, Failure> {
+    Region::read(&global.file).map_err(Failure::misuse)
 }
 
-/// Another failure than a call's: the wrong account is a mistake of the caller, who finds out before anything is
-/// touched.
+/// With the exit code that fits: a wrong account or profile is a usage error, found before anything is changed.
 fn refused(error: OpenError) -> Failure {
     let hint = error.hint();
     let kind = match error {
-        OpenError::WrongAccount { .. } => ExitKind::Usage,
+        OpenError::WrongAccount { .. } | OpenError::UnknownProfile { .. } => ExitKind::Usage,
         OpenError::Caller { .. } => ExitKind::Failed,
     };
     Failure::new(kind, error).with_hint(hint)
 }
 
-fn scopes(region: &Region, place: &Place) -> Result<BTreeSet<Scope>, Failure> {
-    let named = place
+fn scopes(region: &Region, global: &GlobalArgs) -> Result<BTreeSet<Scope>, Failure> {
+    let named = global
         .only
         .iter()
-        .chain(place.profiles.iter().map(|profile| &profile.scope));
+        .chain(global.profiles.iter().map(|profile| &profile.scope));
     for scope in named {
         cluster_of(region, scope)?;
     }
-    if !place.only.is_empty() {
-        return Ok(place.only.iter().cloned().collect());
+    if !global.only.is_empty() {
+        return Ok(global.only.iter().cloned().collect());
     }
     let reachable = region.clusters.iter().filter(|cluster| {
         cluster.account == region.account
             || cluster.access.is_some()
-            || profile(place, &scope_of(cluster)).is_some()
+            || profile(global, &scope_of(cluster)).is_some()
     });
     Ok([Scope::Region]
         .into_iter()
@@ -110,22 +110,26 @@ fn scopes(region: &Region, place: &Place) -> Result<BTreeSet<Scope>, Failure> {
         .collect())
 }
 
-/// The accounts to open: those of the parts, and the region's for a cluster's certificate if there is a way in.
-fn needed(region: &Region, place: &Place, scopes: &BTreeSet<Scope>) -> BTreeSet<Scope> {
+/// The accounts to open: those of the parts, and the region's for a cluster's certificate if there are credentials for it.
+fn needed(region: &Region, global: &GlobalArgs, scopes: &BTreeSet<Scope>) -> BTreeSet<Scope> {
     let mut needed = scopes.clone();
     let same_account = region
         .clusters
         .iter()
         .any(|cluster| scopes.contains(&scope_of(cluster)) && cluster.account == region.account);
-    let named = profile(place, &Scope::Region).is_some() || region.access != Access::default();
+    let named = profile(global, &Scope::Region).is_some() || region.access != Access::default();
     if same_account || named {
         needed.insert(Scope::Region);
     }
     needed
 }
 
-/// Which account a scope must be in, and the way into it.
-fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Access), Failure> {
+/// Which account a scope must be in, and the credentials for it.
+fn account_access(
+    region: &Region,
+    global: &GlobalArgs,
+    scope: &Scope,
+) -> Result<(Expected, Access), Failure> {
     let (account, aws_region, mut access) = match cluster_of(region, scope)? {
         None => (&region.account, &region.region, region.access.clone()),
         Some(cluster) => {
@@ -137,7 +141,7 @@ fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Acce
             (&cluster.account, &cluster.region, access)
         }
     };
-    if let Some(profile) = profile(place, scope) {
+    if let Some(profile) = profile(global, scope) {
         access.profile = Some(profile.to_owned());
     }
     let expected = Expected {
@@ -148,8 +152,11 @@ fn door(region: &Region, place: &Place, scope: &Scope) -> Result<(Expected, Acce
     Ok((expected, access))
 }
 
-fn profile<'a>(place: &'a Place, scope: &Scope) -> Option<&'a str> {
-    let given = place.profiles.iter().rfind(|given| given.scope == *scope)?;
+fn profile<'a>(global: &'a GlobalArgs, scope: &Scope) -> Option<&'a str> {
+    let given = global
+        .profiles
+        .iter()
+        .rfind(|given| given.scope == *scope)?;
     Some(&given.profile)
 }
 
@@ -159,11 +166,23 @@ fn cluster_of<'a>(
 ) -> Result<Option<&'a ManagementCluster>, Failure> {
     match scope {
         Scope::Region => Ok(None),
-        Scope::Cluster(id) => match region.cluster(id.as_str()) {
-            Some(cluster) => Ok(Some(cluster)),
-            None => Err(Failure::misuse(UnknownCluster(id.to_string()))),
-        },
+        Scope::Cluster(id) => find_cluster(region, id.as_str()).map(Some),
     }
+}
+
+/// The management cluster of that id.
+pub(crate) fn find_cluster<'a>(
+    region: &'a Region,
+    id: &str,
+) -> Result<&'a ManagementCluster, Failure> {
+    let found = region.cluster(id);
+    found.ok_or_else(|| Failure::misuse(UnknownCluster::new(id, region)))
+}
+
+/// The id of a management cluster that the file has, before any account is opened.
+pub(crate) fn cluster_name(global: &GlobalArgs, id: &str) -> Result<ConsumerName, Failure> {
+    let region = read(global)?;
+    find_cluster(&region, id).map(|cluster| cluster.id.clone())
 }
 
 fn scope_of(cluster: &ManagementCluster) -> Scope {
@@ -172,8 +191,25 @@ fn scope_of(cluster: &ManagementCluster) -> Scope {
 
 // === impl UnknownCluster ===
 
+impl UnknownCluster {
+    /// The error for `name`, which is none of the region's clusters.
+    pub(crate) fn new(name: &str, region: &Region) -> Self {
+        let known = region.clusters.iter();
+        Self {
+            name: name.to_owned(),
+            known: known.map(|cluster| cluster.id.to_string()).collect(),
+        }
+    }
+}
+
 impl Hint for UnknownCluster {
     fn hint(&self) -> Option<String> {
-        Some("name one of `managementClusters[].id`, or add it there".into())
+        Some(match self.known.as_slice() {
+            [] => "add it to `managementClusters`, which has none".into(),
+            known => format!(
+                "name one of `{}`, or add it to `managementClusters`",
+                known.join("`, `")
+            ),
+        })
     }
 }

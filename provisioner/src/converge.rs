@@ -1,7 +1,7 @@
-//! Making it so: the plan is carried out resource by resource until nothing is left to do.
+//! Carries a plan out, resource by resource, until nothing is left to do.
 //!
-//! Level-triggered: each resource is looked at again before and after each step, so it does not matter where an
-//! earlier run was interrupted. What depends on another resource (the database's address in a secret) comes in a
+//! Level-triggered: each resource is observed again before and after each change, so it does not matter where an earlier
+//! run was interrupted. What depends on another resource (the database's address in a secret) comes in a
 //! second pass. A pass that finds nothing to do ends it.
 
 use std::time::Duration;
@@ -10,11 +10,11 @@ use link::error::{Failure, Hint, chain};
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use crate::aws::{Cloud, Error, ErrorKind};
-use crate::plan::{Action, Plan, Row};
+use crate::aws::{AwsError, AwsErrorKind, Cloud};
+use crate::plan::{Plan, PlannedAction, ResourcePlan};
 use crate::progress::Progress;
 use crate::resource::{Address, Facts, Manage as _, Resource};
-use crate::survey::Survey;
+use crate::snapshot::Snapshot;
 
 /// A run stopped before the end. What was done stays, and the same command goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +36,11 @@ pub enum StoppedError {
         resource: Address,
         /// Why.
         #[source]
-        source: Box<Error>,
+        source: Box<AwsError>,
     },
     /// It did not become usable in time.
     #[error("{resource} is not ready after {seconds} s: {state}")]
-    Slow {
+    Timeout {
         /// Which.
         resource: Address,
         /// How long was waited.
@@ -48,9 +48,9 @@ pub enum StoppedError {
         /// What it is like.
         state: String,
     },
-    /// It would disrupt something that the plan did not show.
+    /// A change would be disruptive, and the plan that was shown did not say so.
     #[error("{resource} has changed since the plan was shown, and putting it right {what}")]
-    Surprise {
+    UnplannedDisruption {
         /// Which.
         resource: Address,
         /// What it disrupts.
@@ -58,10 +58,10 @@ pub enum StoppedError {
     },
     /// The broker's endpoint could not be read.
     #[error("look at what is there")]
-    Look(#[source] Box<Error>),
-    /// There is always something left to do.
+    Observe(#[source] Box<AwsError>),
+    /// After the last pass there is still something to do.
     #[error("still not as it should be after {PASSES} passes: {left}")]
-    Restless {
+    NotConverging {
         /// What is left.
         left: String,
     },
@@ -93,29 +93,29 @@ pub async fn converge(
                     .resources
                     .iter()
                     .find(|other| other.resource == row.resource);
-                bring(cloud, resource, agreed, &mut facts, progress).await?;
+                converge_resource(cloud, resource, agreed, &mut facts, progress).await?;
             }
         }
-        let survey = Survey::of(cloud, resources)
+        let snapshot = Snapshot::take(cloud, resources)
             .await
-            .map_err(StoppedError::look)?;
-        plan = survey.plan(cloud, resources);
+            .map_err(StoppedError::observe)?;
+        plan = snapshot.plan(cloud, resources);
     }
     let left: Vec<_> = plan.to_do().map(|row| row.resource.to_string()).collect();
     if left.is_empty() {
         Ok(plan)
     } else {
-        Err(StoppedError::Restless {
+        Err(StoppedError::NotConverging {
             left: left.join(", "),
         })
     }
 }
 
-/// Takes one resource to where it should be, as far as can be known now.
-async fn bring(
+/// Brings one resource to its desired state, as far as that is known now.
+async fn converge_resource(
     cloud: &Cloud,
     resource: &Resource,
-    agreed: Option<&Row>,
+    agreed: Option<&ResourcePlan>,
     facts: &mut Facts,
     progress: &dyn Progress,
 ) -> Result<(), StoppedError> {
@@ -126,7 +126,7 @@ async fn bring(
     loop {
         let observed = match resource.observe(cloud).await {
             Ok(observed) => observed,
-            Err(source) if source.kind() == ErrorKind::Settling => None,
+            Err(source) if source.kind() == AwsErrorKind::Settling => None,
             Err(source) => {
                 return Err(StoppedError::call(&address, source));
             }
@@ -134,23 +134,23 @@ async fn bring(
         if let Some(observed) = &observed {
             facts.learn(&observed.facts);
         }
-        let row = Row::of(resource, Ok(observed.as_ref()), cloud, facts);
+        let row = ResourcePlan::of(resource, Ok(observed.as_ref()), cloud, facts);
         let outcome = match &row.action {
-            Action::Keep => return Ok(()),
-            Action::Refuse { .. } | Action::Unknown { .. } => {
+            PlannedAction::Keep => return Ok(()),
+            PlannedAction::Refuse { .. } | PlannedAction::Unknown { .. } => {
                 return Err(StoppedError::obstacle(&row));
             }
-            Action::Wait { state } => {
+            PlannedAction::Wait { state } => {
                 progress.waiting(&address, state, begun.elapsed());
                 last = state.clone();
                 Ok(())
             }
-            Action::Create => {
+            PlannedAction::Create { .. } => {
                 progress.doing(&address, "create");
                 last = "it is not there yet".into();
                 resource.create(cloud, facts).await
             }
-            Action::Update { changes, disrupts } => {
+            PlannedAction::Update { changes, disrupts } => {
                 refuse_surprises(&address, agreed, disrupts)?;
                 let names: Vec<_> = changes.iter().map(|c| c.attribute.as_str()).collect();
                 let names = names.join(", ");
@@ -172,13 +172,13 @@ async fn bring(
         }
         if begun.elapsed() >= resource.patience() {
             let seconds = begun.elapsed().as_secs();
-            return Err(StoppedError::Slow {
+            return Err(StoppedError::Timeout {
                 resource: address,
                 seconds,
                 state: last,
             });
         }
-        if row.action != Action::Create || pause > FIRST_PAUSE {
+        if !matches!(row.action, PlannedAction::Create { .. }) || pause > FIRST_PAUSE {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         } else {
@@ -187,36 +187,39 @@ async fn bring(
     }
 }
 
-// A change that disrupts must have been shown. What a resource needs after its creation disrupts nobody.
+// A disruptive change must have been in the plan that was shown. After a creation in the same run nothing can be
+// disrupted.
 fn refuse_surprises(
     address: &Address,
-    agreed: Option<&Row>,
+    agreed: Option<&ResourcePlan>,
     disrupts: &[String],
 ) -> Result<(), StoppedError> {
     let shown = |what: &String| {
-        agreed
-            .is_some_and(|row| row.action == Action::Create || row.action.disrupts().contains(what))
+        agreed.is_some_and(|row| {
+            matches!(row.action, PlannedAction::Create { .. })
+                || row.action.disrupts().contains(what)
+        })
     };
     match disrupts.iter().find(|what| !shown(what)) {
         None => Ok(()),
-        Some(what) => Err(StoppedError::Surprise {
+        Some(what) => Err(StoppedError::UnplannedDisruption {
             resource: address.clone(),
             what: what.clone(),
         }),
     }
 }
 
-fn may_pass(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Settling | ErrorKind::Exists)
+fn may_pass(error: &AwsError) -> bool {
+    matches!(error.kind(), AwsErrorKind::Settling | AwsErrorKind::Exists)
 }
 
 // === impl StoppedError ===
 
 impl StoppedError {
-    pub(crate) fn obstacle(row: &Row) -> Self {
+    pub(crate) fn obstacle(row: &ResourcePlan) -> Self {
         let (why, hint) = match &row.action {
-            Action::Refuse { why, hint } => (why.clone(), Some(hint.clone())),
-            Action::Unknown { why, hint } => (why.clone(), hint.clone()),
+            PlannedAction::Refuse { why, hint } => (why.clone(), Some(hint.clone())),
+            PlannedAction::Unknown { why, hint } => (why.clone(), hint.clone()),
             _ => (String::new(), None),
         };
         Self::Obstacle {
@@ -226,11 +229,11 @@ impl StoppedError {
         }
     }
 
-    pub(crate) fn look(source: Error) -> Self {
-        Self::Look(Box::new(source))
+    pub(crate) fn observe(source: AwsError) -> Self {
+        Self::Observe(Box::new(source))
     }
 
-    pub(crate) fn call(resource: &Address, source: Error) -> Self {
+    pub(crate) fn call(resource: &Address, source: AwsError) -> Self {
         Self::Call {
             resource: resource.clone(),
             source: Box::new(source),
@@ -248,17 +251,19 @@ impl Hint for StoppedError {
         let again = "run the same command again; it goes on where it stopped";
         match self {
             Self::Obstacle { hint, .. } => hint.clone(),
-            Self::Call { source, .. } | Self::Look(source) => {
+            Self::Call { source, .. } | Self::Observe(source) => {
                 Some(source.hint().unwrap_or_else(|| again.into()))
             }
-            Self::Slow { .. } | Self::Restless { .. } => Some(again.into()),
-            Self::Surprise { .. } => Some("run it again to see the plan as it is now".into()),
+            Self::Timeout { .. } | Self::NotConverging { .. } => Some(again.into()),
+            Self::UnplannedDisruption { .. } => {
+                Some("run it again to see the plan as it is now".into())
+            }
         }
     }
 }
 
 // One to make everything, one for what depends on something made in the first, one for what that changes, and two
-// for somebody who works against us.
+// spare ones for changes that somebody else makes meanwhile.
 const PASSES: usize = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);

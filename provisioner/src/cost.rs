@@ -1,7 +1,7 @@
-//! What a region costs a month: `provisioner cost`. Pure.
+//! Estimates what a region costs a month: `provisioner cost`. Pure.
 //!
-//! Quantities follow from the [`Region`] and a [`Load`]; prices from a dated file. What has no price there is told as
-//! unknown and is no part of the total: never a guess. A month has 30 days, 43 200 minutes, as in AWS's own examples
+//! Quantities follow from the [`Region`] and a [`Load`]; prices from a dated file. What has no price there is
+//! unknown and no part of the total, which is then the least it costs: never a guess. A month has 30 days, 43 200 minutes, as in AWS's own examples
 //! for IoT Core. Free tiers, taxes, EKS itself, data transfer, logs and KMS keys are not counted.
 
 use std::fmt;
@@ -10,8 +10,10 @@ use serde::Serialize;
 
 use crate::region::{ManagementCluster, Region};
 
-pub use self::prices::{Prices, PricesError};
+pub use self::price_list::{Offer, PRICE_LIST};
+pub use self::prices::{IotPrices, Prices, PricesError, RdsPrices, RegionPrices, SecretsPrices};
 
+mod price_list;
 mod prices;
 
 /// What goes on in a region; the defaults are a small one that works.
@@ -40,8 +42,8 @@ pub struct Estimate {
     pub load: Load,
     /// One by one.
     pub lines: Vec<Line>,
-    /// USD a month, of the lines that have a price.
-    pub total: f64,
+    /// USD a month, of the lines that have a price: the least it costs if some have none. Null when none has.
+    pub total: Option<f64>,
     /// Lines that have none.
     pub unknown: Vec<String>,
     /// What else to know.
@@ -85,17 +87,17 @@ pub fn estimate(region: &Region, load: &Load, prices: &Prices) -> Estimate {
     lines.extend(secrets(region, prices));
     // Prices have at most five digits; the sum of a dozen lines loses nothing of a cent.
     let known = lines.iter().filter_map(|line| line.monthly);
-    // Not `sum`, which makes -0 of nothing.
-    let total = known.fold(0.0, |total, line| total + line);
+    let total = known.reduce(|total, line| total + line);
     let unknown = lines.iter().filter(|line| line.monthly.is_none());
+    let unknown: Vec<String> = unknown.map(|line| line.what.clone()).collect();
     Estimate {
         region: region.region.clone(),
         source: prices.source.clone(),
         load: *load,
-        unknown: unknown.map(|line| line.what.clone()).collect(),
+        notes: notes(region, !unknown.is_empty()),
+        unknown,
         lines,
-        total: cents(total),
-        notes: notes(region, prices),
+        total: total.map(cents),
     }
 }
 
@@ -135,24 +137,24 @@ fn units(bytes: u32) -> u64 {
 }
 
 fn database(region: &Region, prices: &Prices) -> [Line; 2] {
-    let wish = &region.database;
+    let settings = &region.database;
     let rds = prices.of(&region.region).map(|prices| &prices.rds);
-    let zones = if wish.multi_az { 2 } else { 1 };
-    let where_ = if wish.multi_az {
+    let zones = if settings.multi_az { 2 } else { 1 };
+    let where_ = if settings.multi_az {
         "two zones"
     } else {
         "one zone"
     };
     [
         Line::new(
-            format!("RDS: {} in {where_}", wish.instance_class),
+            format!("RDS: {} in {where_}", settings.instance_class),
             f64::from(HOURS * zones),
             "hours",
-            rds.and_then(|rds| rds.classes.get(&wish.instance_class).copied()),
+            rds.and_then(|rds| rds.classes.get(&settings.instance_class).copied()),
         ),
         Line::new(
             format!("RDS: gp3 storage in {where_}"),
-            f64::from(wish.storage * zones),
+            f64::from(settings.storage * zones),
             "GiB",
             rds.and_then(|rds| rds.storage),
         ),
@@ -223,15 +225,13 @@ fn of_secrets(
     lines
 }
 
-fn notes(region: &Region, prices: &Prices) -> Vec<String> {
+fn notes(region: &Region, unknown: bool) -> Vec<String> {
     let mut notes = Vec::new();
-    if prices.of(&region.region).is_none() {
-        let known: Vec<&str> = prices.regions().collect();
-        notes.push(format!(
-            "no prices are known for {}, only for {}: give a file of prices with `--prices`",
-            region.region,
-            known.join(", ")
-        ));
+    if unknown {
+        notes.push(
+            "read what is unknown from AWS's public price list with `--price-list`, or give a file with `--prices`"
+                .into(),
+        );
     }
     notes.push(format!(
         "automatic backups ({} days) cost nothing up to the size of the database's storage, beyond it by the GiB",
@@ -279,18 +279,33 @@ impl fmt::Display for Estimate {
             .max()
             .unwrap_or(0);
         for line in &self.lines {
-            let monthly = line
-                .monthly
-                .map_or("unknown".into(), |usd| format!("{usd:.2}"));
+            let monthly = match line.monthly {
+                None => "unknown".to_owned(),
+                // Some of a cent is not nothing.
+                Some(usd) if usd < 0.01 && line.quantity > 0.0 && line.price != Some(0.0) => {
+                    "< 0.01".to_owned()
+                }
+                Some(usd) => format!("{usd:.2}"),
+            };
             writeln!(
                 f,
                 "{monthly:>9}  {:width$}  {:.2} {}",
                 line.what, line.quantity, line.unit
             )?;
         }
-        write!(f, "{:>9.2}  USD a month in {}", self.total, self.region)?;
-        if !self.unknown.is_empty() {
-            write!(f, ", without the {} that are unknown", self.unknown.len())?;
+        match (self.total, self.unknown.len()) {
+            (None, _) => write!(
+                f,
+                "{:>9}  USD a month in {}: no price is known",
+                "unknown", self.region
+            )?,
+            (Some(total), 0) => write!(f, "{total:>9.2}  USD a month in {}", self.region)?,
+            (Some(total), unknown) => write!(
+                f,
+                "{total:>9.2}  USD a month in {} at least; unknown: {unknown} of {} prices",
+                self.region,
+                self.lines.len()
+            )?,
         }
         write!(f, "\n{}", self.source)?;
         self.notes.iter().try_for_each(|note| write!(f, "\n{note}"))
@@ -301,8 +316,7 @@ const DAYS: u64 = 30;
 const MINUTES: u64 = DAYS * 24 * 60;
 const HOURS: u32 = 30 * 24;
 
-// Whether 5 KB are 5 000 or 5 120 bytes is not told (docs/IOT-CORE.md §3); the smaller gives the higher estimate.
-const UNIT_BYTES: u64 = 5_000;
+const UNIT_BYTES: u64 = link::iot::limits::METERED_BYTES;
 // An allowance, not a measurement: topic, properties of the event, and the frame around the manifests.
 const ENVELOPE_BYTES: u64 = 600;
 // An allowance too: conditions and feedback of a work with a handful of manifests.

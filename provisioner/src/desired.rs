@@ -1,18 +1,19 @@
-//! What should be there: a [`Region`] as resources, in the order in which one needs the other. Pure.
+//! The desired state: a [`Region`] as resources, in the order of their dependencies. Pure.
 //!
 //! [`region`] is what lives in the region's account, for its clusters too (their things and policies); [`cluster`] is
 //! what lives in a management cluster's. Destroying goes backwards through the same lists.
 
 use std::collections::BTreeMap;
 
-use link::iot::Party;
+use link::party::Party;
 use serde_json::{Value, json};
 
 use crate::region::{Addons, ManagementCluster, Region};
 use crate::resource::{
-    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Scope, Secret, SecurityGroup,
+    Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Secret, SecurityGroup,
     SubnetGroup, Thing, Undecided,
 };
+use crate::scope::Scope;
 
 pub use self::identity::{agent_identity, server_identity};
 
@@ -21,22 +22,22 @@ mod identity;
 
 /// What lives in the region's account.
 pub fn region(region: &Region) -> Vec<Resource> {
-    let mut wishes = database(region).to_vec();
-    wishes.extend(server_party(region));
+    let mut resources = database(region).to_vec();
+    resources.extend(server_party(region));
     for cluster in &region.clusters {
-        wishes.extend(agent_party(region, cluster));
+        resources.extend(agent_party(region, cluster));
     }
-    wishes.push(Resource::Certificate(server_identity(region)));
-    wishes.push(server_config(region));
-    wishes.push(consumers(region));
-    wishes.push(server_role(region));
-    wishes.extend(addons(
+    resources.push(Resource::Certificate(server_identity(region)));
+    resources.push(server_config(region));
+    resources.push(consumers(region));
+    resources.push(server_role(region));
+    resources.extend(addons(
         region,
         &Scope::Region,
         &region.eks.cluster,
         region.eks.addons,
     ));
-    wishes.push(Resource::PodIdentity(PodIdentity {
+    resources.push(Resource::PodIdentity(PodIdentity {
         scope: Scope::Region,
         tags: region.all_tags(),
         cluster: region.eks.cluster.clone(),
@@ -44,12 +45,12 @@ pub fn region(region: &Region) -> Vec<Resource> {
         service_account: region.server.workload.service_account.clone(),
         role: region.names.server_role.clone(),
     }));
-    wishes
+    resources
 }
 
 /// What lives in the account of one of the region's clusters.
 pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
-    let mut wishes = vec![
+    let mut resources = vec![
         Resource::Certificate(agent_identity(region, cluster)),
         agent_config(region, cluster),
         agent_role(region, cluster),
@@ -59,14 +60,14 @@ pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
         && cluster.eks_cluster == region.eks.cluster;
     // Where the agent runs beside the server, the server's list has them.
     if !shared {
-        wishes.extend(addons(
+        resources.extend(addons(
             region,
             &scope(cluster),
             &cluster.eks_cluster,
             cluster.addons,
         ));
     }
-    wishes.push(Resource::PodIdentity(PodIdentity {
+    resources.push(Resource::PodIdentity(PodIdentity {
         scope: scope(cluster),
         tags: region.all_tags(),
         cluster: cluster.eks_cluster.clone(),
@@ -74,28 +75,28 @@ pub fn cluster(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
         service_account: region.agent.service_account.clone(),
         role: cluster.names.role.clone(),
     }));
-    wishes
+    resources
 }
 
 /// Everything of one cluster, in both accounts, and nothing of anybody else's.
 pub fn everything_of(region: &Region, cluster: &ManagementCluster) -> Vec<Resource> {
-    let mut wishes = agent_party(region, cluster);
-    wishes.extend(self::cluster(region, cluster));
-    wishes
+    let mut resources = agent_party(region, cluster);
+    resources.extend(self::cluster(region, cluster));
+    resources
 }
 
 fn database(region: &Region) -> [Resource; 4] {
     let names = &region.names;
-    let wish = &region.database;
+    let settings = &region.database;
     let text = |text: &String| Content::Text(text.clone());
-    let iam = wish.iam_user.iter();
+    let iam = settings.iam_user.iter();
     let iam = iam.map(|user| (IAM_USER_KEY, text(user)));
     let credentials = [
-        ("username", text(&wish.user)),
+        ("username", text(&settings.user)),
         ("password", Content::Password(PASSWORD_LENGTH)),
         ("host", Content::DatabaseHost),
         ("port", Content::DatabasePort),
-        ("database", text(&wish.database)),
+        ("database", text(&settings.database)),
     ];
     [
         Resource::SecurityGroup(SecurityGroup {
@@ -123,21 +124,7 @@ fn database(region: &Region) -> [Resource; 4] {
             scope: Scope::Region,
             name: names.database.clone(),
             tags: region.all_tags(),
-            instance_class: wish.instance_class.clone(),
-            storage: wish.storage,
-            max_storage: wish.max_storage,
-            engine_version: wish.engine_version.clone(),
-            database: wish.database.clone(),
-            user: wish.user.clone(),
-            multi_az: wish.multi_az,
-            backup_days: wish.backup_days,
-            backup_window: wish.backup_window.clone(),
-            maintenance_window: wish.maintenance_window.clone(),
-            deletion_protection: wish.deletion_protection,
-            final_snapshot: wish.final_snapshot,
-            performance_insights_days: wish.performance_insights_days,
-            kms_key: wish.kms_key.clone(),
-            iam_auth: wish.iam_auth,
+            settings: settings.clone(),
             subnet_group: names.subnet_group.clone(),
             credentials: names.database_credentials.clone(),
         }),
@@ -164,19 +151,19 @@ fn server_party(region: &Region) -> Vec<Resource> {
         ("party", "server"),
         ("source", region.server.source.as_str()),
     ];
-    let mut wishes = party(
+    let mut resources = party(
         region,
         &names.server_thing,
         &attributes,
         &names.server_policy,
         &region.server.party,
     );
-    for wish in &mut wishes {
-        if let Resource::IotPolicy(policy) = wish {
+    for resource in &mut resources {
+        if let Resource::IotPolicy(policy) = resource {
             policy.undecided = undecided(region);
         }
     }
-    wishes
+    resources
 }
 
 fn undecided(region: &Region) -> Option<Box<Undecided>> {

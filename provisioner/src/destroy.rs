@@ -1,6 +1,6 @@
-//! Taking a region down: what would go, what stands in the way, and the removal in reverse order.
+//! Removes a region: the removal plan, what prevents it, and the removal itself in reverse order.
 //!
-//! Only what carries the region's mark is removed, and of that no EKS add-on: others may use it by now. A database is
+//! Only what carries the region's tag is removed, and of that no EKS add-on: others may use it by now. A database is
 //! data: it goes only when its name was given, and not at all while AWS protects it from deletion.
 
 use std::time::Duration;
@@ -9,35 +9,36 @@ use link::error::chain;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::{Cloud, ErrorKind, Optional as _};
+use crate::aws::{AwsErrorKind, Cloud, Optional as _};
 use crate::converge::StoppedError;
 use crate::progress::Progress;
-use crate::resource::{Manage as _, Observed, Owner, Resource};
-use crate::survey::Survey;
+use crate::resource::{Manage as _, Observed, Resource};
+use crate::snapshot::Snapshot;
+use crate::tags::Owner;
 
-/// What would go, in the order it would.
+/// What would be removed, in order.
 #[derive(Clone, Debug, Serialize)]
-pub struct Removal {
+pub struct RemovalPlan {
     /// One per resource that is there.
-    pub resources: Vec<Leaving>,
+    pub resources: Vec<RemovalItem>,
     /// Names of databases among them, which must be given to confirm.
     pub data: Vec<String>,
 }
 
 /// One resource that is there.
 #[derive(Clone, Debug, Serialize)]
-pub struct Leaving {
+pub struct RemovalItem {
     /// Whose and which.
     pub resource: String,
     /// What happens to it.
     #[serde(flatten)]
-    pub fate: Fate,
+    pub decision: RemovalDecision,
 }
 
-/// What happens to a resource.
+/// The decision about one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "fate", rename_all = "kebab-case")]
-pub enum Fate {
+pub enum RemovalDecision {
     /// It goes.
     Delete,
     /// It stays: it is not ours, or not ours alone.
@@ -59,41 +60,46 @@ pub enum Fate {
     },
 }
 
-// === impl Removal ===
+// === impl RemovalPlan ===
 
-impl Removal {
+impl RemovalPlan {
     /// What would go of these resources.
-    pub fn of(resources: &[Resource], survey: &Survey) -> Self {
+    pub fn of(resources: &[Resource], snapshot: &Snapshot) -> Self {
         let mut removal = Self {
             resources: Vec::new(),
             data: Vec::new(),
         };
-        for (resource, observed) in resources.iter().zip(&survey.observations).rev() {
-            let fate = match observed {
+        for (resource, observed) in resources.iter().zip(&snapshot.observations).rev() {
+            let decision = match observed {
                 Ok(None) => continue,
                 // What it would hang on, such as its EKS cluster, is gone.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Ok(Some(there)) => fate(resource, there),
-                Err(error) => Fate::Unknown { why: chain(error) },
+                Err(error) if error.kind() == AwsErrorKind::NotFound => continue,
+                Ok(Some(there)) => decide(resource, there),
+                Err(error) => RemovalDecision::Unknown { why: chain(error) },
             };
-            if let (Fate::Delete, Resource::Database(database)) = (&fate, resource) {
+            if let (RemovalDecision::Delete, Resource::Database(database)) = (&decision, resource) {
                 removal.data.push(database.name.clone());
             }
             let resource = resource.address().to_string();
-            removal.resources.push(Leaving { resource, fate });
+            removal.resources.push(RemovalItem { resource, decision });
         }
         removal
     }
 
     /// The first resource because of which nothing may go.
-    pub fn obstacle(&self) -> Option<&Leaving> {
-        let blocks = |fate: &Fate| matches!(fate, Fate::Protected { .. } | Fate::Unknown { .. });
-        self.resources.iter().find(|leaving| blocks(&leaving.fate))
+    pub fn obstacle(&self) -> Option<&RemovalItem> {
+        let blocks = |decision: &RemovalDecision| {
+            matches!(
+                decision,
+                RemovalDecision::Protected { .. } | RemovalDecision::Unknown { .. }
+            )
+        };
+        self.resources.iter().find(|item| blocks(&item.decision))
     }
 
     /// How many resources go.
     pub fn count(&self) -> usize {
-        let goes = |leaving: &&Leaving| leaving.fate == Fate::Delete;
+        let goes = |item: &&RemovalItem| item.decision == RemovalDecision::Delete;
         self.resources.iter().filter(goes).count()
     }
 }
@@ -129,7 +135,7 @@ async fn remove(
         let Some(there) = observed.flatten() else {
             return Ok(told);
         };
-        if matches!(fate(resource, &there), Fate::Stay { .. }) {
+        if matches!(decide(resource, &there), RemovalDecision::Stay { .. }) {
             return Ok(told);
         }
         if !told {
@@ -138,12 +144,12 @@ async fn remove(
         }
         let state = match resource.delete(cloud).await {
             Ok(()) => "going".to_owned(),
-            Err(error) if error.kind() == ErrorKind::Settling => chain(&error),
+            Err(error) if error.kind() == AwsErrorKind::Settling => chain(&error),
             Err(error) => return Err(StoppedError::call(&address, error)),
         };
         if begun.elapsed() >= resource.patience().max(SHORTEST_PATIENCE) {
             let seconds = begun.elapsed().as_secs();
-            return Err(StoppedError::Slow {
+            return Err(StoppedError::Timeout {
                 resource: address,
                 seconds,
                 state,
@@ -155,34 +161,34 @@ async fn remove(
     }
 }
 
-fn fate(resource: &Resource, there: &Observed) -> Fate {
+fn decide(resource: &Resource, there: &Observed) -> RemovalDecision {
     match &there.owner {
         Owner::Ours => {}
         Owner::Other(region) => {
-            return Fate::Stay {
+            return RemovalDecision::Stay {
                 why: format!("it belongs to the region `{region}`"),
             };
         }
         Owner::Shared => {
-            return Fate::Stay {
+            return RemovalDecision::Stay {
                 why: "others on the cluster use it too".into(),
             };
         }
         Owner::Nobody => {
-            return Fate::Stay {
+            return RemovalDecision::Stay {
                 why: "it carries no mark of ours".into(),
             };
         }
     }
     match resource {
-        Resource::Addon(addon) => Fate::Stay {
+        Resource::Addon(addon) => RemovalDecision::Stay {
             why: format!(
                 "others on the cluster may use it; by hand: aws eks delete-addon --cluster-name {} --addon-name {}",
                 addon.cluster, addon.name
             ),
         },
         Resource::Database(database) if there.attributes.get(PROTECTION) == Some(&true.into()) => {
-            Fate::Protected {
+            RemovalDecision::Protected {
                 why: "AWS protects it from deletion".into(),
                 hint: format!(
                     "set `database.deletionProtection: false`, run `provisioner apply`, then destroy `{}`",
@@ -190,7 +196,7 @@ fn fate(resource: &Resource, there: &Observed) -> Fate {
                 ),
             }
         }
-        _ => Fate::Delete,
+        _ => RemovalDecision::Delete,
     }
 }
 

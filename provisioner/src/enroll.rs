@@ -1,5 +1,5 @@
-//! Gives a party its identity, in three steps that can happen in two accounts: [`request`] where the key is kept,
-//! [`sign`] in the region's account, [`complete`] where the key is kept; [`all`] for whoever reaches both.
+//! Enrolls a party in three steps that can happen in two accounts: [`request`] where the key is kept, [`sign`] in the
+//! region's account, [`complete`] where the key is kept; [`all`] with credentials for both.
 //!
 //! Every step may be repeated: a key that waits is used again, a certificate that was issued is found again, and a
 //! signed document that was used already changes nothing.
@@ -9,16 +9,19 @@ use link::clock::Clock;
 
 use crate::aws::Cloud;
 use crate::identity::document::Issued;
-use crate::identity::keeper::{CURRENT, Keeper, PENDING, Version};
-use crate::identity::registry::{Registered, Registry, endpoint};
-use crate::identity::sight::{Held, Sight, look};
-use crate::identity::state::{Purpose, Step, next};
-use crate::identity::{Error, Progress, Request, Signed, key};
-use crate::resource::{Certificate, Owner};
+use crate::identity::observation::{IdentityObservation, SecretObservation, observe};
+use crate::identity::registry::{Registered, Registry};
+use crate::identity::secret::{CURRENT, IdentitySecret, PENDING, Version};
+use crate::identity::state::{IdentityAction, Purpose, next_action};
+use crate::identity::{
+    EnrollmentRequest, IdentityError, IdentitySpec, ProgressFn, SignedEnrollment, key,
+};
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 /// What an enrolment may replace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct EnrollOptions {
     /// Issue a new certificate although the present one is in use. It stays valid; `rotate` removes it.
     pub renew: bool,
     /// Give up a key that waits for its certificate and make another one.
@@ -29,10 +32,10 @@ pub struct Options {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requested {
     /// A key waits for its certificate.
-    Request(Request),
+    Request(EnrollmentRequest),
     /// The party has a certificate already, and nothing was done.
     Complete {
-        /// Its id, if it could be told.
+        /// Its id, if it is known.
         certificate: Option<String>,
     },
 }
@@ -48,45 +51,50 @@ pub struct Enrolled {
     pub new: bool,
 }
 
-/// Makes the key, unless one waits already, and the request for its certificate. Needs the keeper's account only.
+/// Makes the key, unless one waits already, and the request for its certificate. Needs only the account that keeps the key.
 ///
 /// # Errors
-/// [`Error`] when the secret is somebody else's or an account refuses.
+/// [`IdentityError`] when the secret is somebody else's or an account refuses.
 pub async fn request(
     cloud: &Cloud,
-    party: &Certificate,
-    options: Options,
+    party: &IdentitySpec,
+    options: EnrollOptions,
     clock: &Clock,
-) -> Result<Requested, Error> {
-    let keeper = Keeper::of(cloud, party)?;
-    let sight = look(cloud, party).await?;
+) -> Result<Requested, IdentityError> {
+    let secret = IdentitySecret::of(cloud, party)?;
+    let observation = observe(cloud, party).await?;
     let purpose = match options.renew {
         true => Purpose::Renew,
         false => Purpose::Enroll,
     };
-    let step = next(&sight.picture(party), purpose);
-    let wanted = matches!(step, Step::Request | Step::Issue | Step::Carry);
-    let anew = options.new_key && sight.waiting().is_some();
+    let step = next_action(&observation.state(party), purpose);
+    let wanted = matches!(
+        step,
+        IdentityAction::Request | IdentityAction::Issue | IdentityAction::AwaitRegion
+    );
+    let anew = options.new_key && observation.waiting().is_some();
     if !(wanted || anew) {
-        let certificate = current_id(&sight);
+        let certificate = current_id(&observation);
         return Ok(Requested::Complete { certificate });
     }
-    if sight.held().is_none() {
-        keeper.create().await?;
+    if observation.stored().is_none() {
+        secret.create().await?;
     }
-    check_owner(party, &sight)?;
-    if let Some(waiting) = sight.waiting().filter(|_| !options.new_key) {
-        return Ok(Requested::Request(document(party, keeper, waiting, clock)));
+    check_owner(party, &observation)?;
+    if let Some(waiting) = observation.waiting().filter(|_| !options.new_key) {
+        return Ok(Requested::Request(document(party, secret, waiting, clock)));
     }
-    let (key, csr) = key::make(&party.subject).map_err(|source| Error::Key {
+    let (key, csr) = key::make(&party.subject).map_err(|source| IdentityError::Key {
         subject: party.subject.clone(),
         source,
     })?;
-    keeper.put_pending(&key, &csr).await?;
-    // Read back rather than told: whoever else made a request meanwhile, the one in the secret counts.
-    let sight = look(cloud, party).await?;
-    let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
-    Ok(Requested::Request(document(party, keeper, waiting, clock)))
+    secret.put_pending(&key, &csr).await?;
+    // Read back: if another request was made meanwhile, the one in the secret counts.
+    let observation = observe(cloud, party).await?;
+    let waiting = observation
+        .waiting()
+        .ok_or_else(|| nothing_pending(party))?;
+    Ok(Requested::Request(document(party, secret, waiting, clock)))
 }
 
 /// Issues the certificate of a request and attaches policy and thing. Needs the region's account only.
@@ -94,54 +102,64 @@ pub async fn request(
 /// `account` is the account that the region's file names for the party: a request from another one is refused.
 ///
 /// # Errors
-/// [`Error::Stranger`] and [`Error::Request`] for a request that is not the party's, [`Error::Dead`] for one whose
-/// certificate was revoked.
+/// [`IdentityError::WrongDocument`] and [`IdentityError::Request`] for a request that is not the party's,
+/// [`IdentityError::NotActive`] for one whose certificate was revoked.
 pub async fn sign(
     cloud: &Cloud,
-    party: &Certificate,
-    request: &Request,
+    party: &IdentitySpec,
+    request: &EnrollmentRequest,
     account: &str,
-) -> Result<Signed, Error> {
+) -> Result<SignedEnrollment, IdentityError> {
     let document = "enrolment request";
     check(document, "region", &request.region, party.tags.region())?;
-    check(document, "party", &request.party, &party.keeper.to_string())?;
+    check(
+        document,
+        "party",
+        &request.party,
+        &party.key_scope.to_string(),
+    )?;
     check(document, "account", &request.account, account)?;
     let registry = Registry::of(cloud)?;
     let issued = issue(registry, party, &request.csr, request.requested_at).await?;
-    let region_account = &cloud.of(&crate::resource::Scope::Region)?.id;
-    let endpoint = endpoint(cloud).await?;
+    let account = cloud.of(&Scope::Region)?;
+    let endpoint = account.broker().await?;
     let issued = Issued {
         id: issued.id,
         pem: issued.pem,
         endpoint,
         ca: party.ca.clone(),
     };
-    Ok(Signed::new(request, region_account, issued))
+    Ok(SignedEnrollment::new(request, &account.id, issued))
 }
 
-/// Puts a signed certificate in use. Needs the keeper's account only.
+/// Puts a signed certificate in use. Needs only the account that keeps the key.
 ///
 /// # Errors
-/// [`Error::OtherKey`] when it is not for the key that waits.
+/// [`IdentityError::OtherKey`] when it is not for the key that waits.
 pub async fn complete(
     cloud: &Cloud,
-    party: &Certificate,
-    signed: &Signed,
-) -> Result<Enrolled, Error> {
+    party: &IdentitySpec,
+    signed: &SignedEnrollment,
+) -> Result<Enrolled, IdentityError> {
     let document = "signed enrolment";
     check(document, "region", &signed.region, party.tags.region())?;
-    check(document, "party", &signed.party, &party.keeper.to_string())?;
+    check(
+        document,
+        "party",
+        &signed.party,
+        &party.key_scope.to_string(),
+    )?;
     if signed.ca.trim() != party.ca.trim() {
         let (found, expected) = ("other roots", "those of the region file");
         check(document, "a broker with", found, expected)?;
     }
-    let keeper = Keeper::of(cloud, party)?;
-    let sight = look(cloud, party).await?;
-    check_owner(party, &sight)?;
+    let secret = IdentitySecret::of(cloud, party)?;
+    let observation = observe(cloud, party).await?;
+    check_owner(party, &observation)?;
     let new = put_in_use(
-        keeper,
+        secret,
         party,
-        &sight,
+        &observation,
         &signed.certificate,
         &signed.certificate_id,
     )
@@ -159,13 +177,13 @@ pub async fn complete(
 /// As of the steps.
 pub async fn all(
     cloud: &Cloud,
-    party: &Certificate,
-    options: Options,
+    party: &IdentitySpec,
+    options: EnrollOptions,
     clock: &Clock,
-    progress: Progress<'_>,
-) -> Result<Enrolled, Error> {
-    let whose = &party.keeper;
-    let account = Keeper::of(cloud, party)?.account().id.clone();
+    progress: ProgressFn<'_>,
+) -> Result<Enrolled, IdentityError> {
+    let whose = &party.key_scope;
+    let account = IdentitySecret::of(cloud, party)?.account().id.clone();
     // Asked before a key is made: without the region's account nothing would come of it.
     Registry::of(cloud)?;
     let request = match request(cloud, party, options, clock).await? {
@@ -197,31 +215,35 @@ pub async fn all(
 }
 
 /// Makes the steps that `apply` may make, until none is left.
-pub(crate) async fn keep(cloud: &Cloud, party: &Certificate) -> Result<(), Error> {
-    let keeper = Keeper::of(cloud, party)?;
+pub(crate) async fn keep(cloud: &Cloud, party: &IdentitySpec) -> Result<(), IdentityError> {
+    let secret = IdentitySecret::of(cloud, party)?;
     // First key, issue, and one more look; every other step is the only one.
     for _ in 0..3 {
-        let sight = look(cloud, party).await?;
-        match next(&sight.picture(party), Purpose::Keep) {
-            Step::Request => {
-                request(cloud, party, Options::default(), &Clock::system()).await?;
+        let observation = observe(cloud, party).await?;
+        match next_action(&observation.state(party), Purpose::Keep) {
+            IdentityAction::Request => {
+                request(cloud, party, EnrollOptions::default(), &Clock::system()).await?;
             }
-            Step::Issue => {
-                let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
+            IdentityAction::Issue => {
+                let waiting = observation
+                    .waiting()
+                    .ok_or_else(|| nothing_pending(party))?;
                 let csr = waiting.csr.as_deref().unwrap_or_default();
                 let since = waiting.created.unwrap_or(Timestamp::UNIX_EPOCH);
                 let issued = issue(Registry::of(cloud)?, party, csr, since).await?;
-                put_in_use(keeper, party, &sight, &issued.pem, &issued.id).await?;
+                put_in_use(secret, party, &observation, &issued.pem, &issued.id).await?;
             }
-            Step::Attach => {
-                let listed = sight.registry.as_ref();
+            IdentityAction::Attach => {
+                let listed = observation.registry.as_ref();
                 let Some(current) = listed.and_then(|listed| listed.current.as_ref()) else {
                     return Ok(());
                 };
                 Registry::of(cloud)?.attach(party, &current.arn).await?;
             }
-            Step::Refresh => refresh(keeper, &sight).await?,
-            Step::Carry | Step::Decide(_) | Step::Nothing => return Ok(()),
+            IdentityAction::WriteRoots => refresh(secret, &observation).await?,
+            IdentityAction::AwaitRegion | IdentityAction::Decide(_) | IdentityAction::Nothing => {
+                return Ok(());
+            }
         }
     }
     Ok(())
@@ -229,27 +251,27 @@ pub(crate) async fn keep(cloud: &Cloud, party: &Certificate) -> Result<(), Error
 
 async fn issue(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     csr: &str,
     since: Timestamp,
-) -> Result<Registered, Error> {
+) -> Result<Registered, IdentityError> {
     let checked = key::check_request(csr, &party.subject);
-    let public = checked.map_err(|source| Error::Request {
-        party: party.keeper.clone(),
+    let public = checked.map_err(|source| IdentityError::Request {
+        party: party.key_scope.clone(),
         source,
     })?;
     let certificate = match registry.of_key(&public, &party.policy, since).await? {
         Some(found) => found,
         None => {
-            let whose = party.keeper.to_string();
+            let whose = party.key_scope.to_string();
             registry.issue(csr, true, &whose).await?
         }
     };
     if !certificate.is_active() {
-        return Err(Error::Dead {
+        return Err(IdentityError::NotActive {
             certificate: certificate.id,
             status: certificate.status,
-            party: party.keeper.clone(),
+            party: party.key_scope.clone(),
         });
     }
     registry.attach(party, &certificate.arn).await?;
@@ -258,78 +280,96 @@ async fn issue(
 
 // Whether it was put in use now: not when it is already.
 async fn put_in_use(
-    keeper: Keeper<'_>,
-    party: &Certificate,
-    sight: &Sight,
+    secret: IdentitySecret<'_>,
+    party: &IdentitySpec,
+    observation: &IdentityObservation,
     certificate: &str,
     id: &str,
-) -> Result<bool, Error> {
-    let held = |what, source| Error::Held {
+) -> Result<bool, IdentityError> {
+    let unusable = |what, source| IdentityError::SecretContent {
         secret: party.secret.clone(),
         what,
         source,
     };
-    let leaf = key::leaf(certificate).map_err(|source| held("the signed certificate", source))?;
-    let in_use = sight.held().and_then(|held| held.leaf.as_ref());
+    let leaf =
+        key::leaf(certificate).map_err(|source| unusable("the signed certificate", source))?;
+    let in_use = observation.stored().and_then(|stored| stored.leaf.as_ref());
     if in_use.is_some_and(|in_use| in_use.der == leaf.der) {
         return Ok(false);
     }
-    let waiting = sight.waiting().ok_or_else(|| nothing_pending(party))?;
+    let waiting = observation
+        .waiting()
+        .ok_or_else(|| nothing_pending(party))?;
     let key = waiting.key.as_ref().ok_or_else(|| nothing_pending(party))?;
     let public = key
         .public()
-        .map_err(|source| held("the key that waits", source))?;
+        .map_err(|source| unusable("the key that waits", source))?;
     if public != leaf.public {
-        return Err(Error::OtherKey {
+        return Err(IdentityError::OtherKey {
             certificate: id.to_owned(),
             secret: party.secret.clone(),
         });
     }
     // Both labels on one version: nothing waits any more.
     let labels = [CURRENT, PENDING];
-    keeper
+    secret
         .put_current(waiting, certificate, key, &labels)
         .await?;
     Ok(true)
 }
 
 // The same certificate and key with the wanted roots; a key that waits keeps its label.
-async fn refresh(keeper: Keeper<'_>, sight: &Sight) -> Result<(), Error> {
-    let current = sight.held().and_then(|held| held.current.as_ref());
+async fn refresh(
+    secret: IdentitySecret<'_>,
+    observation: &IdentityObservation,
+) -> Result<(), IdentityError> {
+    let current = observation
+        .stored()
+        .and_then(|stored| stored.current.as_ref());
     let Some(current) = current else {
         return Ok(());
     };
     if let (Some(certificate), Some(key)) = (&current.certificate, &current.key) {
-        keeper
+        secret
             .put_current(current, certificate, key, &[CURRENT])
             .await?;
     }
     Ok(())
 }
 
-fn document(party: &Certificate, keeper: Keeper<'_>, waiting: &Version, clock: &Clock) -> Request {
-    Request::new(
+fn document(
+    party: &IdentitySpec,
+    secret: IdentitySecret<'_>,
+    waiting: &Version,
+    clock: &Clock,
+) -> EnrollmentRequest {
+    EnrollmentRequest::new(
         party.tags.region(),
-        party.keeper.to_string(),
-        &keeper.account().id,
+        party.key_scope.to_string(),
+        &secret.account().id,
         waiting.created.unwrap_or_else(|| clock.now()),
         waiting.csr.clone().unwrap_or_default(),
     )
 }
 
-fn current_id(sight: &Sight) -> Option<String> {
-    let listed = sight.registry.as_ref();
+fn current_id(observation: &IdentityObservation) -> Option<String> {
+    let listed = observation.registry.as_ref();
     let known = listed.and_then(|listed| listed.current.as_ref());
     let known = known.map(|current| current.id.clone());
-    let leaf = sight.held().and_then(|held: &Held| held.leaf.as_ref());
+    let leaf = observation
+        .stored()
+        .and_then(|stored: &SecretObservation| stored.leaf.as_ref());
     known.or_else(|| leaf.map(|leaf| leaf.likely_id()))
 }
 
-pub(crate) fn check_owner(party: &Certificate, sight: &Sight) -> Result<(), Error> {
-    match sight.held() {
-        Some(held) if held.described.owner != Owner::Ours => Err(Error::NotOurs {
+pub(crate) fn check_owner(
+    party: &IdentitySpec,
+    observation: &IdentityObservation,
+) -> Result<(), IdentityError> {
+    match observation.stored() {
+        Some(stored) if stored.described.owner != Owner::Ours => Err(IdentityError::NotOurs {
             secret: party.secret.clone(),
-            owner: held.described.owner.clone(),
+            owner: stored.described.owner.clone(),
         }),
         _ => Ok(()),
     }
@@ -340,11 +380,11 @@ fn check(
     what: &'static str,
     found: &str,
     expected: &str,
-) -> Result<(), Error> {
+) -> Result<(), IdentityError> {
     if found == expected {
         return Ok(());
     }
-    Err(Error::Stranger {
+    Err(IdentityError::WrongDocument {
         document,
         what,
         found: found.to_owned(),
@@ -352,8 +392,8 @@ fn check(
     })
 }
 
-fn nothing_pending(party: &Certificate) -> Error {
-    Error::NothingPending {
+fn nothing_pending(party: &IdentitySpec) -> IdentityError {
+    IdentityError::NothingPending {
         secret: party.secret.clone(),
     }
 }

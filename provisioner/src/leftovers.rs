@@ -1,19 +1,21 @@
-//! What carries the region's mark and is not in its file: the things of management clusters that were taken out of it.
+//! Orphans: things that carry the region's tag and are not in its file, of management clusters that were taken out of it.
 //!
-//! Nothing is removed for having left the file: a line deleted by mistake would cut a cluster off. It is told.
+//! They are reported and never removed: a line deleted by mistake would cut a cluster off.
 
 use std::collections::BTreeSet;
 
-use crate::aws::{Cloud, Error, Outcome as _};
+use crate::aws::{AwsError, Cloud, Outcome as _};
 use crate::desired;
 use crate::region::Region;
-use crate::resource::{Note, OWNER, Resource, Scope};
+use crate::resource::{Note, Resource};
+use crate::scope::Scope;
+use crate::tags::OWNER;
 
 /// One note for each thing of this region that the file does not ask for; none without the region's account.
 ///
 /// # Errors
 /// When they cannot be listed.
-pub async fn leftovers(cloud: &Cloud, region: &Region) -> Result<Vec<Note>, Error> {
+pub async fn leftovers(cloud: &Cloud, region: &Region) -> Result<Vec<Note>, AwsError> {
     let Ok(account) = cloud.of(&Scope::Region) else {
         return Ok(Vec::new());
     };

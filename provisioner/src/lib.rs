@@ -3,7 +3,7 @@
 //! ```text
 //! region.yaml ─▶ region ─▶ desired ─▶ resources ─┐
 //!                                                ├▶ plan ─▶ converge (apply), destroy, adopt
-//!                         AWS ─▶ survey ─────────┘
+//!                         AWS ─▶ snapshot ───────┘
 //! ```
 //! There is no state file: what should be is the file, what is there is AWS, and what is ours carries a tag. Every
 //! verb can be interrupted anywhere and run again.
@@ -12,8 +12,8 @@
 //! | code | meaning |
 //! |---|---|
 //! | 0 | done; everything is as the file says |
-//! | 1 | tried and failed, or not as it should be (`status`, `plan --exit-code`, `policy check`) |
-//! | 2 | the command line or the file is wrong, or the credentials are another account's; nothing was tried |
+//! | 1 | tried and failed, or not as it should be (`status`, `policy check`); any failure of `plan --exit-code` |
+//! | 2 | the command line or the file is wrong, or the credentials are another account's; nothing was tried. Of `plan --exit-code`: something differs |
 //! | 3 | not in time: a certificate was not seen in use (`rotate`); run it again |
 //! | 4 | refused: a document that does not belong here (`enroll`), an action that is denied (`policy explain`) |
 
@@ -29,6 +29,7 @@ pub mod destroy;
 pub mod enroll;
 pub mod identity;
 pub mod leftovers;
+pub mod outcome;
 pub mod outputs;
 pub mod permissions;
 pub mod plan;
@@ -39,40 +40,58 @@ pub mod region;
 pub mod resource;
 pub mod revoke;
 pub mod rotate;
-pub mod survey;
+pub mod scope;
+pub mod snapshot;
+pub mod tags;
 mod verbs;
 
 use link::cli::stdout_line;
-use link::error::{ExitKind, Failure};
+use link::error::Failure;
 use link::telemetry;
 
 use crate::args::{Args, Command};
+use crate::outcome::CommandOutcome;
 use crate::region::Region;
 
 /// Runs the command that was asked for.
 ///
 /// # Errors
 /// What the user is to read, with the exit code.
-pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
-    telemetry::init_hushing(&args.log, WHOLE_REQUESTS).map_err(Failure::usage)?;
-    let place = &args.place;
+pub async fn run(args: Args) -> Result<CommandOutcome, Failure> {
+    telemetry::init_quieting(&args.log, WHOLE_REQUESTS).map_err(Failure::misuse)?;
+    let global = &args.global;
     match &args.command {
-        Command::Plan(args) => return Box::pin(verbs::plan::run(place, args)).await,
-        Command::Apply(args) => return Box::pin(verbs::apply::run(place, args)).await,
-        Command::Status(args) => return Box::pin(verbs::status::run(place, args)).await,
-        Command::Policy { command } => return Box::pin(verbs::policy::run(place, command)).await,
-        Command::Init(args) => verbs::init::run(place, args).await,
+        Command::Plan(args) => return Box::pin(verbs::plan::run(global, args)).await,
+        Command::Apply(args) => {
+            return Box::pin(verbs::apply::run(global, args))
+                .await
+                .map(CommandOutcome::of);
+        }
+        Command::Status(args) => {
+            return Box::pin(verbs::status::run(global, args))
+                .await
+                .map(CommandOutcome::of);
+        }
+        Command::Policy { command } => {
+            return Box::pin(verbs::policy::run(global, command))
+                .await
+                .map(CommandOutcome::of);
+        }
+        Command::Validate(args) => {
+            return verbs::validate::run(global, args).map(CommandOutcome::of);
+        }
+        Command::Init(args) => verbs::init::run(global, args).await,
         Command::Schema => print_schema(),
-        Command::Destroy(args) => Box::pin(verbs::destroy::run(place, args)).await,
-        Command::Outputs(args) => Box::pin(verbs::outputs::run(place, args)).await,
-        Command::Enroll(args) => Box::pin(verbs::enroll::run(place, args)).await,
-        Command::Rotate(args) => Box::pin(verbs::rotate::run(place, args)).await,
-        Command::Revoke(args) => Box::pin(verbs::revoke::run(place, args)).await,
-        Command::Cost(args) => verbs::cost::run(place, args),
-        Command::Adopt(args) => Box::pin(verbs::adopt::run(place, args)).await,
-        Command::Permissions => verbs::permissions::run(place),
+        Command::Destroy(args) => Box::pin(verbs::destroy::run(global, args)).await,
+        Command::Outputs(args) => Box::pin(verbs::outputs::run(global, args)).await,
+        Command::Enroll(args) => Box::pin(verbs::enroll::run(global, args)).await,
+        Command::Rotate(args) => Box::pin(verbs::rotate::run(global, args)).await,
+        Command::Revoke(args) => Box::pin(verbs::revoke::run(global, args)).await,
+        Command::Cost(args) => Box::pin(verbs::cost::run(global, args)).await,
+        Command::Adopt(args) => Box::pin(verbs::adopt::run(global, args)).await,
+        Command::Permissions => verbs::permissions::run(global),
     }
-    .map(|()| None)
+    .map(|()| CommandOutcome::Done)
 }
 
 fn print_schema() -> Result<(), Failure> {

@@ -1,25 +1,26 @@
-//! What the region's charts and people need to know of it, in the words each of them uses. Pure.
+//! Outputs for charts, Argo CD and people, each in its own format. Pure.
 //!
-//! [`Terraform`] has the names of the Terraform module's outputs, [`helm`] the values of our charts, [`argocd`] the
-//! same for Argo CD, [`secret_provider_class`] what a chart of somebody else's needs, [`sql`] what must be done in the
-//! database. What only AWS knows comes in as [`Found`]. There is deliberately no `maestro_agent_certificates`: an agent's key is made where it is kept, and
-//! no output, log or state ever holds it.
+//! [`TerraformOutputs`] has the names of the Terraform module's outputs, [`helm`] the values of our charts, [`argocd`] the
+//! same for Argo CD, [`secret_provider_class`] what other charts need, [`sql`] what must be run in the database.
+//! Values that AWS assigns come in as [`LiveValues`]. There is deliberately no `maestro_agent_certificates`: an agent's key
+//! is made where it is kept, and no output, log or state ever holds it.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::region::{ManagementCluster, Region};
-use crate::resource::{Address, Observed, Scope};
+use crate::resource::{Address, Observed};
+use crate::scope::Scope;
 
 pub mod argocd;
 pub mod helm;
 pub mod secret_provider_class;
 pub mod sql;
 
-/// What only AWS knows.
+/// Values that AWS assigns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct LiveValues {
     /// The broker's host name.
     pub endpoint: Option<String>,
     /// Host and port of the database.
@@ -32,7 +33,7 @@ pub struct Found {
 
 /// The outputs of the Terraform module, under its names and in its order; null for what is not there yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Terraform {
+pub struct TerraformOutputs {
     /// The broker's host name.
     pub iot_mqtt_endpoint: Option<String>,
     /// The server's thing; null when things are off.
@@ -83,17 +84,17 @@ pub struct Terraform {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// The broker.
-    pub mqtt: Mqtt,
+    pub mqtt: MqttSummary,
     /// PostgreSQL.
-    pub database: Database,
+    pub database: DatabaseSummary,
     /// The server.
-    pub server: Server,
+    pub server: ServerSummary,
 }
 
 /// The broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Mqtt {
+pub struct MqttSummary {
     /// Its host name.
     pub endpoint: Option<String>,
     /// Its port.
@@ -104,7 +105,7 @@ pub struct Mqtt {
 
 /// PostgreSQL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Database {
+pub struct DatabaseSummary {
     /// Its host.
     pub host: Option<String>,
     /// Its port.
@@ -116,7 +117,7 @@ pub struct Database {
 /// The server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Server {
+pub struct ServerSummary {
     /// Its role.
     pub role_arn: Option<String>,
     /// Secret with its certificate.
@@ -125,9 +126,9 @@ pub struct Server {
     pub db_secret_name: String,
 }
 
-// === impl Found ===
+// === impl LiveValues ===
 
-impl Found {
+impl LiveValues {
     /// Takes over what one observed resource tells.
     pub fn learn(&mut self, address: &Address, observed: &Observed) {
         let facts = &observed.facts;
@@ -148,11 +149,11 @@ impl Found {
     }
 }
 
-// === impl Terraform ===
+// === impl TerraformOutputs ===
 
-impl Terraform {
+impl TerraformOutputs {
     /// The outputs of a region of which that much is there.
-    pub fn new(region: &Region, found: &Found) -> Self {
+    pub fn new(region: &Region, found: &LiveValues) -> Self {
         let names = &region.names;
         let secret = |name: &String| found.secrets.get(&(Scope::Region, name.clone())).cloned();
         let role = found
@@ -195,17 +196,17 @@ impl Terraform {
             }),
             maestro_agent_role_names: each(region, |cluster| cluster.names.role.clone()),
             maestro_configuration_summary: Summary {
-                mqtt: Mqtt {
+                mqtt: MqttSummary {
                     endpoint: found.endpoint.clone(),
                     port: region.broker.port,
                     topic_prefix: topic_prefix(region),
                 },
-                database: Database {
+                database: DatabaseSummary {
                     host,
                     port,
                     name: region.database.database.clone(),
                 },
-                server: Server {
+                server: ServerSummary {
                     role_arn: role,
                     mqtt_secret_name: names.server_certificate.clone(),
                     db_secret_name: names.database_credentials.clone(),

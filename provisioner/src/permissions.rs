@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::resource::{Address, Resource, Scope};
+use crate::resource::{Address, Resource};
+use crate::scope::Scope;
 
 /// The actions that making or changing a resource may take, with the account each is asked in.
 pub fn to_make(resource: &Address) -> Vec<(Scope, &'static str)> {
@@ -152,7 +153,7 @@ const NEEDS: &[(&str, Needs)] = &[
         Needs {
             read: &[
                 "iot:DescribeCertificate",
-                // What the parties are told to connect to.
+                // The host name in the parties' configuration.
                 "iot:DescribeEndpoint",
                 "iot:ListCertificates",
                 "iot:ListTargetsForPolicy",

@@ -1,34 +1,45 @@
-//! What would change: each wish held against what is there. Pure; [`crate::survey`] does the looking.
+//! The difference between desired and observed state, resource by resource. Pure; [`crate::snapshot`] observes.
 //!
-//! A [`Row`] says for one resource what is to be done and why, what that disrupts, and what a person must decide.
+//! A [`ResourcePlan`] says for one resource what is to be done and why, what that disrupts, and what a person must
+//! decide.
+
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use crate::aws::{Cloud, Error};
+use crate::aws::{AwsError, Cloud};
+use crate::region::Problem;
 use crate::resource::{
-    Address, Change, Difference, Facts, Manage as _, Note, Observed, Owner, Resource, State,
-    compare,
+    Address, Change, Difference, Facts, Manage as _, Note, Observed, Resource, State, compare,
 };
+use crate::tags::Owner;
 
-pub use self::text::Table;
+pub use self::text::PlanTable;
 
 mod text;
 
 /// What would change, in the order it would be done.
 #[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
+    /// Version of this format; fields may be added within one.
+    pub format_version: u32,
     /// One per resource.
-    pub resources: Vec<Row>,
-    /// What is ours and in no wish.
+    pub resources: Vec<ResourcePlan>,
+    /// Things that carry this region's tag and are not in the file.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub leftovers: Vec<Note>,
+    /// What the file allows and probably does not mean.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Problem>,
     #[serde(skip)]
     pub(crate) facts: Facts,
 }
 
 /// One resource.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct ResourcePlan {
     /// Whose and which.
     #[serde(serialize_with = "address")]
     pub resource: Address,
@@ -37,13 +48,13 @@ pub struct Row {
     pub id: Option<String>,
     /// What is to be done.
     #[serde(flatten)]
-    pub action: Action,
+    pub action: PlannedAction,
     /// What cannot be put right by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub decide: Vec<Decide>,
+    pub decide: Vec<ManualDecision>,
     /// Attributes that are set once another resource is there.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub later: Vec<Later>,
+    pub later: Vec<PendingAttribute>,
     /// What else a person should know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<Note>,
@@ -52,11 +63,14 @@ pub struct Row {
 /// What is to be done with one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
-pub enum Action {
+pub enum PlannedAction {
     /// Nothing: it is as it should be.
     Keep,
     /// It is not there.
-    Create,
+    Create {
+        /// What it is made with: attributes, and what is set at creation only. What is not known yet is in `later`.
+        after: BTreeMap<String, Value>,
+    },
     /// Attributes are not as they should be.
     Update {
         /// Which.
@@ -90,7 +104,7 @@ pub enum Action {
 
 /// A difference that only a person can settle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Decide {
+pub struct ManualDecision {
     /// What differs.
     #[serde(flatten)]
     pub difference: Difference,
@@ -102,7 +116,7 @@ pub struct Decide {
 
 /// An attribute that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Later {
+pub struct PendingAttribute {
     /// Which.
     pub attribute: String,
     /// For what, such as `the database`.
@@ -112,7 +126,7 @@ pub struct Later {
 
 /// How many resources there are of each action.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct PlanCounts {
     /// As they should be.
     pub kept: usize,
     /// To be created.
@@ -130,16 +144,19 @@ pub struct Counts {
 // === impl Plan ===
 
 impl Plan {
+    /// Version of the format of `plan --json` and `apply --json`.
+    pub const FORMAT_VERSION: u32 = 1;
+
     /// How many resources there are of each action.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
+    pub fn counts(&self) -> PlanCounts {
+        let mut counts = PlanCounts::default();
         for row in &self.resources {
             *match row.action {
-                Action::Keep => &mut counts.kept,
-                Action::Create => &mut counts.created,
-                Action::Update { .. } => &mut counts.updated,
-                Action::Wait { .. } => &mut counts.waiting,
-                Action::Refuse { .. } | Action::Unknown { .. } => &mut counts.blocked,
+                PlannedAction::Keep => &mut counts.kept,
+                PlannedAction::Create { .. } => &mut counts.created,
+                PlannedAction::Update { .. } => &mut counts.updated,
+                PlannedAction::Wait { .. } => &mut counts.waiting,
+                PlannedAction::Refuse { .. } | PlannedAction::Unknown { .. } => &mut counts.blocked,
             } += 1;
             counts.undecided += usize::from(!row.decide.is_empty());
         }
@@ -148,47 +165,54 @@ impl Plan {
 
     /// Whether everything is as it should be.
     pub fn is_empty(&self) -> bool {
-        let settled = |row: &Row| row.action == Action::Keep && row.decide.is_empty();
+        let settled =
+            |row: &ResourcePlan| row.action == PlannedAction::Keep && row.decide.is_empty();
         self.resources.iter().all(settled)
     }
 
     /// Resources that apply has something to do with.
-    pub fn to_do(&self) -> impl Iterator<Item = &Row> {
+    pub fn to_do(&self) -> impl Iterator<Item = &ResourcePlan> {
         self.resources.iter().filter(|row| row.action.is_work())
     }
 
     /// The first resource that stands in the way of everything.
-    pub fn obstacle(&self) -> Option<&Row> {
-        self.resources
-            .iter()
-            .find(|row| matches!(row.action, Action::Refuse { .. } | Action::Unknown { .. }))
+    pub fn obstacle(&self) -> Option<&ResourcePlan> {
+        self.resources.iter().find(|row| {
+            matches!(
+                row.action,
+                PlannedAction::Refuse { .. } | PlannedAction::Unknown { .. }
+            )
+        })
     }
 }
 
-// === impl Row ===
+// === impl ResourcePlan ===
 
-impl Row {
-    /// Holds a wish against what is there.
+impl ResourcePlan {
+    /// Compares the desired with the observed state of one resource.
     pub fn of(
         resource: &Resource,
-        observed: Result<Option<&Observed>, &Error>,
+        observed: Result<Option<&Observed>, &AwsError>,
         cloud: &Cloud,
         facts: &Facts,
     ) -> Self {
         let mut row = Self {
             resource: resource.address(),
             id: None,
-            action: Action::Keep,
+            action: PlannedAction::Keep,
             decide: Vec::new(),
             later: Vec::new(),
             notes: Vec::new(),
         };
         match observed {
-            Err(error) => row.action = Action::unknown(error),
+            Err(error) => row.action = PlannedAction::unknown(error),
             Ok(None) => {
-                let (_, later) = compare(&resource.wanted(cloud, facts), &Default::default());
+                let wanted = resource.wanted(cloud, facts);
+                let (differences, later) = compare(&wanted, &BTreeMap::new());
+                let mut after = resource.set_at_creation();
+                after.extend(differences.into_iter().map(|it| (it.attribute, it.want)));
                 row.later = waiting(later);
-                row.action = Action::Create;
+                row.action = PlannedAction::Create { after };
             }
             Ok(Some(there)) => row.compare_with(there, resource, cloud, facts),
         }
@@ -211,13 +235,13 @@ impl Row {
         match &there.state {
             State::Ready => {}
             State::Settling(state) => {
-                self.action = Action::Wait {
+                self.action = PlannedAction::Wait {
                     state: state.clone(),
                 };
                 return;
             }
             State::Broken { why, hint } => {
-                self.action = Action::Refuse {
+                self.action = PlannedAction::Refuse {
                     why: why.clone(),
                     hint: hint.clone(),
                 };
@@ -237,7 +261,7 @@ impl Row {
                     }
                 }
                 Change::Impossible { why, hint } => {
-                    self.decide.push(Decide {
+                    self.decide.push(ManualDecision {
                         difference,
                         why,
                         hint,
@@ -246,17 +270,20 @@ impl Row {
             }
         }
         if !changes.is_empty() {
-            self.action = Action::Update { changes, disrupts };
+            self.action = PlannedAction::Update { changes, disrupts };
         }
     }
 }
 
-// === impl Action ===
+// === impl PlannedAction ===
 
-impl Action {
+impl PlannedAction {
     /// Whether apply has something to do.
     pub fn is_work(&self) -> bool {
-        matches!(self, Self::Create | Self::Update { .. } | Self::Wait { .. })
+        matches!(
+            self,
+            Self::Create { .. } | Self::Update { .. } | Self::Wait { .. }
+        )
     }
 
     /// What it disrupts.
@@ -267,7 +294,7 @@ impl Action {
         }
     }
 
-    fn unknown(error: &Error) -> Self {
+    fn unknown(error: &AwsError) -> Self {
         use link::error::Hint as _;
         Self::Unknown {
             why: error.to_string(),
@@ -276,24 +303,24 @@ impl Action {
     }
 }
 
-fn foreign(owner: &Owner) -> Option<Action> {
+fn foreign(owner: &Owner) -> Option<PlannedAction> {
     match owner {
         Owner::Ours | Owner::Shared => None,
-        Owner::Other(region) => Some(Action::Refuse {
+        Owner::Other(region) => Some(PlannedAction::Refuse {
             why: format!("it belongs to the region `{region}`"),
             hint: "choose another name under `names:` in the file".into(),
         }),
-        Owner::Nobody => Some(Action::Refuse {
+        Owner::Nobody => Some(PlannedAction::Refuse {
             why: "something of this name is there and carries no mark of ours".into(),
             hint: "run `provisioner adopt` if it is this region's, or choose another name under `names:`".into(),
         }),
     }
 }
 
-fn waiting(later: Vec<(String, &'static str)>) -> Vec<Later> {
+fn waiting(later: Vec<(String, &'static str)>) -> Vec<PendingAttribute> {
     later
         .into_iter()
-        .map(|(attribute, waits_for)| Later {
+        .map(|(attribute, waits_for)| PendingAttribute {
             attribute,
             waits_for,
         })

@@ -1,6 +1,6 @@
 //! What the parties may do, before anybody connects: `policy check` and `policy explain`. Pure.
 //!
-//! The documents are those wished for ([`Documents::desired`]) or those that are there ([`Documents::live`]); what *should*
+//! The documents are those the file asks for ([`Documents::desired`]) or those that are there ([`Documents::live`]); what *should*
 //! be allowed is said here once more, from the topics alone, so that a mistake in how policies are made shows too. The
 //! deciding is [`link::iot::evaluate()`]'s.
 
@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use link::error::Hint;
-use link::iot::{Action, Context, Decision, Document, Request, Resource, Statement, evaluate};
+use link::iot::{
+    Context, Decision, Document, PolicyAction, Request, Resource, Statement, evaluate,
+};
 use serde::{Serialize, Serializer};
 
 use crate::region::Region;
@@ -31,15 +33,15 @@ pub struct Documents(BTreeMap<PartyName, Vec<Document>>);
 
 /// Everything each party may and may not do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Matrix {
+pub struct PolicyMatrix {
     /// The server's rows, then each agent's.
-    pub rows: Vec<Row>,
+    pub rows: Vec<PolicyRow>,
 }
 
 /// One thing a party may or may not do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct PolicyRow {
     /// Who.
     pub party: PartyName,
     /// Such as `iot:Publish`.
@@ -138,7 +140,9 @@ impl PartyName {
             Self::Server => Some(&region.server.party),
             Self::Agent(id) => region.cluster(id).map(|cluster| &cluster.party),
         };
-        let ids = party.map(link::iot::Party::client_ids).unwrap_or_default();
+        let ids = party
+            .map(link::party::Party::client_ids)
+            .unwrap_or_default();
         ids.into_iter().next().map(String::from).unwrap_or_default()
     }
 }
@@ -189,7 +193,7 @@ impl Documents {
 
 /// Asks for everything that each party should and should not be able to do: its own topics and client ids, those of
 /// every other party, and filters that would hear everybody.
-pub fn check(region: &Region, documents: &Documents) -> Matrix {
+pub fn check(region: &Region, documents: &Documents) -> PolicyMatrix {
     let mut rows = Vec::new();
     for party in PartyName::all(region) {
         let client_id = party.client_id(region);
@@ -204,10 +208,10 @@ pub fn check(region: &Region, documents: &Documents) -> Matrix {
             );
             let allowed = decision.is_allowed();
             let unknown = unknown(&decision);
-            rows.push(Row {
+            rows.push(PolicyRow {
                 party: party.clone(),
                 action: probe.action.to_string(),
-                resource: resource(probe.action, &probe.subject).to_string(),
+                resource: Resource::of(probe.action, &probe.subject).to_string(),
                 allowed,
                 expected: probe.expected,
                 why: (unknown.is_some() || allowed != probe.expected).then(|| decision.explain()),
@@ -215,7 +219,7 @@ pub fn check(region: &Region, documents: &Documents) -> Matrix {
             });
         }
     }
-    Matrix { rows }
+    PolicyMatrix { rows }
 }
 
 /// Why `party` may, or may not, do `action` on `subject`: a client id for Connect, a filter for Subscribe, a topic
@@ -224,7 +228,7 @@ pub fn explain(
     region: &Region,
     documents: &Documents,
     party: &PartyName,
-    action: Action,
+    action: PolicyAction,
     subject: &str,
 ) -> Explanation {
     let client_id = party.client_id(region);
@@ -244,7 +248,7 @@ pub fn explain(
     Explanation {
         party: party.clone(),
         action: action.to_string(),
-        resource: resource(action, subject).to_string(),
+        resource: Resource::of(action, subject).to_string(),
         allowed,
         unknown,
         decided_by: decided_by.map(|by| by.to_string()),
@@ -258,10 +262,10 @@ pub fn explain(
 ///
 /// # Errors
 /// [`PolicyError::NoAction`].
-pub fn action(text: &str) -> Result<Action, PolicyError> {
+pub fn action(text: &str) -> Result<PolicyAction, PolicyError> {
     let fold = |text: &str| text.replace('-', "").to_ascii_lowercase();
     let asked = fold(text);
-    Action::ALL
+    PolicyAction::ALL
         .into_iter()
         .find(|action| {
             let name = fold(action.name());
@@ -275,11 +279,11 @@ fn decide(
     documents: &Documents,
     party: &PartyName,
     client_id: &str,
-    action: Action,
+    action: PolicyAction,
     subject: &str,
 ) -> Decision {
     // Whoever asks to connect does so under the id it asks for; all else is done under its own.
-    let client_id = if action == Action::Connect {
+    let client_id = if action == PolicyAction::Connect {
         subject
     } else {
         client_id
@@ -287,7 +291,7 @@ fn decide(
     let context = Context::new(region.arn_prefix(), client_id);
     let request = Request {
         action,
-        resource: resource(action, subject),
+        resource: Resource::of(action, subject),
         context: &context,
     };
     evaluate(documents.of(party), &request)
@@ -300,41 +304,33 @@ fn unknown(decision: &Decision) -> Option<String> {
     }
 }
 
-fn resource(action: Action, subject: &str) -> Resource<'_> {
-    match action {
-        Action::Connect => Resource::Client(subject),
-        Action::Subscribe => Resource::Filter(subject),
-        Action::Publish | Action::Receive | Action::RetainPublish => Resource::Topic(subject),
-    }
-}
+// === impl PolicyMatrix ===
 
-// === impl Matrix ===
-
-impl Matrix {
+impl PolicyMatrix {
     /// Whether everything is as it should be.
     pub fn is_as_it_should_be(&self) -> bool {
         self.wrong().next().is_none()
     }
 
     /// What is not.
-    pub fn wrong(&self) -> impl Iterator<Item = &Row> {
+    pub fn wrong(&self) -> impl Iterator<Item = &PolicyRow> {
         self.rows.iter().filter(|row| !row.is_as_it_should_be())
     }
 }
 
-// === impl Row ===
+// === impl PolicyRow ===
 
-impl Row {
+impl PolicyRow {
     // What is unknown is refused by those who judge as we do, but a broker may allow it.
     fn is_as_it_should_be(&self) -> bool {
         self.unknown.is_none() && self.allowed == self.expected
     }
 }
 
-impl fmt::Display for Matrix {
+impl fmt::Display for PolicyMatrix {
     /// A table, then what is wrong and why.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let longest = |of: fn(&Row) -> usize| self.rows.iter().map(of).max().unwrap_or(0);
+        let longest = |of: fn(&PolicyRow) -> usize| self.rows.iter().map(of).max().unwrap_or(0);
         let party = longest(|row| row.party.to_string().len());
         let action = longest(|row| row.action.len());
         let width = longest(|row| if row.unknown.is_some() { 7 } else { 5 });
@@ -346,7 +342,7 @@ impl fmt::Display for Matrix {
                 (None, true, false) => ("OPEN ", "allow"),
                 (None, false, true) => ("SHUT ", "deny"),
             };
-            let Row {
+            let PolicyRow {
                 party: who,
                 action: what,
                 resource,

@@ -1,5 +1,5 @@
-//! What must be there before anything is made: the operator's own VPC, subnets, groups and clusters, and the
-//! permissions that the plan needs. All of it is known by reading, so nothing has to fail half way.
+//! Checks before anything is changed: that the operator's VPC, subnets, security groups and clusters exist, and that the
+//! caller has the permissions that the plan needs. Read-only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,11 @@ use aws_sdk_iam::types::PolicyEvaluationDecisionType;
 use link::error::Hint;
 use tracing::debug;
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional as _, Outcome as _, ec2};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional as _, Outcome as _, ec2};
 use crate::permissions;
 use crate::plan::Plan;
-use crate::resource::{Resource, Scope};
+use crate::resource::Resource;
+use crate::scope::Scope;
 
 /// Something is missing, and nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +30,8 @@ pub enum PreflightError {
         actions: Vec<String>,
     },
     /// It could not be looked at.
-    #[error("check what the region stands on")]
-    Look(#[source] Box<Error>),
+    #[error("check what the region needs")]
+    Observe(#[source] Box<AwsError>),
 }
 
 /// One thing the file names.
@@ -42,11 +43,11 @@ pub struct Missing {
     problem: String,
 }
 
-/// Checks what these resources stand on. Reads only.
+/// Checks what these resources need and do not make themselves. Reads only.
 ///
 /// # Errors
 /// [`PreflightError::Missing`] with everything that is missing.
-pub async fn ground(cloud: &Cloud, resources: &[Resource]) -> Result<(), PreflightError> {
+pub async fn prerequisites(cloud: &Cloud, resources: &[Resource]) -> Result<(), PreflightError> {
     let mut missing = Vec::new();
     let mut clusters = BTreeSet::new();
     for resource in resources {
@@ -165,7 +166,7 @@ fn principal(caller: &str) -> Option<String> {
 }
 
 fn reach<'a>(cloud: &'a Cloud, scope: &Scope) -> Result<&'a Account, PreflightError> {
-    cloud.of(scope).map_err(PreflightError::look)
+    cloud.of(scope).map_err(PreflightError::observe)
 }
 
 async fn vpc(
@@ -179,12 +180,12 @@ async fn vpc(
         .await
         .during("ec2:DescribeVpcs", vpc)
         .was_there()
-        .map_err(PreflightError::look)?;
+        .map_err(PreflightError::observe)?;
     if !found {
         missing.push(Missing::new(
             "network.vpc",
             vpc,
-            format!("is not in {}", account.place()),
+            format!("is not in {}", account.location()),
         ));
     }
     Ok(())
@@ -203,10 +204,10 @@ async fn security_groups(
             .await
             .during("ec2:DescribeSecurityGroups", group)
             .optional()
-            .map_err(PreflightError::look)?;
+            .map_err(PreflightError::observe)?;
         let found = found.as_ref().and_then(|answer| answer.items.first());
         let problem = match found {
-            None => format!("is not in {}", account.place()),
+            None => format!("is not in {}", account.location()),
             Some(group) if group.vpc_id.as_deref() != Some(vpc) => {
                 format!(
                     "is in `{}`, not in `{vpc}`",
@@ -238,10 +239,10 @@ async fn subnets(
             .await
             .during("ec2:DescribeSubnets", subnet)
             .optional()
-            .map_err(PreflightError::look)?;
+            .map_err(PreflightError::observe)?;
         let found = found.as_ref().and_then(|subnets| subnets.first());
         let problem = match found {
-            None => format!("is not in {}", account.place()),
+            None => format!("is not in {}", account.location()),
             Some(subnet) if subnet.vpc_id.as_deref() != Some(vpc) => {
                 format!(
                     "is in `{}`, not in `{vpc}`",
@@ -284,7 +285,7 @@ async fn eks_cluster(
         .await
         .during("eks:DescribeCluster", cluster)
         .was_there()
-        .map_err(PreflightError::look)?;
+        .map_err(PreflightError::observe)?;
     if !found {
         let field = match scope {
             Scope::Region => "eks.cluster".to_owned(),
@@ -293,7 +294,7 @@ async fn eks_cluster(
         missing.push(Missing::new(
             field,
             cluster,
-            format!("is not in {}", account.place()),
+            format!("is not in {}", account.location()),
         ));
     }
     Ok(())
@@ -302,8 +303,8 @@ async fn eks_cluster(
 // === impl PreflightError ===
 
 impl PreflightError {
-    fn look(error: Error) -> Self {
-        Self::Look(Box::new(error))
+    fn observe(error: AwsError) -> Self {
+        Self::Observe(Box::new(error))
     }
 }
 
@@ -314,11 +315,11 @@ impl Hint for PreflightError {
             Self::Permission { .. } => Some(
                 "give the caller what `provisioner permissions` prints; nothing was changed".into(),
             ),
-            Self::Look(source) if source.kind() == ErrorKind::Denied => Some(format!(
+            Self::Observe(source) if source.kind() == AwsErrorKind::Denied => Some(format!(
                 "give the caller permission `{}`; `provisioner permissions` prints all that is needed",
                 source.action()
             )),
-            Self::Look(source) => source.hint(),
+            Self::Observe(source) => source.hint(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is being done, as it happens, for whoever watches.
+//! Progress reports while a command runs.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -7,25 +7,25 @@ use std::time::Duration;
 
 use crate::resource::Address;
 
-/// Told what is being done.
+/// Receives progress reports.
 pub trait Progress: Send + Sync {
     /// A step begins.
     fn doing(&self, resource: &Address, step: &str);
 
-    /// Something has not settled yet, for how long.
+    /// A resource has not settled yet; `since` is how long this has lasted.
     fn waiting(&self, resource: &Address, state: &str, since: Duration);
 
     /// Anything else worth a line.
     fn note(&self, text: &str);
 }
 
-/// One line per step on standard error; a wait is told when its state changes, and every half minute.
+/// Writes one line per step to standard error; a wait is reported when its state changes, and every half minute.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub struct ProgressLines {
     told: Mutex<BTreeMap<Address, (String, Duration)>>,
 }
 
-impl Progress for Lines {
+impl Progress for ProgressLines {
     fn doing(&self, resource: &Address, step: &str) {
         self.lock().remove(resource);
         line(&format!("{resource}: {step}"));
@@ -50,7 +50,7 @@ impl Progress for Lines {
     }
 }
 
-impl Lines {
+impl ProgressLines {
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Address, (String, Duration)>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }

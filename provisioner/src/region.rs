@@ -2,7 +2,7 @@
 //!
 //! [`Region`] holds nothing that AWS would refuse for its form, no two things of one name, and parties whose client
 //! ids, topics and policies fit each other; what follows from it ([`crate::desired`], [`crate::outputs`],
-//! [`crate::policy`], [`crate::cost`]) need not check again. Problems are told all at once, each by its field. The
+//! [`crate::policy`], [`crate::cost`]) need not check again. Problems are reported all at once, each by its field. The
 //! only file read besides is the one `broker.ca` names.
 
 use std::collections::BTreeMap;
@@ -11,11 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 use link::topic::Scheme;
 use serde_json::Value;
 
-use crate::resource::Tags;
+use crate::resource::DatabaseSettings;
+use crate::tags::Tags;
 
 pub use crate::aws::Access;
 
@@ -52,17 +54,17 @@ pub struct Region {
     /// Credentials for the region's account.
     pub access: Access,
     /// Where the database is.
-    pub network: Network,
+    pub network: NetworkSettings,
     /// The server's EKS cluster.
-    pub eks: Eks,
+    pub eks: EksSettings,
     /// PostgreSQL.
-    pub database: Database,
+    pub database: DatabaseSettings,
     /// IoT Core's endpoint as parties see it.
-    pub broker: Broker,
+    pub broker: BrokerSettings,
     /// Topics of everybody; with replicas, which share what they hear, the server's filter names their group.
     pub scheme: Scheme,
     /// The server.
-    pub server: Server,
+    pub server: ServerSettings,
     /// All agents.
     pub agent: Workload,
     /// The management clusters, in the order of the file.
@@ -70,8 +72,8 @@ pub struct Region {
     /// Whether parties are registered as IoT things.
     pub things: bool,
     /// What all secrets share.
-    pub secrets: Secrets,
-    /// The operator's tags, without the mark of ownership.
+    pub secrets: SecretSettings,
+    /// The operator's tags, without the ownership tag.
     pub tags: BTreeMap<String, String>,
     /// Names of what is the region's.
     pub names: Names,
@@ -79,7 +81,7 @@ pub struct Region {
 
 /// Where the database is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct NetworkSettings {
     /// The VPC's id.
     pub vpc: String,
     /// Ids of private subnets, at least two.
@@ -88,7 +90,7 @@ pub struct Network {
 
 /// An EKS cluster with a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Eks {
+pub struct EksSettings {
     /// Its name.
     pub cluster: String,
     /// Security groups that may reach the database.
@@ -110,46 +112,9 @@ pub struct Addons {
     pub secrets_store_driver: bool,
 }
 
-/// PostgreSQL on RDS; the fields are those of [`crate::resource::Database`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Database {
-    /// Such as `db.t4g.micro`.
-    pub instance_class: String,
-    /// GiB of gp3 storage.
-    pub storage: u32,
-    /// GiB that storage may grow to by itself.
-    pub max_storage: Option<u32>,
-    /// Major version, or a full one to pin it.
-    pub engine_version: String,
-    /// Name of the database.
-    pub database: String,
-    /// Name of the master user.
-    pub user: String,
-    /// A standby in another zone.
-    pub multi_az: bool,
-    /// Days that automatic backups are kept.
-    pub backup_days: u8,
-    /// Daily, `hh:mm-hh:mm` UTC.
-    pub backup_window: String,
-    /// Weekly, `ddd:hh:mm-ddd:hh:mm` UTC.
-    pub maintenance_window: String,
-    /// AWS refuses to delete it.
-    pub deletion_protection: bool,
-    /// A snapshot is taken before it is deleted.
-    pub final_snapshot: bool,
-    /// Days that Performance Insights keeps, 0 for off.
-    pub performance_insights_days: u16,
-    /// ARN of the KMS key for storage.
-    pub kms_key: Option<String>,
-    /// Whether roles may sign in with tokens of IAM; none for whatever it is.
-    pub iam_auth: Option<bool>,
-    /// The user that the server signs in as by IAM; none for the master user with its password.
-    pub iam_user: Option<String>,
-}
-
 /// IoT Core's endpoint as parties see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
+pub struct BrokerSettings {
     /// 8883 or 443; any with roots of one's own.
     pub port: u16,
     /// Roots of the broker's certificate, PEM.
@@ -158,7 +123,7 @@ pub struct Broker {
 
 /// The server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server {
+pub struct ServerSettings {
     /// Source id of its events.
     pub source: SourceId,
     /// Base of its client ids.
@@ -213,7 +178,7 @@ pub struct ManagementCluster {
 
 /// What all secrets share.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secrets {
+pub struct SecretSettings {
     /// Days a deleted secret can be restored, 0 for not at all.
     pub recovery_days: u8,
     /// ARN of the KMS key in the region's account.
@@ -230,16 +195,16 @@ impl Region {
     /// # Errors
     /// [`Problems`]: all that is wrong with it, or that it cannot be read.
     pub fn read(path: &Path) -> Result<Self, Problems> {
-        let at = |problems| Problems {
+        let text = fs::read_to_string(path).map_err(|error| Problems {
             path: Some(path.to_owned()),
-            problems,
-        };
-        let text = fs::read_to_string(path).map_err(|error| {
-            let fix = "give the region's file, or make one with `provisioner init`";
-            at(vec![Problem::new("", error.to_string(), fix)])
+            problems: vec![Problem::unreadable(&error)],
+            readable: false,
         })?;
         let directory = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, directory).map_err(|Problems { problems, .. }| at(problems))
+        Self::parse(&text, directory).map_err(|problems| Problems {
+            path: Some(path.to_owned()),
+            ..problems
+        })
     }
 
     /// Reads a region's text; `directory` is what relative paths in it begin from.
@@ -250,6 +215,7 @@ impl Region {
         let pathless = |problems| Problems {
             path: None,
             problems,
+            readable: true,
         };
         let mut tree = Tree::parse(text).map_err(|problem| pathless(vec![problem]))?;
         let mut problems = Vec::new();
@@ -281,7 +247,9 @@ impl Region {
         let settings = schemars::generate::SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true);
         let generator = settings.into_generator();
-        generator.into_root_schema_for::<file::File>().to_value()
+        generator
+            .into_root_schema_for::<file::RegionFile>()
+            .to_value()
     }
 
     /// What is allowed but probably not meant; one sentence each, with the field and what to write.
@@ -307,7 +275,7 @@ impl Region {
         }
     }
 
-    /// Tags of every resource, with the mark of ownership.
+    /// Tags of every resource, with the ownership tag.
     pub fn all_tags(&self) -> Tags {
         Tags::new(&self.name, &self.tags)
     }

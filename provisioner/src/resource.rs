@@ -1,38 +1,38 @@
-//! One thing in AWS: what it should be, what is there, and what tells them apart.
+//! Resources in AWS: desired state, observed state, and the difference.
 //!
-//! A [`Resource`] is the wish, made from the region's file without any call. `Manage` is what every kind of it can
-//! do: observe, create, update, delete, mark as ours. Reading and writing are apart: `Manage::observe` changes
+//! A [`Resource`] is the desired state, made from the region's file without any call. `Manage` is what every kind of
+//! resource implements: observe, create, update, delete, adopt. Reading and writing are apart: `Manage::observe` changes
 //! nothing, and [`compare`] is pure. `create` makes the first call only; whatever is then still different is an
 //! update. So a process that dies between two calls leaves a resource that the next run completes.
 //!
-//! Nothing secret is an attribute: attributes are printed.
+//! **Invariant:** no attribute holds a secret, for attributes are printed.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use link::id::ConsumerName;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::aws::{Cloud, Error};
+use crate::aws::{AwsError, Cloud};
+use crate::identity::IdentitySpec;
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 pub use self::addon::Addon;
-pub use self::certificate::Certificate;
-pub use self::database::Database;
+pub use self::database::{Database, DatabaseSettings};
 pub use self::iot_policy::{IotPolicy, Undecided};
 pub use self::pod_identity::PodIdentity;
 pub use self::role::Role;
 pub use self::secret::{Content, Secret};
 pub use self::security_group::SecurityGroup;
 pub use self::subnet_group::SubnetGroup;
-pub(crate) use self::tags::OWNER;
-pub use self::tags::{Owner, Tags};
 pub use self::thing::Thing;
 
 mod addon;
 mod certificate;
 mod database;
+mod eks;
 mod iot_policy;
 mod kms;
 mod pod_identity;
@@ -40,19 +40,9 @@ mod role;
 mod secret;
 mod security_group;
 mod subnet_group;
-mod tags;
 mod thing;
 
-/// Whose account a resource lives in.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scope {
-    /// The region's account: broker, database, server.
-    Region,
-    /// The account of a management cluster.
-    Cluster(ConsumerName),
-}
-
-/// A wish.
+/// The desired state of one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// Who may reach the database.
@@ -68,7 +58,7 @@ pub enum Resource {
     /// An IoT policy.
     IotPolicy(IotPolicy),
     /// A certificate in IoT Core, its key in Secrets Manager, and what it is attached to.
-    Certificate(Certificate),
+    Certificate(IdentitySpec),
     /// An IAM role for a pod.
     Role(Role),
     /// An EKS add-on.
@@ -88,7 +78,7 @@ pub struct Address {
     pub name: String,
 }
 
-/// What is there under a resource's name.
+/// The observed state of a resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     /// Whose it is.
@@ -99,7 +89,7 @@ pub struct Observed {
     pub state: State,
     /// ARN or id.
     pub id: Option<String>,
-    /// What is not as it should be and is only told, not changed.
+    /// What is not as it should be and is only reported, not changed.
     pub notes: Vec<Note>,
     /// What others need to know of it.
     pub facts: Facts,
@@ -130,13 +120,13 @@ pub struct Note {
     pub hint: String,
 }
 
-/// What an attribute should be.
+/// The desired value of an attribute.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Want {
-    /// This.
-    Is(Value),
-    /// Something that is known only after another resource is there, named here.
-    Later(&'static str),
+pub enum DesiredValue {
+    /// This value.
+    Known(Value),
+    /// A value that is known once another resource is there, named here.
+    After(&'static str),
 }
 
 /// One attribute that is not as it should be.
@@ -153,7 +143,7 @@ pub struct Difference {
 /// What it means to put one attribute right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nobody notices.
+    /// Not noticed by anybody.
     Quiet,
     /// Somebody notices: what and how long, as a phrase (`restarts the database for a minute or two`).
     Disrupts(String),
@@ -166,7 +156,7 @@ pub enum Change {
     },
 }
 
-/// What only AWS knows and more than one resource needs.
+/// Values that AWS assigns and that more than one resource needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The Data-ATS endpoint, without port.
@@ -179,13 +169,18 @@ pub struct Facts {
     pub database_resource: Option<String>,
 }
 
-/// What every kind of resource can do. Each method looks at, or changes, the one thing of its name.
+/// What every kind of resource implements.
 pub(crate) trait Manage {
     /// What is there; `None` for nothing. Changes nothing. Several calls at most.
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error>;
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError>;
 
     /// What should be there.
-    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want>;
+    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue>;
+
+    /// What `create` sets besides [`Manage::wanted`], which is not compared afterwards: shown in plans.
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        BTreeMap::new()
+    }
 
     /// What changing one attribute means.
     fn change(&self, difference: &Difference) -> Change {
@@ -193,8 +188,8 @@ pub(crate) trait Manage {
         Change::Quiet
     }
 
-    /// Makes it, marked as ours from the first call on. Safe to repeat after a crash at any point.
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error>;
+    /// Makes it, with the ownership tag from the first call on. Safe to repeat after a crash at any point.
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError>;
 
     /// Puts attributes right. Never called with one whose [`Change`] is impossible.
     async fn update(
@@ -202,13 +197,13 @@ pub(crate) trait Manage {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error>;
+    ) -> Result<(), AwsError>;
 
     /// Removes it and what hangs on it, as far as it is there. Safe to repeat after a crash at any point.
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error>;
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError>;
 
-    /// Marks what somebody else made as ours, and changes nothing else of it.
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error>;
+    /// Writes the ownership tag to what somebody else made, and changes nothing else of it.
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError>;
 
     /// How long it may take to be usable after a change.
     fn patience(&self) -> Duration {
@@ -216,9 +211,20 @@ pub(crate) trait Manage {
     }
 }
 
-/// The attributes that are not as they should be, and those that cannot be told yet (attribute, what it waits for).
+/// Stands for a value that must not be printed, in attributes.
+pub(crate) const SENSITIVE: &str = "(sensitive value)";
+
+/// Attributes by name.
+pub(crate) fn attributes<T, const N: usize>(pairs: [(&str, T); N]) -> BTreeMap<String, T> {
+    pairs
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+}
+
+/// The attributes that are not as they should be, and those that are not known yet (attribute, what it waits for).
 pub fn compare(
-    wanted: &BTreeMap<String, Want>,
+    wanted: &BTreeMap<String, DesiredValue>,
     have: &BTreeMap<String, Value>,
 ) -> (Vec<Difference>, Vec<(String, &'static str)>) {
     let mut differences = Vec::new();
@@ -226,37 +232,16 @@ pub fn compare(
     for (attribute, want) in wanted {
         let have = have.get(attribute).cloned().unwrap_or_default();
         match want {
-            Want::Is(want) if *want != have => differences.push(Difference {
+            DesiredValue::Known(want) if *want != have => differences.push(Difference {
                 attribute: attribute.clone(),
                 have,
                 want: want.clone(),
             }),
-            Want::Is(_) => {}
-            Want::Later(what) => later.push((attribute.clone(), *what)),
+            DesiredValue::Known(_) => {}
+            DesiredValue::After(what) => later.push((attribute.clone(), *what)),
         }
     }
     (differences, later)
-}
-
-// === impl Scope ===
-
-impl Scope {
-    /// The party whose key is kept there, as verbs name it: `server`, or the management cluster's id.
-    pub fn party(&self) -> &str {
-        match self {
-            Self::Region => "server",
-            Self::Cluster(id) => id.as_str(),
-        }
-    }
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Region => f.write_str("region"),
-            Self::Cluster(cluster) => cluster.fmt(f),
-        }
-    }
 }
 
 // === impl Address ===
@@ -331,7 +316,7 @@ impl Resource {
             Self::Secret(it) => ("secret", &it.scope, it.name.clone()),
             Self::Thing(it) => ("thing", &it.scope, it.name.clone()),
             Self::IotPolicy(it) => ("iot-policy", &it.scope, it.name.clone()),
-            Self::Certificate(it) => ("certificate", &it.keeper, it.secret.clone()),
+            Self::Certificate(it) => ("certificate", &it.key_scope, it.secret.clone()),
             Self::Role(it) => ("role", &it.scope, it.name.clone()),
             Self::Addon(it) => ("addon", &it.scope, format!("{}/{}", it.cluster, it.name)),
             Self::PodIdentity(it) => {
@@ -345,19 +330,23 @@ impl Resource {
 }
 
 impl Manage for Resource {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         each!(self, it => it.observe(cloud).await)
     }
 
-    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         each!(self, it => it.wanted(cloud, facts))
+    }
+
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        each!(self, it => it.set_at_creation())
     }
 
     fn change(&self, difference: &Difference) -> Change {
         each!(self, it => it.change(difference))
     }
 
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         each!(self, it => it.create(cloud, facts).await)
     }
 
@@ -366,15 +355,15 @@ impl Manage for Resource {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         each!(self, it => it.update(cloud, facts, differences).await)
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         each!(self, it => it.delete(cloud).await)
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         each!(self, it => it.adopt(cloud).await)
     }
 

@@ -8,16 +8,16 @@ use serde::Serialize;
 use crate::aws::{self, Cloud, Optional as _};
 use crate::identity::registry::Registry;
 use crate::identity::state::{INACTIVE, REVOKED};
-use crate::identity::{Error, Progress};
-use crate::resource::{Certificate, Note};
+use crate::identity::{IdentityError, IdentitySpec, ProgressFn};
+use crate::resource::Note;
 
-use self::rounds::{Core, Rounds};
+use self::rounds::{CertificateRegistry, Rounds};
 
 mod rounds;
 
 /// How certificates go out of service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct RevokeOptions {
     /// Make them INACTIVE, from which they can come back, instead of REVOKED.
     pub deactivate: bool,
 }
@@ -38,18 +38,18 @@ pub struct Revoked {
 /// act as the party.
 ///
 /// # Errors
-/// [`Error::NothingAttached`] when there is none. [`Error::InService`] with those that resisted, after all others went
+/// [`IdentityError::NothingAttached`] when there is none. [`IdentityError::InService`] with those that could not be revoked, after all others went
 /// out of service and the connections were ended.
 pub async fn party(
     cloud: &Cloud,
-    party: &Certificate,
-    options: Options,
-    progress: Progress<'_>,
-) -> Result<Revoked, Error> {
+    party: &IdentitySpec,
+    options: RevokeOptions,
+    progress: ProgressFn<'_>,
+) -> Result<Revoked, IdentityError> {
     let registry = Registry::of(cloud)?;
     let targets = registry.targets(&party.policy).await?;
     if targets.is_empty() {
-        return Err(Error::NothingAttached {
+        return Err(IdentityError::NothingAttached {
             policy: party.policy.clone(),
         });
     }
@@ -60,14 +60,14 @@ pub async fn party(
 /// Revokes one certificate, which must carry the policy of one of `parties`.
 ///
 /// # Errors
-/// [`Error::UnknownCertificate`] when it does not; else as [`party`].
+/// [`IdentityError::UnknownCertificate`] when it does not; else as [`party`].
 pub async fn certificate(
     cloud: &Cloud,
-    parties: &[&Certificate],
+    parties: &[&IdentitySpec],
     id: &str,
-    options: Options,
-    progress: Progress<'_>,
-) -> Result<Revoked, Error> {
+    options: RevokeOptions,
+    progress: ProgressFn<'_>,
+) -> Result<Revoked, IdentityError> {
     let registry = Registry::of(cloud)?;
     for party in parties {
         let targets = registry.targets(&party.policy).await?;
@@ -76,26 +76,26 @@ pub async fn certificate(
             return revoke(registry, party, only, None, options, progress).await;
         }
     }
-    Err(Error::UnknownCertificate {
+    Err(IdentityError::UnknownCertificate {
         certificate: id.to_owned(),
     })
 }
 
 async fn revoke(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     ids: Vec<String>,
     policy: Option<&str>,
-    options: Options,
-    progress: Progress<'_>,
-) -> Result<Revoked, Error> {
+    options: RevokeOptions,
+    progress: ProgressFn<'_>,
+) -> Result<Revoked, IdentityError> {
     let rounds = Rounds::new(registry, options, &party.client_ids, progress);
     let mut revoked = rounds.run(ids, policy).await?;
     revoked.notes.push(remaining(party, options));
     Ok(revoked)
 }
 
-fn remaining(party: &Certificate, options: Options) -> Note {
+fn remaining(party: &IdentitySpec, options: RevokeOptions) -> Note {
     let state = if options.deactivate {
         INACTIVE
     } else {
@@ -108,27 +108,27 @@ fn remaining(party: &Certificate, options: Options) -> Note {
         ),
         hint: format!(
             "run `provisioner enroll {}` to give the party a new certificate",
-            party.keeper.party()
+            party.key_scope.party()
         ),
     }
 }
 
-// === impl Core ===
+// === impl CertificateRegistry ===
 
-impl Core for Registry<'_> {
-    async fn targets(&self, policy: &str) -> Result<Vec<String>, aws::Error> {
+impl CertificateRegistry for Registry<'_> {
+    async fn targets(&self, policy: &str) -> Result<Vec<String>, aws::AwsError> {
         Registry::targets(*self, policy).await
     }
 
-    async fn status(&self, id: &str) -> Result<Option<String>, aws::Error> {
+    async fn status(&self, id: &str) -> Result<Option<String>, aws::AwsError> {
         Ok(self.describe(id).await?.map(|found| found.status))
     }
 
-    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::Error> {
+    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::AwsError> {
         Registry::set_status(*self, id, status).await.was_there()
     }
 
-    async fn disconnect(&self, client: &str) -> Result<bool, aws::Error> {
+    async fn disconnect(&self, client: &str) -> Result<bool, aws::AwsError> {
         Registry::disconnect(*self, client, true).await
     }
 }

@@ -1,8 +1,10 @@
-//! Replaces a party's certificate without a gap: the old one goes only when every client was seen with the new one.
+//! Replaces a party's certificate without interruption: the old one is removed once every client was seen with the new
+//! one.
 //!
 //! 1. *Issue*: a new key and certificate beside the old one; both work.
-//! 2. *Prove*: a witness listens to IoT Core's presence events until every client has connected with the new one.
-//!    It listens before the new one is delivered, so that no connection is missed.
+//! 2. *Prove*: a witness (a temporary MQTT client with a certificate of its own) subscribes to IoT Core's presence events
+//!    until every client has connected with the new one. It subscribes before the new one is delivered, so that no
+//!    connection is missed.
 //! 3. *Finish*: the old certificate is detached, made INACTIVE and deleted.
 //!
 //! **Invariant:** a certificate that a person revoked or deactivated is evidence and stays; only `destroy` removes it.
@@ -16,12 +18,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 
 use crate::aws::Cloud;
 use crate::enroll::{self, Requested};
-use crate::identity::keeper::Keeper;
+use crate::identity::observation::{IdentityObservation, observe};
 use crate::identity::registry::Registry;
-use crate::identity::sight::{Sight, look};
-use crate::identity::state::{Rotation, Superseded, rotation};
-use crate::identity::{Error, Progress, key, own};
-use crate::resource::Certificate;
+use crate::identity::secret::IdentitySecret;
+use crate::identity::state::{RotationPhase, Superseded, rotation};
+use crate::identity::{IdentityError, IdentitySpec, ProgressFn, key, own};
 
 use self::proof::Proof;
 use self::witness::Witness;
@@ -31,7 +32,7 @@ mod witness;
 
 /// How to rotate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct RotateOptions {
     /// Port of the broker, as clients use it.
     pub port: u16,
     /// How long clients may take to show the new certificate.
@@ -61,29 +62,29 @@ pub struct Rotated {
 /// Rotates, from wherever an earlier run stopped.
 ///
 /// # Errors
-/// [`Error::Unseen`] when the deadline passes; the rotation is then in its second phase, and both certificates work.
+/// [`IdentityError::Unseen`] when the deadline passes; the rotation is then in its second phase, and both certificates work.
 pub async fn rotate(
     cloud: &Cloud,
-    party: &Certificate,
-    options: Options,
+    party: &IdentitySpec,
+    options: RotateOptions,
     clock: &Clock,
-    progress: Progress<'_>,
-) -> Result<Rotated, Error> {
-    let mut rotating = Rotating {
+    progress: ProgressFn<'_>,
+) -> Result<Rotated, IdentityError> {
+    let mut rotator = Rotator {
         cloud,
         party,
-        keeper: Keeper::of(cloud, party)?,
+        secret: IdentitySecret::of(cloud, party)?,
         registry: Registry::of(cloud)?,
         options,
         clock,
         progress,
         witness: None,
     };
-    let outcome = Box::pin(rotating.run()).await;
-    let Some(witness) = rotating.witness else {
+    let outcome = Box::pin(rotator.run()).await;
+    let Some(witness) = rotator.witness else {
         return outcome;
     };
-    let left = witness.leave(rotating.registry, cloud).await;
+    let left = witness.stop(rotator.registry, cloud).await;
     match (outcome, left) {
         (Ok(_), Err(error)) => Err(error),
         // What went wrong first is the better answer; the next run removes what is left of the witness.
@@ -91,42 +92,45 @@ pub async fn rotate(
     }
 }
 
-struct Rotating<'a> {
+struct Rotator<'a> {
     cloud: &'a Cloud,
-    party: &'a Certificate,
-    keeper: Keeper<'a>,
+    party: &'a IdentitySpec,
+    secret: IdentitySecret<'a>,
     registry: Registry<'a>,
-    options: Options,
+    options: RotateOptions,
     clock: &'a Clock,
-    progress: Progress<'a>,
+    progress: ProgressFn<'a>,
     witness: Option<Witness>,
 }
 
-// === impl Rotating ===
+// === impl Rotator ===
 
-impl Rotating<'_> {
-    async fn run(&mut self) -> Result<Rotated, Error> {
-        let sight = look(self.cloud, self.party).await?;
-        enroll::check_owner(self.party, &sight)?;
-        if sight.held().is_none_or(|held| held.leaf.is_none()) {
-            return Err(Error::NoCertificate {
-                party: self.party.keeper.clone(),
+impl Rotator<'_> {
+    async fn run(&mut self) -> Result<Rotated, IdentityError> {
+        let observation = observe(self.cloud, self.party).await?;
+        enroll::check_owner(self.party, &observation)?;
+        if observation
+            .stored()
+            .is_none_or(|stored| stored.leaf.is_none())
+        {
+            return Err(IdentityError::NoCertificate {
+                party: self.party.key_scope.clone(),
             });
         }
-        let begin = self.standing(&sight).await? == Rotation::Issue;
-        let replaced = active_id(&sight).filter(|_| begin);
+        let begin = self.phase(&observation).await? == RotationPhase::Issue;
+        let replaced = active_id(&observation).filter(|_| begin);
         if begin {
             self.issue().await?;
         }
         // Seen anew: what was in use a moment ago is what has to go now.
-        let sight = look(self.cloud, self.party).await?;
-        let current = current_id(&sight).ok_or_else(|| Error::NoCertificate {
-            party: self.party.keeper.clone(),
+        let observation = observe(self.cloud, self.party).await?;
+        let current = current_id(&observation).ok_or_else(|| IdentityError::NoCertificate {
+            party: self.party.key_scope.clone(),
         })?;
-        let (mut old, leftover) = match self.standing(&sight).await? {
-            Rotation::Issue => (vec![], vec![]),
-            Rotation::Finish { leftover } => (vec![], leftover),
-            Rotation::Prove { old, leftover } => (old, leftover),
+        let (mut old, leftover) = match self.phase(&observation).await? {
+            RotationPhase::Issue => (vec![], vec![]),
+            RotationPhase::Finish { leftover } => (vec![], leftover),
+            RotationPhase::Prove { old, leftover } => (old, leftover),
         };
         // Known from before, so it does not depend on what the secret remembers.
         let replaced = replaced.filter(|id| *id != current && !old.contains(id));
@@ -146,9 +150,12 @@ impl Rotating<'_> {
         })
     }
 
-    async fn standing(&self, sight: &Sight) -> Result<Rotation, Error> {
-        let own = own::certificates(self.keeper, self.registry, self.party).await?;
-        let current = current_id(sight);
+    async fn phase(
+        &self,
+        observation: &IdentityObservation,
+    ) -> Result<RotationPhase, IdentityError> {
+        let own = own::certificates(self.secret, self.registry, self.party).await?;
+        let current = current_id(observation);
         let mut superseded = Vec::new();
         for certificate in own {
             if Some(&certificate.id) == current.as_ref() {
@@ -162,11 +169,11 @@ impl Rotating<'_> {
                 status: certificate.status,
             });
         }
-        Ok(rotation(sight.waiting().is_some(), &superseded))
+        Ok(rotation(observation.waiting().is_some(), &superseded))
     }
 
-    async fn issue(&mut self) -> Result<(), Error> {
-        let options = enroll::Options {
+    async fn issue(&mut self) -> Result<(), IdentityError> {
+        let options = enroll::EnrollOptions {
             renew: true,
             new_key: false,
         };
@@ -174,7 +181,7 @@ impl Rotating<'_> {
         let Requested::Request(request) = requested else {
             return Ok(());
         };
-        let account = self.keeper.account().id.clone();
+        let account = self.secret.account().id.clone();
         let signed = enroll::sign(self.cloud, self.party, &request, &account).await?;
         (self.progress)(&format!(
             "certificate `{}` is issued; the old one stays in service",
@@ -191,13 +198,13 @@ impl Rotating<'_> {
         Ok(())
     }
 
-    async fn listen(&mut self) -> Result<&mut Witness, Error> {
+    async fn listen(&mut self) -> Result<&mut Witness, IdentityError> {
         let witness = match self.witness.take() {
             Some(witness) => witness,
             None => {
                 let (port, now) = (self.options.port, self.clock.now());
-                let entering = Witness::enter(self.cloud, self.registry, self.party, port, now);
-                let witness = Box::pin(entering).await?;
+                let starting = Witness::start(self.cloud, self.registry, self.party, port, now);
+                let witness = Box::pin(starting).await?;
                 (self.progress)("a witness listens for connections");
                 witness
             }
@@ -206,7 +213,7 @@ impl Rotating<'_> {
     }
 
     // `fresh`: the witness has listened since before the new certificate was delivered.
-    async fn prove(&mut self, certificate: &str, fresh: bool) -> Result<(), Error> {
+    async fn prove(&mut self, certificate: &str, fresh: bool) -> Result<(), IdentityError> {
         if self.options.without_proof {
             (self.progress)("nobody was asked whether the new certificate is in use");
             return Ok(());
@@ -256,8 +263,8 @@ impl Rotating<'_> {
                 }
                 Err(_) if good.is_some() => {}
                 Ok(Some(None)) | Err(_) => {
-                    return Err(Error::Unseen {
-                        party: party.keeper.clone(),
+                    return Err(IdentityError::Unseen {
+                        party: party.key_scope.clone(),
                         certificate: certificate.to_owned(),
                         unseen: proof.unseen(),
                         all: party.client_ids.len(),
@@ -269,22 +276,22 @@ impl Rotating<'_> {
     }
 }
 
-fn current_id(sight: &Sight) -> Option<String> {
-    let listed = sight.registry.as_ref()?;
+fn current_id(observation: &IdentityObservation) -> Option<String> {
+    let listed = observation.registry.as_ref()?;
     if let Some(current) = &listed.current {
         return Some(current.id.clone());
     }
-    let leaf: &key::Leaf = sight.held()?.leaf.as_ref()?;
+    let leaf: &key::Leaf = observation.stored()?.leaf.as_ref()?;
     Some(leaf.likely_id())
 }
 
 // The certificate in use, if it works.
-fn active_id(sight: &Sight) -> Option<String> {
-    let current = sight.registry.as_ref()?.current.as_ref()?;
+fn active_id(observation: &IdentityObservation) -> Option<String> {
+    let current = observation.registry.as_ref()?.current.as_ref()?;
     current.is_active().then(|| current.id.clone())
 }
 
-/// What a rotation waits for clients unless told otherwise: the CSI driver may look at the secret once an hour, and an
+/// What a rotation waits for clients by default: the CSI driver may look at the secret once an hour, and an
 /// agent at its files a little later.
 pub const DEADLINE: Duration = Duration::from_secs(90 * 60);
 

@@ -1,4 +1,4 @@
-//! The verbs: what the command line asks for, put together from the parts.
+//! One module for each verb of the command line.
 
 pub(crate) mod adopt;
 pub(crate) mod apply;
@@ -13,10 +13,21 @@ pub(crate) mod policy;
 pub(crate) mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod status;
+pub(crate) mod validate;
 
 use link::cli::stdout_line;
 use link::error::Failure;
 use serde::Serialize;
+
+use crate::progress::{Progress as _, ProgressLines};
+use crate::region::Problem;
+
+/// Warnings of the region's file, on standard error: by `validate`, and with the plan that `plan` or `apply` shows.
+fn warn(warnings: &[Problem]) {
+    for warning in warnings {
+        ProgressLines::default().note(&format!("warning: {warning}"));
+    }
+}
 
 /// Data on standard output.
 fn print(text: &str) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
 //! An IoT Core stand-in: an MQTT 5 and 3.1.1 broker with mutual TLS, a certificate registry and policies, that
-//! keeps the numbers and punishments of docs/IOT-CORE.md §2.
+//! keeps the numbers and refusals of docs/IOT-CORE.md §2.
 //!
 //! ```text
 //! listener → connection ─ read ──→ hub → session queues
@@ -22,27 +22,27 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::counters::Counters;
-use self::ground::Ground;
+use self::environment::Environment;
 use self::listener::Listener;
 use self::presence::Presence;
 use self::shared::Shared;
 
 pub use self::counters::Counts;
-pub use self::faults::{Faults, Settings as FaultSettings};
+pub use self::faults::{FaultSettings, Faults};
 pub use self::handle::{ConnectionInfo, Handle};
 pub use self::limits::{Limits, Quotas};
 pub use self::presence::DisconnectReason;
 pub use self::registry::{
-    Certificate, CertificateState, Error as RegistryError, Fingerprint, Policy, PolicyVersion,
-    RegisteredThing, Registry, Tags, ThingChange,
+    Certificate, CertificateState, Fingerprint, Policy, PolicyVersion, RegisteredThing, Registry,
+    RegistryError, Tags, ThingChange,
 };
 
-mod authority;
+mod codec;
 mod connection;
 mod counters;
+mod environment;
 mod faults;
 mod filter;
-mod ground;
 mod handle;
 mod hub;
 mod limits;
@@ -50,18 +50,17 @@ mod listener;
 mod live;
 mod notices;
 mod packet;
+mod permissions;
 mod presence;
 mod quota;
 mod registry;
 mod router;
 mod session;
 mod shared;
-mod v3;
-mod v5;
 
 /// How to make a broker.
 #[derive(Clone)]
-pub struct Config {
+pub struct BrokerConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// The server's certificate chain in PEM.
@@ -92,7 +91,7 @@ pub struct Broker {
 }
 
 /// A broker that serves until [`shutdown`](Self::shutdown) or until it is dropped.
-pub struct Running {
+pub struct RunningBroker {
     handle: Handle,
     task: JoinHandle<()>,
     stop: CancellationToken,
@@ -100,7 +99,7 @@ pub struct Running {
 
 /// Why a broker could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
+pub enum BrokerBindError {
     /// The address cannot be listened on.
     #[error("listen on `{address}`")]
     Listen {
@@ -121,9 +120,9 @@ pub enum BindError {
     Tls(#[source] rustls::Error),
 }
 
-// === impl Config ===
+// === impl BrokerConfig ===
 
-impl Config {
+impl BrokerConfig {
     /// IoT Core's numbers, any server name, no ALPN, an empty registry.
     pub fn new(
         listen: SocketAddr,
@@ -152,16 +151,16 @@ impl Broker {
     ///
     /// # Errors
     /// When the address is taken or the server identity is unusable.
-    pub async fn bind(config: Config) -> Result<Self, BindError> {
+    pub async fn bind(config: BrokerConfig) -> Result<Self, BrokerBindError> {
         let listener = Listener::bind(&config).await?;
-        let ground = Ground {
+        let environment = Environment {
             limits: config.limits,
             quotas: config.quotas,
             faults: Faults::new(),
             counters: Counters::default(),
         };
         let presence = Presence::new(config.clock);
-        let shared = Shared::new(ground, config.registry, presence, config.arn);
+        let shared = Shared::new(environment, config.registry, presence, config.arn);
         let handle = Handle {
             shared: Arc::new(shared),
             address: listener.address(),
@@ -199,12 +198,12 @@ impl Broker {
     }
 
     /// Serves in the background.
-    pub fn spawn(self) -> Running {
+    pub fn spawn(self) -> RunningBroker {
         let handle = self.handle();
         let stop = CancellationToken::new();
         let until = stop.clone();
         let task = tokio::spawn(async move { self.run(until.cancelled()).await });
-        Running { handle, task, stop }
+        RunningBroker { handle, task, stop }
     }
 }
 
@@ -215,9 +214,9 @@ impl Deref for Broker {
     }
 }
 
-// === impl Running ===
+// === impl RunningBroker ===
 
-impl Running {
+impl RunningBroker {
     /// Its controls.
     pub fn handle(&self) -> Handle {
         self.handle.clone()
@@ -234,29 +233,29 @@ impl Running {
     }
 }
 
-impl Deref for Running {
+impl Deref for RunningBroker {
     type Target = Handle;
     fn deref(&self) -> &Handle {
         &self.handle
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningBroker {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-// === impl BindError ===
+// === impl BrokerBindError ===
 
-impl BindError {
+impl BrokerBindError {
     /// Whether another process listens there.
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
     }
 }
 
-impl Hint for BindError {
+impl Hint for BrokerBindError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Listen { .. } => Some("choose another address, or port 0 for a free one".into()),

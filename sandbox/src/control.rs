@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Paths, names and errors are those of the API reference. Account and region are the broker's. Signatures are not
-//! checked: whoever reaches the address is believed, so it belongs on loopback. Operations that are not here answer 404
-//! with `UnknownOperationException`. Things have no types and no billing groups, policies are attached to certificates
-//! only, and nobody is throttled.
+//! checked: every client that reaches the address is trusted, so it belongs on loopback. Operations that are not here
+//! answer 404 with `UnknownOperationException`. Things have no types and no billing groups, policies are attached to
+//! certificates only, and nobody is throttled.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ mod tags;
 mod things;
 
 /// How to make a control plane.
-pub struct Config {
+pub struct ControlConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Who signs certificates; the broker's own server certificate should come from it too.
@@ -67,7 +67,7 @@ pub struct Control {
 
 /// A control plane that serves until [`shutdown`](Self::shutdown) or until it is dropped.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningControl {
     address: SocketAddr,
     stop: CancellationToken,
     task: JoinHandle<()>,
@@ -76,14 +76,14 @@ pub struct Running {
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("listen for the control plane on `{address}`")]
-pub struct BindError {
+pub struct ControlBindError {
     address: SocketAddr,
     source: std::io::Error,
 }
 
-// === impl Config ===
+// === impl ControlConfig ===
 
-impl Config {
+impl ControlConfig {
     /// At once consistent, with the endpoint `localhost`.
     pub fn new(listen: SocketAddr, authority: Arc<Authority>, broker: Handle) -> Self {
         Self {
@@ -103,9 +103,9 @@ impl Control {
     ///
     /// # Errors
     /// When the address is taken or not this host's.
-    pub async fn bind(config: Config) -> Result<Self, BindError> {
+    pub async fn bind(config: ControlConfig) -> Result<Self, ControlBindError> {
         let address = config.listen;
-        let failed = |source| BindError { address, source };
+        let failed = |source| ControlBindError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
@@ -142,11 +142,11 @@ impl Control {
     }
 
     /// Serves in the background.
-    pub fn start(self) -> Running {
+    pub fn start(self) -> RunningControl {
         let (address, stop) = (self.address, CancellationToken::new());
         let until = stop.clone().cancelled_owned();
         let task = tokio::spawn(self.run(until));
-        Running {
+        RunningControl {
             address,
             stop,
             task,
@@ -154,9 +154,9 @@ impl Control {
     }
 }
 
-// === impl Running ===
+// === impl RunningControl ===
 
-impl Running {
+impl RunningControl {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -178,15 +178,15 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningControl {
     fn drop(&mut self) {
         self.stop.cancel();
     }
 }
 
-// === impl BindError ===
+// === impl ControlBindError ===
 
-impl Hint for BindError {
+impl Hint for ControlBindError {
     fn hint(&self) -> Option<String> {
         Some("choose another address, or port 0 for a free one".into())
     }

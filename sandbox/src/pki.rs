@@ -1,6 +1,6 @@
-//! A throw-away certificate authority, and the two ways a CSI driver lays an identity down.
+//! A throw-away certificate authority, and the two ways a CSI driver writes an identity into a mounted directory.
 //!
-//! For tests and the sandbox only: keys live in memory and in the directories they are laid down in.
+//! For tests and the sandbox only: keys live in memory and in the directories they are written to.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -12,12 +12,12 @@ use rcgen::{
     KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256, RsaKeySize,
 };
 
-pub use self::keep::KeepError;
-pub use self::lay_down::{LayDownError, Layout, lay_down};
+pub use self::mount::{Layout, WriteMountError, write_mount};
+pub use self::persist::PersistError;
 pub use self::sign::SigningError;
 
-mod keep;
-mod lay_down;
+mod mount;
+mod persist;
 mod sign;
 
 /// A certificate authority.
@@ -40,7 +40,7 @@ pub struct Set {
 
 /// What a client certificate is made of.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct CertificateRequest {
     /// The subject's common name.
     pub common_name: String,
     /// The kind of key.
@@ -153,14 +153,14 @@ impl Authority {
     /// # Errors
     /// Only if the machine has no randomness.
     pub fn client(&self, common_name: &str) -> Result<Set, PkiError> {
-        self.issue(&Request::new(common_name))
+        self.issue(&CertificateRequest::new(common_name))
     }
 
     /// A client certificate as asked for.
     ///
     /// # Errors
     /// Only if the machine has no randomness.
-    pub fn issue(&self, request: &Request) -> Result<Set, PkiError> {
+    pub fn issue(&self, request: &CertificateRequest) -> Result<Set, PkiError> {
         let failed = failed(&request.common_name);
         let key = match request.key {
             KeyKind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
@@ -196,9 +196,9 @@ impl fmt::Debug for Authority {
     }
 }
 
-// === impl Request ===
+// === impl CertificateRequest ===
 
-impl Request {
+impl CertificateRequest {
     /// P-256, valid from yesterday for a year.
     pub fn new(common_name: &str) -> Self {
         let at = |time| Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -269,7 +269,8 @@ mod tests {
         use rustls_pki_types::pem::PemObject as _;
         let authority = Authority::new("test").unwrap();
         let (from, to) = ("2020-01-01T00:00:00Z", "2020-02-01T00:00:00Z");
-        let request = Request::new("a").valid(from.parse().unwrap(), to.parse().unwrap());
+        let request =
+            CertificateRequest::new("a").valid(from.parse().unwrap(), to.parse().unwrap());
         let set = authority.issue(&request).unwrap();
         let der =
             rustls_pki_types::CertificateDer::from_pem_slice(set.certificate.as_bytes()).unwrap();

@@ -5,24 +5,22 @@
 //! Settings → build: CA, identities, policies, sockets → Region → start → Running → ready → stop
 //! ```
 //!
-//! Client ids, topics and policies come from `link::iot::Party`, and every party reads its own mounted directory, so
+//! Client ids, topics and policies come from `link::party::Party`, and every party reads its own mounted directory, so
 //! that `agent --mount`, `server-bridge --mount` and `probe --identity` work on the same directories.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent::cluster::ClusterOptions;
-use agent::service::{ClusterPlace, Place};
-use agent::target::kubernetes::AgentId;
+use agent::service::Backend;
 use link::clock::Clock;
 use link::config::MapEnv;
 use link::endpoint::{Endpoint, Sources};
 use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
-use link::iot::Party;
 use link::mqtt::Reconnect;
+use link::party::Party;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -34,7 +32,9 @@ use crate::broker::{self, Broker, Quotas};
 use crate::control::{self, Control};
 use crate::pki::Authority;
 
+pub use self::cluster::TargetCluster;
 pub use self::database::{Database, InvalidDatabase};
+pub use self::descriptors::TooFewDescriptors;
 pub use self::guide::Guide;
 pub(crate) use self::guide::quoted;
 pub use self::home::{Home, HomeError};
@@ -45,7 +45,9 @@ pub(crate) use self::replica::run as run_replica;
 pub use self::running::{Running, RunningError};
 pub use self::summary::Summary;
 
+mod cluster;
 mod database;
+mod descriptors;
 mod guide;
 mod home;
 mod member;
@@ -74,8 +76,8 @@ pub struct Settings {
     pub quotas: Quotas,
     /// Where the control plane listens; none without.
     pub control: Option<SocketAddr>,
-    /// The cluster that the agents apply to in place of directories.
-    pub kubeconfig: Option<PathBuf>,
+    /// The cluster that the agents apply to, these consumers' ones, in place of directories.
+    pub cluster: Option<TargetCluster>,
 }
 
 /// A region whose certificates are laid down and whose sockets are bound; nothing is served or dialled yet.
@@ -102,13 +104,15 @@ impl Settings {
     /// is used again.
     ///
     /// # Errors
-    /// When the directory cannot be written to, or an address that was asked for is taken.
+    /// When the directory cannot be written to, an address that was asked for is taken, or there are too few descriptors.
     pub async fn build(self, home: &Home) -> Result<Region, Failure> {
-        let authority = Authority::kept_in(home.path(), "sandbox certificate authority")?;
+        descriptors::take(self.consumers.len(), self.cluster.is_some())?;
+        let authority = Authority::persisted_in(home.path(), "sandbox certificate authority")?;
         let authority = Arc::new(authority);
         let server = authority.server(&[])?;
         let account = broker::Registry::load(&home.registry_file())?;
-        let mut config = broker::Config::new(self.broker.address(), server.certificate, server.key);
+        let mut config =
+            broker::BrokerConfig::new(self.broker.address(), server.certificate, server.key);
         config.registry = account.clone();
         config.quotas = self.quotas;
         let (broker, broker_note) = self.broker.broker(config).await?;
@@ -140,7 +144,7 @@ impl Settings {
         account.save(&home.registry_file())?;
         let control = match self.control {
             Some(listen) => {
-                let config = control::Config::new(listen, authority, broker.handle());
+                let config = control::ControlConfig::new(listen, authority, broker.handle());
                 let file = RegistryFile::new(account, home.registry_file());
                 Some((Control::bind(config).await?, file))
             }
@@ -177,14 +181,16 @@ impl Settings {
         let mut agents = Vec::new();
         for consumer in self.consumers {
             let part = Part::new("agent", &format!("agent of {consumer}")).await?;
-            let cluster = self.kubeconfig.as_deref();
-            let target = cluster.map_or_else(|| home.target(&consumer), Path::to_path_buf);
-            summary.add_consumer(home, &consumer, target, part.url());
-            let place = match cluster {
-                None => directory(home, &consumer),
-                Some(kubeconfig) => self::cluster(kubeconfig, &consumer).await?,
+            let target = match &self.cluster {
+                None => home.target(&consumer),
+                Some(cluster) => cluster.kubeconfig().to_path_buf(),
             };
-            let agent = agent(home, consumer, place)?;
+            summary.add_consumer(home, &consumer, target, part.url());
+            let backend = match &self.cluster {
+                None => directory(home, &consumer),
+                Some(cluster) => cluster.backend(&consumer, SWEEP).await?,
+            };
+            let agent = agent(home, consumer, backend)?;
             let agent = agent.build(&part.registry, &part.checks).await?;
             agents.push((part, agent));
         }
@@ -292,22 +298,22 @@ fn bridge(
     home: &Home,
     names: Names,
     consumers: &[ConsumerName],
-) -> Result<server_bridge::service::Settings, Failure> {
-    Ok(server_bridge::service::Settings {
+) -> Result<server_bridge::service::BridgeSettings, Failure> {
+    Ok(server_bridge::service::BridgeSettings {
         endpoint: endpoint(&home.bridge_identity())?,
         source: names.source,
         client_id: names.bridge,
         connections: 1,
         store: server_bridge::store::Location::Sqlite(home.database()),
-        replicas: server_bridge::replicas::Options::default(),
+        replicas: server_bridge::replicas::ReplicaOptions::default(),
         consumers: Some(home.write_consumers(consumers)?),
         delete_unknown_works: false,
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
         api_hosts: Vec::new(),
-        grpc: server_bridge::grpc::Options::default(),
+        grpc: server_bridge::grpc::GrpcOptions::default(),
         // Whoever reaches a sandbox is believed.
-        callers: server_bridge::callers::Config::default(),
+        callers: server_bridge::callers::CallersConfig::default(),
         reconnect: Reconnect::default(),
         clock: Clock::system(),
     })
@@ -316,13 +322,13 @@ fn bridge(
 fn agent(
     home: &Home,
     consumer: ConsumerName,
-    place: Place,
+    backend: Backend,
 ) -> Result<agent::service::Settings, Failure> {
     Ok(agent::service::Settings {
         endpoint: endpoint(&home.agent_identity(&consumer))?,
         event_source: format!("{consumer}-work-agent"),
         sources: None,
-        place,
+        backend,
         paused: None,
         max_raw_bytes: 1 << 20,
         reconnect: Reconnect::default(),
@@ -331,30 +337,12 @@ fn agent(
     })
 }
 
-fn directory(home: &Home, consumer: &ConsumerName) -> Place {
-    Place::Directory {
+fn directory(home: &Home, consumer: &ConsumerName) -> Backend {
+    Backend::Directory {
         root: home.target(consumer),
         state_dir: home.agent_state(consumer),
         sweep: SWEEP,
     }
-}
-
-/// A namespace of its own for each consumer, so that several can share one cluster.
-async fn cluster(kubeconfig: &Path, consumer: &ConsumerName) -> Result<Place, Failure> {
-    let options = ClusterOptions {
-        kubeconfig: Some(kubeconfig.into()),
-        namespace: Some(format!("sandbox-{consumer}")),
-        ..ClusterOptions::new(consumer.as_str())
-    };
-    agent::cluster::prepare(options.clone()).await?;
-    Ok(Place::Cluster(ClusterPlace {
-        options,
-        agent_id: AgentId::from(consumer.as_str()),
-        adopted: Vec::new(),
-        poll: SWEEP,
-        // Nobody else works for a sandbox's consumer.
-        election: None,
-    }))
 }
 
 /// What a process of its own would make of the mounted directory. The environment belongs to the whole process, so it

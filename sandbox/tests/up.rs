@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "up/ending.rs"]
+mod ending;
 #[path = "up/rig.rs"]
 mod rig;
 

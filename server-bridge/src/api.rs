@@ -32,33 +32,34 @@ mod list;
 mod meta;
 mod operation;
 mod origin;
+mod paging;
+mod reference;
 mod render;
 mod search;
 mod unread;
-mod walk;
 
-pub use crate::validate::{Envelope, Limits};
+pub use crate::validate::{BundleLimits, Envelope};
 pub use bundles::search_problem;
-pub use operation::Metrics;
+pub use operation::ApiMetrics;
 pub use origin::{HostName, InvalidHostName};
 
 use crate::callers::{Access, ServerTls};
 use crate::store::Store;
-use body::Intake;
+use body::BodyReader;
 use error::ApiError;
-use list::Turns;
+use list::ListLimiter;
 use origin::Hosts;
-use walk::Walks;
+use paging::PageCursors;
 
 /// What the API needs to know besides its store.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ApiConfig {
     /// Where to listen; loopback unless told otherwise.
     pub listen: SocketAddr,
     /// Names it is addressed by, besides loopback and, where others can connect, addresses.
     pub hosts: Vec<HostName>,
     /// Sizes of a bundle.
-    pub limits: Limits,
+    pub limits: BundleLimits,
     /// How bundles will be sent.
     pub envelope: Envelope,
     /// What callers may take of the process.
@@ -78,7 +79,7 @@ pub struct Api<S> {
     hosts: Hosts,
     bounds: Bounds,
     tls: Option<ServerTls>,
-    metrics: Metrics,
+    metrics: ApiMetrics,
 }
 
 /// The address cannot be listened on.
@@ -96,11 +97,11 @@ pub struct BindError {
 struct Context<S> {
     store: S,
     clock: Clock,
-    limits: Limits,
+    limits: BundleLimits,
     envelope: Arc<Envelope>,
-    intake: Intake,
-    lists: Turns,
-    walks: Walks,
+    intake: BodyReader,
+    lists: ListLimiter,
+    cursors: PageCursors,
     access: Access,
 }
 
@@ -114,15 +115,15 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
         .map_err(|source| BindError::new("the REST API", address, source))
 }
 
-// === impl Config ===
+// === impl ApiConfig ===
 
-impl Config {
+impl ApiConfig {
     /// On loopback, for a bridge that speaks for `source` on the topics of `scheme`.
     pub fn new(source: SourceId, scheme: Scheme) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             hosts: Vec::new(),
-            limits: Limits::default(),
+            limits: BundleLimits::default(),
             envelope: Envelope { source, scheme },
             bounds: Bounds {
                 busy: BUSY,
@@ -141,7 +142,7 @@ impl Config {
         self,
         store: S,
         clock: Clock,
-        metrics: Metrics,
+        metrics: ApiMetrics,
     ) -> Result<Api<S>, BindError> {
         let listener = bind(self.listen).await?;
         self.build_on(listener, store, clock, metrics)
@@ -156,7 +157,7 @@ impl Config {
         listener: TcpListener,
         store: S,
         clock: Clock,
-        metrics: Metrics,
+        metrics: ApiMetrics,
     ) -> Result<Api<S>, BindError> {
         let address = listener
             .local_addr()
@@ -169,9 +170,9 @@ impl Config {
                 clock,
                 limits: self.limits,
                 envelope: Arc::new(self.envelope),
-                intake: Intake::default(),
-                lists: Turns::default(),
-                walks: Walks::default(),
+                intake: BodyReader::default(),
+                lists: ListLimiter::default(),
+                cursors: PageCursors::default(),
                 access: self.access,
             },
             hosts: Hosts::new(address, self.hosts),
@@ -226,7 +227,7 @@ impl Hint for BindError {
     }
 }
 
-fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: Metrics) -> Router {
+fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics) -> Router {
     let access = context.access.clone();
     let mut router = Router::new();
     for (path, methods) in routes::<S>() {

@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::api::{self, HostName};
 use crate::compat;
 use crate::replicas::{self, MAX_SLOTS};
-use crate::service::Settings;
+use crate::service::BridgeSettings;
 use crate::store::Location;
 
 pub mod callers;
@@ -78,6 +78,7 @@ pub struct Args {
         long,
         env = "BRIDGE_API_LISTEN",
         default_value = "127.0.0.1:8000",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub api_listen: SocketAddr,
@@ -101,6 +102,7 @@ pub struct Args {
         long,
         env = "BRIDGE_ADMIN_LISTEN",
         default_value = "127.0.0.1:8083",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,
@@ -136,7 +138,7 @@ impl Args {
         if let Some(command) = &self.command {
             return command.run(&self).await;
         }
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();
@@ -181,7 +183,7 @@ impl Args {
         ended?
     }
 
-    fn settings(&self) -> Result<Settings, Failure> {
+    fn settings(&self) -> Result<BridgeSettings, Failure> {
         let sources = Sources {
             mount: self.mount.as_deref(),
             file: self.message_broker_config_file.as_deref(),
@@ -191,7 +193,7 @@ impl Args {
         let replicas = self.replicas(&store)?;
         let callers = self.callers.config()?;
         callers.check(&self.listens())?;
-        Ok(Settings {
+        Ok(BridgeSettings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
             source: self.source_id.clone(),
             client_id: self.client_id.clone(),
@@ -219,11 +221,13 @@ impl Args {
     }
 
     /// How the store is shared with others.
-    fn replicas(&self, store: &Location) -> Result<replicas::Options, Failure> {
-        let options = replicas::Options::default();
+    fn replicas(&self, store: &Location) -> Result<replicas::ReplicaOptions, Failure> {
+        let options = replicas::ReplicaOptions::default();
         match (store, self.slots) {
             (_, None) => Ok(options),
-            (Location::Postgres(_), Some(slots)) => Ok(replicas::Options { slots, ..options }),
+            (Location::Postgres(_), Some(slots)) => {
+                Ok(replicas::ReplicaOptions { slots, ..options })
+            }
             (Location::Sqlite(_), Some(_)) => Err(Failure::usage(
                 "`--slots` is for PostgreSQL: a SQLite file has one bridge",
             )),

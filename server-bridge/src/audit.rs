@@ -72,7 +72,7 @@ pub fn changed(caller: &Caller, change: &Change<'_>, outcome: Outcome<'_>) {
     );
 }
 
-/// Removes a consumer with its bundles ([`crate::store::Heard::remove_consumer`]) and says so. `who` asked for it: the
+/// Removes a consumer with its bundles ([`crate::store::AgentStore::remove_consumer`]) and says so. `who` asked for it: the
 /// peer's address, or the command line.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
-//! Who calls, and what they may do: one mechanism for REST and gRPC.
+//! Authentication and authorisation of callers: one mechanism for REST and gRPC.
 //!
-//! [`Config`] (from flags, `args/callers.rs`) is built into an [`Access`], which both ask, the TLS of both, and a
-//! [`Keeper`] that follows the files and keys behind them. A caller is known by a client certificate of an own CA, by a
+//! [`CallersConfig`] (from flags, `args/callers.rs`) is built into an [`Access`], which both ask, the TLS of both, and a
+//! [`CallersWatcher`] that reloads the files and keys behind them. A caller is known by a client certificate of an own CA, by a
 //! token of an issuer whose keys are known, or by a token that a Kubernetes API reviews; what it may do is in a file, or
 //! asked of a Kubernetes API. Without any of it nobody is asked, which `args` allows on loopback alone.
 //!
@@ -24,29 +24,29 @@ use rustls_pki_types::CertificateDer;
 use crate::store::SourceName;
 
 mod accept;
-mod asked;
 mod cache;
 mod certificate;
 mod config;
+mod control;
 mod files;
-mod keeper;
 mod metrics;
-mod places;
+mod permits;
 mod review;
+mod review_limiter;
 mod rules;
-mod share;
 mod tls;
 mod token;
+mod watcher;
 
 pub use accept::{Accepted, incoming};
-use asked::Asked;
-pub use config::{Authorization, Callers, Config};
-pub use keeper::Keeper;
+pub use config::{Authorization, Callers, CallersConfig};
+use control::AccessControl;
 pub use link::http::ServerTls;
-pub use places::{Call, Place};
+pub use permits::{ActiveCall, ConnectionPermit, HealthCall, PermitsExhausted};
 pub use review::Cluster;
 pub use tls::CertificateFiles;
 pub use token::{IssuerConfig, KeySource};
+pub use watcher::CallersWatcher;
 
 /// What REST and gRPC ask about a call. Clones share everything.
 #[derive(Clone)]
@@ -152,7 +152,7 @@ pub enum Denied {
 #[derive(Debug)]
 enum Inner {
     Open,
-    Asked(Box<Asked>),
+    AccessControl(Box<AccessControl>),
 }
 
 /// The one header (or metadata) `authorization`; of two nobody knows which counts.
@@ -192,7 +192,7 @@ impl Access {
     ) -> Result<Caller, Denied> {
         match &*self.0 {
             Inner::Open => Ok(Caller::unknown(connection.address)),
-            Inner::Asked(asked) => asked.authenticate(connection, authorization).await,
+            Inner::AccessControl(control) => control.authenticate(connection, authorization).await,
         }
     }
 
@@ -203,7 +203,7 @@ impl Access {
     pub async fn allow(&self, caller: &Caller, action: &Action) -> Result<(), Denied> {
         match &*self.0 {
             Inner::Open => Ok(()),
-            Inner::Asked(asked) => asked.allow(caller, action).await,
+            Inner::AccessControl(control) => control.allow(caller, action).await,
         }
     }
 
@@ -214,7 +214,18 @@ impl Access {
     pub async fn scope(&self, caller: &Caller, verb: Verb) -> Result<Scope, Denied> {
         match &*self.0 {
             Inner::Open => Ok(Scope::all()),
-            Inner::Asked(asked) => asked.scope(caller, verb),
+            Inner::AccessControl(control) => control.scope(caller, verb),
+        }
+    }
+
+    /// Whether the caller may remove a consumer with all bundles for it, whoever's they are, where it may remove consumers.
+    ///
+    /// # Errors
+    /// As [`Access::allow`].
+    pub async fn allow_removal(&self, caller: &Caller) -> Result<(), Denied> {
+        match &*self.0 {
+            Inner::Open => Ok(()),
+            Inner::AccessControl(control) => control.allow_removal(caller).await,
         }
     }
 
@@ -230,7 +241,7 @@ impl Access {
     ) -> Result<(), Denied> {
         match &*self.0 {
             Inner::Open => Ok(()),
-            Inner::Asked(asked) => asked.allow_request(caller, method, path).await,
+            Inner::AccessControl(control) => control.allow_request(caller, method, path).await,
         }
     }
 }

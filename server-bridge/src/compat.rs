@@ -251,8 +251,8 @@ mod tests {
     #[test]
     fn what_upstreams_rules_ask_has_values_from_what_is_counted_and_the_rest_stays() {
         let own = Registry::new();
-        let _delivery = delivery::Metrics::register(&own).unwrap();
-        let _doorbell = store::postgres::Metrics::register(&own).unwrap();
+        let _delivery = delivery::DeliveryMetrics::register(&own).unwrap();
+        let _rings = store::postgres::NotifyMetrics::register(&own).unwrap();
         let _restarts = Restarts::register(&own).unwrap();
         let received = IntCounter::new("mqtt_received_total", "h").unwrap();
         own.register(Box::new(received.clone())).unwrap();
@@ -301,7 +301,7 @@ mod tests {
     fn every_source_of_a_name_is_a_metric_that_is_made_here() {
         let text = include_str!("delivery/metrics.rs").to_owned()
             + include_str!("delivery/waiting.rs")
-            + include_str!("store/postgres/doorbell.rs")
+            + include_str!("store/postgres/metrics.rs")
             + include_str!("../../link/src/mqtt/metrics.rs");
         for sample in NAMES.iter().flat_map(|name| name.samples) {
             assert!(

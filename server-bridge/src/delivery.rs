@@ -1,4 +1,4 @@
-//! Brings bundles down to their clusters and statuses back up (system.md §3–§5).
+//! Delivers bundles to their clusters and takes the statuses that come back (docs/ARCHITECTURE.md#the-way-down).
 //!
 //! ```text
 //!   store ──▶ dispatch ──▶ lane (one per consumer) ──▶ pool of sessions ──▶ …/{consumer}/sourceevents
@@ -27,17 +27,17 @@ use prometheus::Registry;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::event_log::EventLog;
 use crate::replicas::Ownership;
 use crate::store::Store;
 
-mod border;
 mod dispatch;
 pub(crate) mod event;
-mod gate;
 mod health;
 mod history;
 mod inbound;
 mod lane;
+mod last_seen;
 mod log;
 mod metrics;
 mod pacing;
@@ -45,21 +45,23 @@ mod pool;
 mod quarantine;
 mod repairs;
 mod resync;
-mod seen;
+mod status_requests;
+mod store_limiter;
 #[cfg(test)]
 mod tests;
 mod tombstones;
+mod transport;
 mod waiting;
 
-use border::{Intake, SharedIntake};
 pub(crate) use inbound::status_of;
-pub use metrics::Metrics;
+pub use metrics::DeliveryMetrics;
 pub use pool::Pool;
 pub(crate) use pool::index_of;
+use transport::{Intake, SharedIntake};
 
 /// What delivery needs to know.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct DeliveryConfig {
     /// The source this bridge speaks for.
     pub source: SourceId,
     /// Its topics.
@@ -93,25 +95,25 @@ pub struct Delivery<S> {
 pub(crate) struct Context<S> {
     pub(crate) store: S,
     pub(crate) pool: Pool,
-    pub(crate) config: Arc<Config>,
+    pub(crate) config: Arc<DeliveryConfig>,
     pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: DeliveryMetrics,
     restarts: Restarts,
-    health: health::Health,
+    health: health::DeliveryHealth,
     /// Before each call of a lane to the store.
-    gate: gate::Gate,
+    store_limiter: store_limiter::StoreLimiter,
     /// The same for what became of publications, which must not stand behind what is to be read.
-    notes: gate::Gate,
-    log: log::Log,
-    asks: Arc<[resync::Asks]>,
-    seen: Arc<seen::Seen>,
+    note_limiter: store_limiter::StoreLimiter,
+    log: EventLog<log::DeliveryLine>,
+    requests: Arc<[status_requests::StatusRequests]>,
+    last_seen: Arc<last_seen::LastSeen>,
     repairs: Arc<repairs::Repairs>,
     raises: Arc<history::Raises>,
 }
 
-// === impl Config ===
+// === impl DeliveryConfig ===
 
-impl Config {
+impl DeliveryConfig {
     /// The session on which the statuses come that a session asks for: without a share group every subscriber would get
     /// every status, so only the first one listens; with one they come on any, and each looks after itself.
     pub(crate) fn listener(&self, index: usize) -> usize {
@@ -151,8 +153,10 @@ impl Config {
         registry: &Registry,
         signs: Signs,
     ) -> Result<Delivery<S>, prometheus::Error> {
-        let metrics = Metrics::register(registry)?;
-        let asks = (0..pool.len()).map(|_| resync::Asks::default()).collect();
+        let metrics = DeliveryMetrics::register(registry)?;
+        let requests = (0..pool.len())
+            .map(|_| status_requests::StatusRequests::default())
+            .collect();
         let context = Context {
             store,
             pool,
@@ -160,12 +164,12 @@ impl Config {
             clock,
             metrics,
             restarts: signs.restarts,
-            health: health::Health::new(signs.check),
-            gate: gate::Gate::new(gate::PLACES),
-            notes: gate::Gate::new(gate::NOTES),
-            log: log::Log::new(),
-            asks,
-            seen: Arc::default(),
+            health: health::DeliveryHealth::new(signs.check),
+            store_limiter: store_limiter::StoreLimiter::new(store_limiter::PERMITS),
+            note_limiter: store_limiter::StoreLimiter::new(store_limiter::NOTE_PERMITS),
+            log: EventLog::new(),
+            requests,
+            last_seen: Arc::default(),
             repairs: Arc::default(),
             raises: Arc::default(),
         };
@@ -219,7 +223,7 @@ impl<S: Store> Delivery<S> {
             ),
             keep(
                 "seen",
-                part(|context, drain| seen::run(context, drain).boxed()),
+                part(|context, drain| last_seen::run(context, drain).boxed()),
             ),
         ];
         if context.config.ownership.is_shared() {
@@ -253,8 +257,8 @@ impl<S: Store> Context<S> {
     }
 
     /// What is to be asked on the session of a consumer.
-    fn asks(&self, consumer: &ConsumerName) -> &resync::Asks {
-        &self.asks[self.pool.index_of(consumer)]
+    fn requests(&self, consumer: &ConsumerName) -> &status_requests::StatusRequests {
+        &self.requests[self.pool.index_of(consumer)]
     }
 }
 
@@ -268,11 +272,11 @@ impl<S: Clone> Clone for Context<S> {
             metrics: self.metrics.clone(),
             restarts: self.restarts.clone(),
             health: self.health.clone(),
-            gate: self.gate.clone(),
-            notes: self.notes.clone(),
+            store_limiter: self.store_limiter.clone(),
+            note_limiter: self.note_limiter.clone(),
             log: self.log.clone(),
-            asks: self.asks.clone(),
-            seen: self.seen.clone(),
+            requests: self.requests.clone(),
+            last_seen: self.last_seen.clone(),
             repairs: self.repairs.clone(),
             raises: self.raises.clone(),
         }

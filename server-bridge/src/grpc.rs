@@ -1,7 +1,7 @@
 //! The gRPC endpoint for sources: `CloudEventService` as Go clients of Maestro call it (docs/MAESTRO.md §5.3, docs/GRPC.md).
 //!
 //! Like the API it stands before the store alone: a publication is checked and committed, a stream is told what the store
-//! says was reported, whichever replica took it. [`Config`] → [`Config::build_on`] → [`Grpc::serve`].
+//! says was reported, whichever replica took it. [`GrpcConfig`] → [`GrpcConfig::build_on`] → [`Grpc::serve`].
 //!
 //! **Contract:** Go clients need REST of the same store beside it; what they cannot understand is never sent: errors are
 //! JSON of a Kubernetes status, events carry what their codec demands.
@@ -20,12 +20,12 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+mod admission;
 mod backlog;
 mod body;
 mod connections;
 mod error;
 mod feed;
-mod gate;
 mod health;
 mod hub;
 mod metrics;
@@ -40,12 +40,12 @@ mod wire;
 
 use crate::callers::{Access, ServerTls, incoming};
 use crate::store::Store;
-use crate::validate::{Envelope, Limits};
+use crate::validate::{BundleLimits, Envelope};
+use admission::Admission;
 use connections::Age;
 use feed::Feed;
-use gate::Gate;
 use hub::Hub;
-use metrics::Metrics;
+use metrics::GrpcMetrics;
 use proto::{CloudEventServiceServer, DESCRIPTORS};
 use publish::Publisher;
 use reports::Reports;
@@ -54,20 +54,20 @@ use stream::Pace;
 
 /// What the endpoint needs to know besides its store.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct GrpcConfig {
     /// Sizes of a bundle.
-    pub limits: Limits,
+    pub limits: BundleLimits,
     /// How bundles will be sent.
     pub envelope: Envelope,
     /// Connections at once.
     pub connections: usize,
     /// What operators choose.
-    pub options: Options,
+    pub options: GrpcOptions,
 }
 
 /// What operators choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct GrpcOptions {
     /// How often a stream says that it is alive, at the latest; it does so a fifth earlier. At most [`HEARTBEAT`].
     pub heartbeat: Duration,
     /// How long a connection may last, up to a tenth less; `None` for as long as its client wants.
@@ -81,7 +81,7 @@ pub struct Options {
 pub struct Grpc<S> {
     listener: TcpListener,
     address: SocketAddr,
-    config: Config,
+    config: GrpcConfig,
     tls: Option<ServerTls>,
     access: Access,
     sources: Sources<S>,
@@ -99,9 +99,9 @@ pub enum BuildError {
     Metrics(#[from] prometheus::Error),
 }
 
-// === impl Options ===
+// === impl GrpcOptions ===
 
-impl Default for Options {
+impl Default for GrpcOptions {
     fn default() -> Self {
         Self {
             heartbeat: HEARTBEAT,
@@ -111,15 +111,15 @@ impl Default for Options {
     }
 }
 
-// === impl Config ===
+// === impl GrpcConfig ===
 
-impl Config {
+impl GrpcConfig {
     /// For a bridge that speaks for `source` on the topics of `scheme`.
     pub fn new(source: SourceId, scheme: Scheme) -> Self {
         Self {
-            limits: Limits::default(),
+            limits: BundleLimits::default(),
             envelope: Envelope { source, scheme },
-            options: Options::default(),
+            options: GrpcOptions::default(),
             connections: link::http::Bounds::new(CONNECTIONS, DESCRIPTORS_PART).connections,
         }
     }
@@ -159,7 +159,7 @@ impl Config {
                     .max(SHORTEST),
                 clock,
             },
-            metrics: Metrics::register(registry)?,
+            metrics: GrpcMetrics::register(registry)?,
             hub,
         };
         Ok(Grpc {
@@ -195,7 +195,7 @@ impl<S: Store> Grpc<S> {
         {
             routes = routes.add_service(reflection);
         }
-        let gate = Gate::new(routes.prepare(), self.access);
+        let admission = Admission::new(routes.prepare(), self.access);
         let stopped = stop.clone().cancelled_owned();
         let accepted = incoming(self.listener, self.tls, self.config.connections, stopped);
         let age = Age {
@@ -207,7 +207,7 @@ impl<S: Store> Grpc<S> {
         let watching = restarting("grpc-health", &restarts, &stop, || {
             health::watch(self.store.clone(), reporter.clone(), stop.clone())
         });
-        let serving = connections::serve(accepted, gate, age, stop.clone());
+        let serving = connections::serve(accepted, admission, age, stop.clone());
         tokio::join!(following, watching, serving);
     }
 }

@@ -17,7 +17,7 @@ use link::topic::Scheme;
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
-use crate::store::{Adoption, Fate, LabelsFate, Location};
+use crate::store::{BundleOutcome, ImportTransaction, LabelsOutcome, Location};
 use crate::validate::Envelope;
 
 mod error;
@@ -29,10 +29,10 @@ mod row;
 
 pub use error::ImportError;
 pub use maestro::Database;
-pub use report::{Bundles, Consumers, Item, Report};
+pub use report::{Bundles, Consumers, ImportReport, Item};
 
-use maestro::{Pulse, Snapshot};
-use row::Rules;
+use maestro::{Heartbeats, Snapshot};
+use row::RowRules;
 
 /// What is to be imported, and how.
 #[derive(Clone)]
@@ -64,9 +64,9 @@ impl Import {
     /// # Errors
     /// [`ImportError`]; the store is as it was. When rows have to be decided about, the report says so and nothing was
     /// written.
-    pub async fn run(self) -> Result<Report, ImportError> {
+    pub async fn run(self) -> Result<ImportReport, ImportError> {
         let began = Instant::now();
-        let before = self.from.pulse().await;
+        let before = self.from.heartbeats().await;
         let mut snapshot = self.from.snapshot().await?;
         // Another database has no such table: that was said better.
         let before = before?;
@@ -75,16 +75,16 @@ impl Import {
             let instances = alive.join(", ");
             return Err(ImportError::Alive { instances });
         }
-        let mut adoption = if self.dry_run {
-            Adoption::look(&self.to, &self.source).await?
+        let mut store = if self.dry_run {
+            ImportTransaction::look(&self.to, &self.source).await?
         } else {
-            Adoption::begin(&self.to, &self.source).await?
+            ImportTransaction::begin(&self.to, &self.source).await?
         };
-        let outcome = self.take(&mut snapshot, &mut adoption, &before).await;
+        let outcome = self.take(&mut snapshot, &mut store, &before).await;
         let mut report = match outcome {
             Ok(report) => report,
             Err(error) => {
-                adoption.abandon().await;
+                store.abandon().await;
                 return Err(error);
             }
         };
@@ -92,14 +92,14 @@ impl Import {
         if !self.while_maestro_runs
             && let Err(error) = self.still(&before, began).await
         {
-            adoption.abandon().await;
+            store.abandon().await;
             return Err(error);
         }
         snapshot.close().await;
         if report.written && !self.dry_run {
-            adoption.commit().await?;
+            store.commit().await?;
         } else {
-            adoption.abandon().await;
+            store.abandon().await;
         }
         Ok(report)
     }
@@ -107,12 +107,12 @@ impl Import {
     async fn take(
         &self,
         snapshot: &mut Snapshot,
-        adoption: &mut Adoption,
-        before: &Pulse,
-    ) -> Result<Report, ImportError> {
-        let mut report = Report {
+        store: &mut ImportTransaction,
+        before: &Heartbeats,
+    ) -> Result<ImportReport, ImportError> {
+        let mut report = ImportReport {
             from: self.from.place(),
-            to: adoption.place().to_owned(),
+            to: store.place().to_owned(),
             read_at: time(snapshot.at),
             migration: snapshot.migration.clone(),
             client_ids: before.instances.iter().map(|one| one.id.clone()).collect(),
@@ -120,14 +120,14 @@ impl Import {
             last_change: before.changed_at.map(time),
             source_id: self.source.to_string(),
             dry_run: self.dry_run,
-            ..Report::default()
+            ..ImportReport::default()
         };
-        let consumers = self.consumers(snapshot, adoption, &mut report).await?;
+        let consumers = self.consumers(snapshot, store, &mut report).await?;
         let envelope = Envelope {
             source: self.source.clone(),
             scheme: Scheme::upstream(&self.source),
         };
-        let rules = Rules {
+        let rules = RowRules {
             envelope: &envelope,
             consumers: &consumers,
         };
@@ -142,7 +142,7 @@ impl Import {
             let kept = match row::bundle(&row, &rules) {
                 Ok(kept) => kept,
                 Err(reason) => {
-                    adoption.left_out(&row.id);
+                    store.left_out(&row.id);
                     report.left_out.push(item("bundle", row.id, reason));
                     continue;
                 }
@@ -158,17 +158,17 @@ impl Import {
             let (deleting, confirmed) = (bundle.deleted_at.is_some(), bundle.is_confirmed());
             let silent = bundle.status.is_none();
             let counts = &mut report.bundles;
-            match adoption.add(bundle).await? {
-                Fate::Present => {
+            match store.add(bundle).await? {
+                BundleOutcome::Present => {
                     counts.present += 1;
                     continue;
                 }
-                Fate::Refused(reason) => {
+                BundleOutcome::Refused(reason) => {
                     report.left_out.push(item("bundle", row.id, reason));
                     continue;
                 }
-                Fate::Added => counts.added += 1,
-                Fate::Replaced => counts.replaced += 1,
+                BundleOutcome::Added => counts.added += 1,
+                BundleOutcome::Replaced => counts.replaced += 1,
             }
             counts.without_status += u64::from(silent);
             match (deleting, confirmed) {
@@ -190,7 +190,7 @@ impl Import {
                 source_id: self.source.clone(),
             });
         }
-        let (gone, only_here) = adoption.only_here();
+        let (gone, only_here) = store.only_here();
         report.only_here = only_here;
         let gone = gone.into_iter().map(|id| item("bundle", id, GONE.into()));
         report.left_out.extend(gone);
@@ -201,8 +201,8 @@ impl Import {
     async fn consumers(
         &self,
         snapshot: &mut Snapshot,
-        adoption: &mut Adoption,
-        report: &mut Report,
+        store: &mut ImportTransaction,
+        report: &mut ImportReport,
     ) -> Result<HashSet<ConsumerName>, ImportError> {
         let (mut usable, mut new) = (HashSet::new(), Vec::new());
         for row in snapshot.consumers().await? {
@@ -214,15 +214,15 @@ impl Import {
                     continue;
                 }
             };
-            if let Some(here) = adoption.consumer(&consumer.name) {
+            if let Some(here) = store.consumer(&consumer.name) {
                 if here != consumer.id {
                     let remark = format!("`{}` has the id `{here}` here, and keeps it", row.name);
                     report.remarks.push(item("consumer", row.id, remark));
                 }
-                match adoption.relabel(&consumer, created_at, updated_at).await? {
-                    LabelsFate::Same => report.consumers.present += 1,
-                    LabelsFate::Replaced => report.consumers.relabelled += 1,
-                    LabelsFate::Refused => {
+                match store.relabel(&consumer, created_at, updated_at).await? {
+                    LabelsOutcome::Same => report.consumers.present += 1,
+                    LabelsOutcome::Replaced => report.consumers.relabelled += 1,
+                    LabelsOutcome::Refused => {
                         report.consumers.present += 1;
                         report
                             .remarks
@@ -232,7 +232,7 @@ impl Import {
                 usable.insert(consumer.name);
                 continue;
             }
-            if let Some(name) = adoption.consumer_of(&consumer.id) {
+            if let Some(name) = store.consumer_of(&consumer.id) {
                 let reason = format!("its id is that of `{name}` here");
                 report.left_out.push(item("consumer", row.id, reason));
                 continue;
@@ -241,17 +241,17 @@ impl Import {
             usable.insert(consumer.name.clone());
             new.push((consumer, created_at, updated_at));
         }
-        adoption.add_consumers(new).await?;
+        store.add_consumers(new).await?;
         Ok(usable)
     }
 
     /// Whether Maestro's database is still as it was read.
-    async fn still(&self, before: &Pulse, began: Instant) -> Result<(), ImportError> {
+    async fn still(&self, before: &Heartbeats, began: Instant) -> Result<(), ImportError> {
         if before.is_doubtful() {
             info!("A replica of Maestro counts as ready: waiting whether it is heard");
             sleep_until(began + self.patience).await;
         }
-        let after = self.from.pulse().await?;
+        let after = self.from.heartbeats().await?;
         let heard = after.since(before);
         if !heard.is_empty() {
             let instances = heard.join(", ");

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod callers;
 pub mod compat;
 pub mod delivery;
+mod event_log;
 pub mod grpc;
 pub mod import;
 pub mod preload;

@@ -1,5 +1,5 @@
-//! Consumer registrations from a file (`--consumers FILE`): YAML or JSON, a list of names or of
-//! `{name, labels}`. Those already registered are left alone, so the file may stay in place.
+//! Registers consumers from a file at start (`--consumers FILE`): YAML or JSON, a list of names or of `{name, labels}`. Those
+//! already registered are left alone, so the file may stay in place.
 //!
 //! A wrong file may be a secret one: no error shows anything of its content, only where in it the fault is.
 

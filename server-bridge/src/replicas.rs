@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   slot       a numbered place, taken before the sessions are made: it gives the client ids
-//!   keeper     renews this replica's row, removes those that expired, takes and gives back buckets
+//!   renewer    renews this replica's row, removes those that expired, takes and gives back buckets
 //!   plan       which buckets to take and to give back; pure
 //!   withhold   whether this process may be connected to the broker
 //!   ownership  what delivery asks: whose is this consumer, and under which fence is written about it
@@ -22,24 +22,24 @@ use link::supervise::{Restarts, restarting};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::store::{Leases, Replica};
+use crate::store::{LeaseStore, Replica};
 
-mod keeper;
 mod metrics;
 mod ownership;
 mod plan;
+mod renewer;
 mod slot;
 mod withhold;
 
-use keeper::Keeper;
-pub use metrics::Metrics;
+pub use metrics::ReplicaMetrics;
 pub use ownership::{Changes, NotOwner, Ownership, Work};
 pub use plan::{Plan, plan};
+use renewer::LeaseRenewer;
 pub use slot::SlotLost;
 
 /// How replicas share a store.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct ReplicaOptions {
     /// How many there may be at once.
     pub slots: u16,
     /// What people know this one by, such as its pod's name.
@@ -57,9 +57,9 @@ pub struct Membership<L> {
     slot: Check,
 }
 
-// === impl Options ===
+// === impl ReplicaOptions ===
 
-impl Default for Options {
+impl Default for ReplicaOptions {
     fn default() -> Self {
         Self {
             slots: DEFAULT_SLOTS,
@@ -71,13 +71,13 @@ impl Default for Options {
 
 // === impl Membership ===
 
-impl<L: Leases> Membership<L> {
+impl<L: LeaseStore> Membership<L> {
     /// Waits for a free slot and takes it; `None` when `stop` was cancelled before there was one. Adds the readiness checks
     /// `slot`, which says meanwhile who has the slots, and `leases`.
     pub async fn join(
         leases: L,
-        options: &Options,
-        metrics: Metrics,
+        options: &ReplicaOptions,
+        metrics: ReplicaMetrics,
         checks: &Checks,
         stop: &CancellationToken,
     ) -> Option<Self> {
@@ -113,7 +113,7 @@ impl<L: Leases> Membership<L> {
         stop: &CancellationToken,
     ) {
         let keeping = restarting("leases", restarts, done, || {
-            let keeper = Keeper::new(
+            let renewer = LeaseRenewer::new(
                 self.leases.clone(),
                 self.me.clone(),
                 self.ownership.clone(),
@@ -121,7 +121,7 @@ impl<L: Leases> Membership<L> {
             );
             let (done, stop, slot) = (done.clone(), stop.clone(), self.slot.clone());
             async move {
-                if let Err(lost) = keeper.run(&done).await {
+                if let Err(lost) = renewer.run(&done).await {
                     slot.failing(lost.to_string());
                     stop.cancel();
                     // Nothing is left to be kept.

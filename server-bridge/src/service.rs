@@ -1,5 +1,5 @@
-//! The bridge with its real surroundings: store, certificate, MQTT sessions, API, readiness.
-//! [`Settings`] → [`Settings::build_on`] → [`Service::run`].
+//! Assembles the bridge: store, certificate, MQTT sessions, API, gRPC, readiness.
+//! [`BridgeSettings`] → [`BridgeSettings::build_on`] → [`Service::run`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use link::admin::{Check, Checks};
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure, chain};
 use link::id::{ClientId, SourceId};
-use link::iot::Party;
 use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::{Restarts, Vital};
+use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -22,7 +22,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::api::{self, Api, HostName};
-use crate::callers::{self, Access, Callers, Keeper, ServerTls};
+use crate::callers::{self, Access, Callers, CallersWatcher, ServerTls};
 use crate::delivery::{self, Delivery, Pool};
 use crate::grpc::{self, Grpc};
 use crate::preload;
@@ -36,7 +36,7 @@ use watch::watch_store;
 
 /// Everything a bridge needs to know.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct BridgeSettings {
     /// Broker, topics and certificate.
     pub endpoint: Endpoint,
     /// The source it speaks for.
@@ -48,7 +48,7 @@ pub struct Settings {
     /// Where everything is kept.
     pub store: Location,
     /// How it shares a PostgreSQL store with others.
-    pub replicas: replicas::Options,
+    pub replicas: replicas::ReplicaOptions,
     /// Consumers to register at start.
     pub consumers: Option<PathBuf>,
     /// Whether agents delete works this bridge does not know.
@@ -58,9 +58,9 @@ pub struct Settings {
     /// Names by which callers address it, besides loopback and addresses.
     pub api_hosts: Vec<HostName>,
     /// How gRPC is offered, if it is.
-    pub grpc: grpc::Options,
+    pub grpc: grpc::GrpcOptions,
     /// How callers are known, and what they may do.
-    pub callers: callers::Config,
+    pub callers: callers::CallersConfig,
     /// When to connect again.
     pub reconnect: Reconnect,
     /// Wall clock; what is stored in a database that others use too is dated by its own.
@@ -71,7 +71,7 @@ pub struct Settings {
 pub struct Service {
     api: Api<AnyStore>,
     grpc: Option<Grpc<AnyStore>>,
-    keeper: Keeper,
+    watcher: CallersWatcher,
     delivery: Delivery<AnyStore>,
     runner: Runner,
     store: AnyStore,
@@ -80,9 +80,9 @@ pub struct Service {
     membership: Option<Membership<PostgresStore>>,
 }
 
-// === impl Settings ===
+// === impl BridgeSettings ===
 
-impl Settings {
+impl BridgeSettings {
     /// Opens the store, registers the preloaded consumers, takes a slot if the store may have other bridges, and builds the
     /// sessions; the API is on a socket that is bound already, whatever `api_listen` says, and so is gRPC, if there is one.
     /// Adds the readiness checks `store`, `identity` and `broker`, with a server certificate `tls`, and among replicas `slot`
@@ -106,7 +106,7 @@ impl Settings {
         })?;
         let callers = self.callers.clone();
         let callers = callers.build(self.clock.clone(), registry, checks).await?;
-        let metrics = replicas::Metrics::register(registry).map_err(failed)?;
+        let metrics = replicas::ReplicaMetrics::register(registry).map_err(failed)?;
         let restarts = Restarts::register(registry).map_err(failed)?;
         let location = self.store.clone().registered(registry).map_err(failed)?;
         // A database that is away is waited for; whoever wants to stop meanwhile does.
@@ -130,7 +130,7 @@ impl Settings {
             access,
             https,
             grpc: grpc_tls,
-            keeper,
+            watcher,
         } = callers;
         let parts = Parts {
             listener,
@@ -148,7 +148,7 @@ impl Settings {
             Ok((api, grpc, delivery, runner)) => Ok(Some(Service {
                 api,
                 grpc,
-                keeper,
+                watcher,
                 delivery,
                 runner,
                 store,
@@ -168,7 +168,7 @@ impl Settings {
     async fn open(&self, location: Location, restarts: Restarts) -> Result<AnyStore, Failure> {
         let store = location.open(restarts).await?;
         // Before anything is written.
-        store.claim(&self.source).await?;
+        store.assign_source(&self.source).await?;
         if let Some(file) = &self.consumers {
             let listed = preload::read(file)?;
             let began = Instant::now();
@@ -217,7 +217,7 @@ impl Settings {
         let clock = parts.store.clock(&self.clock);
         let withheld = ownership.withheld();
         let scheme = self.endpoint.scheme.clone();
-        let config = delivery::Config {
+        let config = delivery::DeliveryConfig {
             source: self.source.clone(),
             scheme: match slot {
                 None => scheme,
@@ -237,7 +237,7 @@ impl Settings {
             .client_ids()
             .into_iter()
             .enumerate()
-            .map(|(index, client_id)| Line {
+            .map(|(index, client_id)| SessionSpec {
                 client_id,
                 subscriptions: if config.listener(index) == index {
                     party.subscribes().to_vec()
@@ -260,9 +260,9 @@ impl Settings {
         let Some(pool) = Pool::new(links.sessions) else {
             return Err(Failure::new(ExitKind::Failed, "the bridge has no session"));
         };
-        let grpc = grpc::Config {
+        let grpc = grpc::GrpcConfig {
             options: self.grpc,
-            ..grpc::Config::new(self.source.clone(), self.endpoint.scheme.clone())
+            ..grpc::GrpcConfig::new(self.source.clone(), self.endpoint.scheme.clone())
         };
         let grpc = parts.grpc.map(|(listener, tls)| {
             let (store, clock) = (parts.store.clone(), clock.clone());
@@ -270,12 +270,12 @@ impl Settings {
         });
         let unbuilt = |error| Failure::new(ExitKind::Failed, error);
         let grpc = grpc.transpose().map_err(unbuilt)?;
-        let api = api::Config {
+        let api = api::ApiConfig {
             listen: self.api_listen,
             hosts: self.api_hosts,
             access: parts.access,
             tls: parts.https,
-            ..api::Config::new(self.source, self.endpoint.scheme)
+            ..api::ApiConfig::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {
             check: checks.add("delivery"),
@@ -291,7 +291,7 @@ impl Settings {
                 signs,
             )
             .map_err(failed)?;
-        let metrics = api::Metrics::register(registry).map_err(failed)?;
+        let metrics = api::ApiMetrics::register(registry).map_err(failed)?;
         let api = api.build_on(parts.listener, parts.store, clock, metrics)?;
         info!(address = %api.address(), "The API listens");
         if let Some(grpc) = &grpc {
@@ -341,14 +341,14 @@ impl Service {
         let pending = drain.register("server-bridge");
         let stop = drain.token();
         let sessions_done = CancellationToken::new();
-        let mut sessions = Vital::new(stop.clone());
+        let mut sessions = TaskGroup::new(stop.clone());
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
-        let mut parts = Vital::new(stop.clone());
+        let mut parts = TaskGroup::new(stop.clone());
         parts.spawn("api", self.api.serve(stop.clone().cancelled_owned()));
         if let Some(grpc) = self.grpc {
             parts.spawn("grpc", grpc.serve(self.restarts.clone(), stop.clone()));
         }
-        parts.spawn("callers", self.keeper.run(stop.clone()));
+        parts.spawn("callers", self.watcher.run(stop.clone()));
         parts.spawn("delivery", self.delivery.run(stop.clone()));
         let leases_done = CancellationToken::new();
         let keeping = self.membership.map(|membership| {

@@ -19,13 +19,13 @@ use std::time::Duration;
 
 use link::admin::Checks;
 use link::clock::Clock;
-use link::endpoint::{Endpoint, Line, Runner};
+use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
 use link::id::{ClientId, SourceId};
-use link::iot::Party;
 use link::mqtt::{IN_FLIGHT_WINDOW, Reconnect, SHARED_SESSION_EXPIRY};
+use link::party::Party;
 use link::shutdown::Drain;
-use link::supervise::Vital;
+use link::supervise::TaskGroup;
 use link::topic::Scheme;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -34,12 +34,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use self::far::{ABSENT, Far};
-use self::metrics::Metrics;
+use self::metrics::SidecarMetrics;
 use self::near::Near;
-use self::rights::Rights;
+use self::rights::TopicRights;
 use self::up::Up;
 
 mod connection;
+mod end;
 mod far;
 mod handshake;
 mod lanes;
@@ -52,7 +53,7 @@ mod up;
 
 /// Everything a sidecar needs to know.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct SidecarSettings {
     /// Broker, topics and certificate.
     pub endpoint: Endpoint,
     /// The source that the server speaks for.
@@ -101,9 +102,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
-// === impl Settings ===
+// === impl SidecarSettings ===
 
-impl Settings {
+impl SidecarSettings {
     /// Builds the sidecar on a socket that is bound. Adds the readiness checks `identity`, `broker` (with a number from the
     /// second session on) and `server`.
     ///
@@ -123,7 +124,7 @@ impl Settings {
             Some(slot) => Party::replica(&scheme, &self.source, base, slot, connections),
         };
         let lines = party.map_err(Failure::misuse)?.client_ids().into_iter();
-        let lines = lines.map(|client_id| Line {
+        let lines = lines.map(|client_id| SessionSpec {
             client_id,
             subscriptions: Vec::new(),
             listens_later: true,
@@ -133,7 +134,7 @@ impl Settings {
             .endpoint
             .links(lines.collect(), reconnect, clock, registry, checks)?;
         let (permit, permitted) = watch::channel(Some(ABSENT));
-        let rights = Rights::new(scheme.clone(), &self.source);
+        let rights = TopicRights::new(scheme.clone(), &self.source);
         let far = Arc::new(Far::new(links.sessions, permit, rights));
         let window = IN_FLIGHT_WINDOW.saturating_mul(connections);
         let near = Near::new(
@@ -141,7 +142,7 @@ impl Settings {
             Up::new(links.inbound),
             scheme,
             NonZeroU16::new(window).unwrap_or(NonZeroU16::MIN),
-            Metrics::register(registry).map_err(failed)?,
+            SidecarMetrics::register(registry).map_err(failed)?,
             checks.add("server"),
         );
         Ok(Sidecar {
@@ -173,9 +174,9 @@ impl Sidecar {
         let pending = drain.register("sidecar");
         let stop = drain.token();
         let sessions_done = CancellationToken::new();
-        let mut sessions = Vital::new(stop.clone());
+        let mut sessions = TaskGroup::new(stop.clone());
         sessions.spawn("sessions", self.runner.run(sessions_done.clone()));
-        let mut parts = Vital::new(stop.clone());
+        let mut parts = TaskGroup::new(stop.clone());
         let (near, far, present) = (
             self.near.clone(),
             self.near.far.clone(),

@@ -16,8 +16,10 @@ use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
 
+mod agents;
 mod ahead;
 mod any;
+mod bucket;
 mod bundle;
 mod consumer;
 mod copy;
@@ -25,9 +27,9 @@ mod decide;
 mod error;
 #[cfg(test)]
 pub(crate) mod faulty;
-mod heard;
 mod history;
 mod json;
+mod methods;
 mod order;
 mod outbox;
 mod overview;
@@ -36,38 +38,41 @@ mod progress;
 pub mod query;
 mod replica;
 mod reports;
+mod resync;
 mod source;
 mod sql;
 pub mod sqlite;
+mod status;
 mod waiting;
 
+pub use agents::{
+    ALL_BYTES, AgentStore, DOUBTED, Doubts, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,
+    RemovedConsumer, ResyncPart, SEEN_EVERY, unseen_since,
+};
 pub use any::{AnyStore, Location};
+pub use bucket::Bucket;
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
 pub use consumer::{Consumer, Labels, NewConsumer};
 pub use copy::{
-    Adopted, AdoptedStatus, Adoption, Compared, CopyError, CopyReport, Fate, LabelsFate, Summed,
-    copy,
+    BundleOutcome, Compared, CopyError, CopyReport, ImportTransaction, ImportedBundle,
+    ImportedStatus, LabelsOutcome, Summed, copy,
 };
 pub use error::{FailureClass, OpenError, StoreError};
-pub use heard::{
-    ALL_BYTES, DOUBTED, Doubts, Heard, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,
-    RemovedConsumer, ResyncPart, SEEN_EVERY, unseen_since,
-};
 pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
-pub use outbox::{
-    BundleVersion, Gone, Held, Hint, PendingBundle, PendingHead, StatusOutcome, StatusUpdate,
-    Tombstone,
-};
-pub use overview::{Began, Connections, Holds, Member, Overview, Past, Tables};
-pub use progress::{Load, Progress, Step, Verdict};
+pub use outbox::{Hint, PendingBundle, PendingHead};
+pub use overview::{Began, ConnectionCounts, HistorySummary, Holds, Member, Overview, Tables};
+pub use progress::{ConditionStatus, Load, Progress, WaitingFor};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
-pub use replica::{Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot};
+pub use replica::{Fence, Free, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot};
 pub use reports::{
-    Position, REPORTS_KEPT, Report, ReportHead, ReportPage, ReportPlace, Reported, Reports,
+    REPORTS_KEPT, Report, ReportCursor, ReportHead, ReportHeads, ReportPage, ReportPosition,
+    ReportStore,
 };
+pub use resync::{AgentVersion, BundleVersion, Gone, Tombstone};
 pub use source::{InvalidSource, SourceName};
+pub use status::{StatusOutcome, StatusUpdate};
 pub use waiting::{
     ANSWERED_WITHIN, HEADS, Hop, Longest, NAMED, UNHEARD, Unheard, UnsentHead, Waiting, Waits,
 };
@@ -77,7 +82,7 @@ pub struct Page<T> {
     /// Rows that match, on all pages.
     pub total: u64,
     /// Where the rows that were taken so far end; of bundles only.
-    pub end: End,
+    pub end: PageEnd,
     /// The rows of this page, read as they are consumed. Rows deleted meanwhile are left out, and those behind the page
     /// take their places, up to [`SPARE_ROWS`]: a page that is not full is the last.
     pub rows: BoxStream<'static, Result<T, StoreError>>,
@@ -85,18 +90,18 @@ pub struct Page<T> {
 
 /// Where the row stands that was read last from a page. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct End(Arc<AtomicI64>);
+pub struct PageEnd(Arc<AtomicI64>);
 
 /// How many rows may be deleted from a page while it is read before it comes out short.
 pub const SPARE_ROWS: u32 = 256;
 
-// === impl End ===
+// === impl PageEnd ===
 
-impl End {
+impl PageEnd {
     /// The place, once a row was read.
-    pub fn place(&self) -> Option<query::Place> {
+    pub fn cursor(&self) -> Option<query::Cursor> {
         // Keys start at 1.
-        Some(query::Place(self.0.load(Ordering::Relaxed))).filter(|place| place.0 > 0)
+        Some(query::Cursor(self.0.load(Ordering::Relaxed))).filter(|place| place.0 > 0)
     }
 
     fn note(&self, key: i64) {
@@ -105,7 +110,7 @@ impl End {
 }
 
 /// Everything the bridge keeps.
-pub trait Store: Heard + Reports {
+pub trait Store: AgentStore + ReportStore {
     // --- consumers ---
 
     /// Registers a consumer. Refused with `ConsumerExists`.
@@ -298,7 +303,7 @@ pub trait Store: Heard + Reports {
     fn request_resend(
         &self,
         consumer: &ConsumerName,
-        held: Vec<Held>,
+        held: Vec<AgentVersion>,
     ) -> impl Future<Output = Result<u64, StoreError>> + Send;
 
     /// Raises those bundles of a consumer, also those being deleted, whose agent holds a newer version than the stored one
@@ -309,7 +314,7 @@ pub trait Store: Heard + Reports {
     fn raise(
         &self,
         consumer: &ConsumerName,
-        held: Vec<Held>,
+        held: Vec<AgentVersion>,
         at: Timestamp,
     ) -> impl Future<Output = Result<Raising, StoreError>> + Send;
 

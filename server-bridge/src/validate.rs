@@ -11,24 +11,24 @@ use crate::store::{Content, Json};
 mod agents;
 mod fit;
 mod labels;
+mod messages;
 mod shapes;
 #[cfg(test)]
 mod tests;
 mod text;
 mod unique;
-mod words;
 
 pub(crate) use fit::Addressed;
 pub use fit::Envelope;
 pub(crate) use fit::misfit;
 pub(crate) use labels::{LABELS_BYTES, check_labels, fit_labels};
+pub(crate) use messages::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 pub(crate) use shapes::subdomain_problem as id_problem;
 pub(crate) use text::{Room, Unreadable, VALUES, apart, count, read, room};
-pub(crate) use words::{kind, listed, nearest, unknown, unknown_as, unknown_members};
 
 /// Sizes a bundle must keep to, besides those of the messages that carry it ([`Envelope`]).
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct BundleLimits {
     /// Bytes of all manifests together; agents refuse more than 500 KiB (docs/MAESTRO.md §2.3).
     pub manifest_bytes: usize,
     /// Bytes of the published payload; IoT Core disconnects whoever sends more than 128 KiB (docs/IOT-CORE.md §1.2).
@@ -62,13 +62,13 @@ pub(crate) struct Draft {
     pub(crate) stored: Option<Content>,
 }
 
-// === impl Limits ===
+// === impl BundleLimits ===
 
-impl Default for Limits {
+impl Default for BundleLimits {
     fn default() -> Self {
         Self {
             manifest_bytes: 500 * 1024,
-            payload_bytes: 128 * 1024,
+            payload_bytes: link::iot::limits::PAYLOAD_BYTES,
             metadata_bytes: 16 * 1024,
         }
     }
@@ -80,7 +80,7 @@ impl Draft {
     /// Checks everything and gives metadata and content as they will be stored.
     pub(crate) fn check(
         self,
-        limits: &Limits,
+        limits: &BundleLimits,
         to: &Addressed<'_>,
     ) -> Result<(Option<Json>, Content), Invalid> {
         let mut problems = Vec::new();
@@ -313,7 +313,7 @@ fn check_sizes(
     metadata: Option<&Json>,
     content: &Content,
     manifests: &[Value],
-    limits: &Limits,
+    limits: &BundleLimits,
     problems: &mut Vec<Problem>,
 ) {
     let length = metadata.map_or(0, |metadata| metadata.as_str().len());

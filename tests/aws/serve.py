@@ -1,7 +1,7 @@
 """moto_server, repaired where it differs from AWS in ways that the provisioner meets, and gone with its parent.
 
 Arguments are those of moto_server. Every repair says what moto does without it (5.2.5). What needs the caller's
-permissions, the EKS calls that moto lacks and the errors of unknown operations are the front's (`tests::aws::Front`).
+permissions, the EKS calls that moto lacks and the errors of unknown operations are the endpoint's (`tests::aws::Endpoint`).
 """
 
 import json

@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use tests::kubernetes::{Audit, Cluster, Entry};
+use tests::kubernetes::{Audit, AuditEntry, Cluster};
 use tests::measure::load_data::{BIG, SMALL, create_many};
 use tests::measure::path::{self, Burst, Rates, applied_at, one_by_one};
 use tests::measure::{self, Sample, say, wanted};
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -199,7 +199,7 @@ impl Work {
 
 async fn start(name: &str, cluster: &Cluster, rates: Rates) -> Result<Region> {
     rates
-        .region(Builder::new(name, Kind::Sandbox).on_cluster(cluster))
+        .region(RegionBuilder::new(name, BrokerKind::Sandbox).on_cluster(cluster))
         .await
 }
 
@@ -222,13 +222,13 @@ fn memory(region: &mut Region) -> Result<String> {
     Ok(memory.to_string())
 }
 
-fn of_agent(entries: Vec<Entry>) -> Vec<Entry> {
+fn of_agent(entries: Vec<AuditEntry>) -> Vec<AuditEntry> {
     let mut entries = entries;
     entries.retain(|entry| entry.user_agent.starts_with("agent/"));
     entries
 }
 
-fn by_kind(entries: &[Entry]) -> String {
+fn by_kind(entries: &[AuditEntry]) -> String {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for entry in entries {
         let slash = if entry.subresource.is_empty() {

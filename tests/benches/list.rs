@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::measure::database::Store;
 use tests::measure::load_data::{BIG, SMALL, create_many};
 use tests::measure::{self, Sample, say};
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -19,7 +19,8 @@ async fn main() -> Result<()> {
         store.name()
     ))?;
     let free = ["--broker-rates", "unlimited"];
-    let builder = store.region(Builder::new("bench-list", Kind::Sandbox).without_quotas())?;
+    let builder =
+        store.region(RegionBuilder::new("bench-list", BrokerKind::Sandbox).without_quotas())?;
     let mut region = builder.bridge_args(free).start().await?;
     let api = region.api().await?;
     api.create_consumer("nobody").await?;

@@ -10,7 +10,7 @@ use tests::measure::database::Store;
 use tests::measure::load_data::{BIG, SMALL, create_many};
 use tests::measure::path::{self, Burst, Rates, one_by_one};
 use tests::measure::{self, say, wanted};
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tokio::time::sleep;
 
 #[tokio::main]
@@ -80,8 +80,8 @@ async fn burst(store: &mut Store, rates: Rates, bytes: usize) -> Result<()> {
     Ok(())
 }
 
-fn builder(store: &mut Store, name: &str) -> Result<Builder> {
-    store.region(Builder::new(name, Kind::Sandbox))
+fn builder(store: &mut Store, name: &str) -> Result<RegionBuilder> {
+    store.region(RegionBuilder::new(name, BrokerKind::Sandbox))
 }
 
 /// Bundles for a consumer whose agent does not exist, published all the while.

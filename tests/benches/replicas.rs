@@ -16,7 +16,7 @@ use tests::api::{Api, Change};
 use tests::measure::database::Database;
 use tests::measure::load_data::{SMALL, manifest};
 use tests::measure::{self, say};
-use tests::region::{Builder, Kind, Region, SOURCE, Service};
+use tests::region::{BrokerKind, Region, RegionBuilder, SOURCE, Service};
 use tests::session::Client;
 use tokio::time::sleep;
 
@@ -26,7 +26,7 @@ async fn main() -> Result<()> {
     let mut database = Database::start()?;
     for bridges in [1, 2, 4] {
         let free = ["--broker-rates", "unlimited"];
-        let builder = Builder::new("bench-replicas", Kind::Sandbox)
+        let builder = RegionBuilder::new("bench-replicas", BrokerKind::Sandbox)
             .without_quotas()
             .bridge_args(free)
             .agent_args(free);

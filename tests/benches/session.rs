@@ -21,9 +21,9 @@ use rumqttc::{
 };
 use tests::measure::{self, Sample, say};
 use tests::mosquitto;
-use tests::pki::{Authority, Layout, lay_down};
-use tests::scratch::Scratch;
-use tests::session::{Client, Ground};
+use tests::pki::{Authority, Layout, write_mount};
+use tests::session::{Client, SessionFixture};
+use tests::test_dir::TestDir;
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -31,26 +31,26 @@ async fn main() -> Result<()> {
     say(&format!(
         "{MESSAGES} messages of {PAYLOAD} bytes, window {IN_FLIGHT_WINDOW}, medians of {ROUNDS} runs each, in turns"
     ));
-    let scratch = Scratch::new("bench-session")?;
-    let ground = Ground::start().await?;
-    let mounts = scratch.dir("sandbox")?;
+    let test_dir = TestDir::new("bench-session")?;
+    let fixture = SessionFixture::start().await?;
+    let mounts = test_dir.dir("sandbox")?;
     for name in CLIENTS {
-        let set = ground.enrol(name)?;
-        lay_down(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
+        let set = fixture.enrol(name)?;
+        write_mount(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
     }
-    compare("sandbox, no quotas", ground.broker.local_addr(), &mounts).await?;
+    compare("sandbox, no quotas", fixture.broker.local_addr(), &mounts).await?;
     let authority = Authority::new("bench CA")?;
-    let directory = scratch.dir("mosquitto-broker")?;
-    let builder = mosquitto::Builder::new(&authority).persistence(false);
+    let directory = test_dir.dir("mosquitto-broker")?;
+    let builder = mosquitto::MosquittoBuilder::new(&authority).persistence(false);
     let broker = builder.start(&directory).await?;
-    let mounts = scratch.dir("mosquitto")?;
+    let mounts = test_dir.dir("mosquitto")?;
     for name in CLIENTS {
         let set = authority.client(name)?;
-        lay_down(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
+        write_mount(&mounts.join(name), &set, &[], Layout::PerFileRename)?;
     }
     compare("mosquitto", broker.address(), &mounts).await?;
     say(&format!("load average afterwards {}", measure::load()));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -182,7 +182,7 @@ impl Bare {
         filter: Option<&str>,
     ) -> Result<Self> {
         let identity = Identity::load(&Location::Directory(mount), Clock::system().now())?;
-        let tls = link::tls::client_config(&identity, &link::tls::Options::default())?;
+        let tls = link::tls::client_config(&identity, &link::tls::TlsOptions::default())?;
         let mut options = MqttOptions::new(id, ("localhost".to_owned(), address.port()));
         options
             .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(

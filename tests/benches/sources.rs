@@ -9,7 +9,7 @@ use tests::measure::load_data::{BIG, SMALL};
 use tests::measure::path::Rates;
 use tests::measure::sources::{latency, publish, streams};
 use tests::measure::{self, say, wanted};
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -52,7 +52,7 @@ async fn main() -> Result<()> {
 }
 
 async fn region(store: &mut Store) -> Result<Region> {
-    let builder = store.region(Builder::new("bench-sources", Kind::Sandbox))?;
+    let builder = store.region(RegionBuilder::new("bench-sources", BrokerKind::Sandbox))?;
     Rates::Unlimited.region(builder).await
 }
 

@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use tests::measure::{self, Sample, say};
 use tests::mosquitto;
-use tests::pki::{Authority, Layout, lay_down};
-use tests::process::Spec;
-use tests::scratch::{Scratch, profile_directory};
+use tests::pki::{Authority, Layout, write_mount};
+use tests::process::ProcessSpec;
+use tests::test_dir::{TestDir, profile_directory};
 
 #[tokio::main]
 async fn main() -> Result<()> {
     measure::begin("start: one acknowledged message, from the command to its exit")?;
-    let scratch = Scratch::new("bench-start")?;
+    let test_dir = TestDir::new("bench-start")?;
     let authority = Authority::new("bench CA")?;
-    let builder = mosquitto::Builder::new(&authority).persistence(false);
-    let broker = builder.start(scratch.path()).await?;
-    let identity = scratch.dir("client")?.join("mount");
+    let builder = mosquitto::MosquittoBuilder::new(&authority).persistence(false);
+    let broker = builder.start(test_dir.path()).await?;
+    let identity = test_dir.dir("client")?.join("mount");
     let set = authority.client("client")?;
-    lay_down(&identity, &set, &[], Layout::PerFileRename)?;
+    write_mount(&identity, &set, &[], Layout::PerFileRename)?;
     let topic = ["-t", "bench/start", "-m", "hello", "-q", "1"];
     // Speaks MQTT 5 too, so that both make the same round trips.
     let theirs = mosquitto::client("mosquitto_pub", broker.address(), &identity)?
         .args(topic)
         .args(["-V", "5", "-i", "theirs"]);
-    let ours = Spec::binary("probe")?
+    let ours = ProcessSpec::binary("probe")?
         .arg("publish")
         .arg("--identity")
         .arg(&identity)
@@ -66,12 +66,12 @@ async fn main() -> Result<()> {
         say(&format!("{binary}: {:.1} MB stripped", bytes as f64 / 1e6));
     }
     say(&format!("load average afterwards {}", measure::load()));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 /// Runs a command to its end; waiting by polling would round the time up.
-fn timed(spec: &Spec) -> Result<Duration> {
+fn timed(spec: &ProcessSpec) -> Result<Duration> {
     let mut command: Command = spec.command();
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let started = Instant::now();

@@ -56,7 +56,7 @@ func encode(source, action string, work *ManifestWork, version int64) (ce.Event,
 	})
 }
 
-// decode reads a status (docs/GRPC.md §0 rule 10): without any of these extensions there is none.
+// decode reads a status (docs/GRPC.md rule 10): without any of these extensions there is none.
 func decode(event ce.Event) (*ManifestWork, error) {
 	kind, found := strings.CutPrefix(event.Type(), dataType+".status.")
 	if !found || strings.Contains(kind, ".") {

@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// The models that the client of Maestro was generated with: these keys and no others (docs/GRPC.md §0 rules 2–4).
+// The models that the client of Maestro was generated with: these keys and no others (docs/GRPC.md rules 2–4).
 
 type resourceBundle struct {
 	ID              string            `json:"id"`
@@ -72,7 +72,7 @@ func strictly[T any](body []byte) (page[T], error) {
 	return read, decoder.Decode(&read)
 }
 
-// list gives every item, by pages of 400 without an order, until one is shorter (docs/GRPC.md §0 rule 7).
+// list gives every item, by pages of 400 without an order, until one is shorter (docs/GRPC.md rule 7).
 func list[T any](ctx context.Context, c *Client, kind, search string) ([]T, error) {
 	var all []T
 	for number := 1; ; number++ {
@@ -95,7 +95,7 @@ func list[T any](ctx context.Context, c *Client, kind, search string) ([]T, erro
 	}
 }
 
-// get reads one work by its id. Only 404 means that it is not there (docs/GRPC.md §0 rule 8).
+// get reads one work by its id. Only 404 means that it is not there (docs/GRPC.md rule 8).
 func (c *Client) get(ctx context.Context, name, id string) (*ManifestWork, error) {
 	body, status, err := c.read(ctx, "/resource-bundles/"+id)
 	switch {

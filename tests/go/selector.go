@@ -10,7 +10,7 @@ import (
 )
 
 // search is the condition of a list: the source, then the namespace unless all are meant, then labels, written without
-// blanks (docs/GRPC.md §0 rules 5 and 6).
+// blanks (docs/GRPC.md rules 5 and 6).
 func search(source string, namespaces []string, selector labels.Selector) (string, error) {
 	condition := fmt.Sprintf("source='%s'", source)
 	switch len(namespaces) {

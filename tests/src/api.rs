@@ -52,7 +52,7 @@ pub struct Bundle {
 
 /// A page of a list.
 #[derive(Clone, Debug, Deserialize)]
-pub struct Page<T> {
+pub struct ListPage<T> {
     /// Which page this is, from 1.
     pub page: u64,
     /// How many items it holds.
@@ -180,7 +180,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn consumers(&self, query: &str) -> Result<Page<Consumer>, ApiError> {
+    pub async fn consumers(&self, query: &str) -> Result<ListPage<Consumer>, ApiError> {
         self.call(Method::GET, &format!("/consumers?{query}"), NOTHING)
             .await
     }
@@ -233,7 +233,7 @@ impl Api {
     ///
     /// # Errors
     /// See [`ApiError`].
-    pub async fn bundles(&self, query: &str) -> Result<Page<Bundle>, ApiError> {
+    pub async fn bundles(&self, query: &str) -> Result<ListPage<Bundle>, ApiError> {
         self.call(Method::GET, &format!("/resource-bundles?{query}"), NOTHING)
             .await
     }

@@ -1,34 +1,36 @@
 //! An AWS for tests: several accounts on one loopback address, for the AWS SDK in another process.
 //!
 //! ```text
-//! provisioner ──▶ Front ──┬──▶ moto (`tests/aws/serve.py`)   Secrets Manager, IAM, STS, EC2, RDS, EKS clusters
+//! provisioner ──▶ Endpoint ──┬──▶ moto (`tests/aws/serve.py`)   Secrets Manager, IAM, STS, EC2, RDS, EKS clusters
 //!                         ├──▶ Eks                           add-ons and Pod Identity associations, which moto lacks
 //!                         └──▶ the sandbox                   AWS IoT, started by the test
 //! ```
-//! [`World`] has it all with what an operator has already (VPC, cluster, bastion) in each account. [`Front`] is where a
-//! test looks and meddles: calls made, refusals, failures, answers held back. Signatures are not checked; the access key
+//! [`FakeAws`] has it all with what an operator has already (VPC, cluster, bastion) in each account. [`Endpoint`] is where a
+//! test looks and interferes: calls made, refusals, failures, answers held back. Signatures are not checked; the access key
 //! says whose account it is, and accounts see nothing of each other. Accounts have random ids, so that tests in one
 //! process share one moto.
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode};
 
+pub use self::accounts::{
+    Account, FakeAws, FakeAwsBuilder, FakeAwsError, Iot, Prerequisites, SecretVersion,
+};
 pub use self::eks::Eks;
-pub use self::front::{Call, Front, Held};
-pub use self::moto::{Moto, StartError};
-pub use self::world::{Account, Builder, Ground, Iot, SecretVersion, World, WorldError};
+pub use self::endpoint::{Call, Endpoint, HeldCall};
+pub use self::moto::{Moto, MotoError};
 
+mod accounts;
 mod backends;
 mod eks;
+mod endpoint;
 mod form;
-mod front;
 mod moto;
 mod refusal;
 mod rest;
-mod world;
 mod xml;
 
-/// The region of everything in a [`World`].
+/// The region of everything in a [`FakeAws`].
 pub const REGION: &str = "eu-west-1";
 
 /// Twelve random digits: an account that nobody else uses.

@@ -12,7 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 
-use crate::process::{ProcessError, Spec};
+use crate::process::{ProcessError, ProcessSpec};
 use crate::wait::{TimedOut, wait_for};
 
 /// The definitions could not be had, or the API server did not take them.
@@ -56,7 +56,7 @@ pub enum DefineError {
 /// When they cannot be fetched; the error says what is missing.
 pub async fn folder(logs: &Path) -> Result<PathBuf, DefineError> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/fetch");
-    let fetch = Spec::at("fetch-definitions", script, REMEDY);
+    let fetch = ProcessSpec::at("fetch-definitions", script, REMEDY);
     let fetched = fetch.run(logs, PATIENCE).await?;
     if !fetched.status.success() {
         return Err(DefineError::Fetch(fetched.stderr));

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::aws::{World, WorldError};
+use crate::aws::{FakeAws, FakeAwsError};
 
-pub use self::class::{Class, ClassError, Object};
+pub use self::class::{Object, ProviderClass, ProviderClassError};
 
 mod class;
 mod rights;
@@ -19,7 +19,7 @@ mod rights;
 /// A pod that mounts secrets.
 #[derive(Clone, Debug)]
 pub struct Pod {
-    /// The account its cluster is in, as the [`World`] calls it.
+    /// The account its cluster is in, as the [`FakeAws`] calls it.
     pub account: String,
     /// The EKS cluster.
     pub cluster: String,
@@ -32,7 +32,7 @@ pub struct Pod {
 pub enum MountError {
     /// AWS refused the harness, or there is no such thing.
     #[error("ask AWS for `{0}`")]
-    Aws(String, #[source] WorldError),
+    Aws(String, #[source] FakeAwsError),
     /// An add-on is missing or not ready.
     #[error("add-on `{addon}` of cluster `{cluster}` is `{status}`, not ACTIVE")]
     Addon {
@@ -84,12 +84,12 @@ pub enum MountError {
 /// # Errors
 /// See [`MountError`].
 pub async fn mount(
-    world: &World,
+    aws: &FakeAws,
     pod: &Pod,
-    class: &Class,
+    class: &ProviderClass,
     directory: &Path,
 ) -> Result<Vec<String>, MountError> {
-    let files = files(world, pod, class).await?;
+    let files = files(aws, pod, class).await?;
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| MountError::Write { path, source }
@@ -114,11 +114,11 @@ pub async fn mount(
 /// # Errors
 /// See [`MountError`].
 pub async fn files(
-    world: &World,
+    aws: &FakeAws,
     pod: &Pod,
-    class: &Class,
+    class: &ProviderClass,
 ) -> Result<Vec<(String, String)>, MountError> {
-    Driver { world, pod }.files(class).await
+    Driver { aws, pod }.files(class).await
 }
 
 /// The files that a class asks for, whoever may read them.
@@ -126,14 +126,14 @@ pub async fn files(
 /// # Errors
 /// When a secret or a key in it is not there.
 pub async fn contents(
-    world: &World,
+    aws: &FakeAws,
     account: &str,
-    class: &Class,
+    class: &ProviderClass,
 ) -> Result<Vec<(String, String)>, MountError> {
     let mut files = Vec::new();
     for object in &class.objects {
         let asked = json!({ "SecretId": object.name, "VersionStage": "AWSCURRENT" });
-        let found = world.call(account, "secretsmanager", "GetSecretValue", asked);
+        let found = aws.call(account, "secretsmanager", "GetSecretValue", asked);
         let found = found
             .await
             .map_err(|error| MountError::Aws(object.name.clone(), error))?;
@@ -154,14 +154,14 @@ pub async fn contents(
 
 /// One look at AWS in a pod's name.
 struct Driver<'a> {
-    world: &'a World,
+    aws: &'a FakeAws,
     pod: &'a Pod,
 }
 
 // === impl Driver ===
 
 impl Driver<'_> {
-    async fn files(&self, class: &Class) -> Result<Vec<(String, String)>, MountError> {
+    async fn files(&self, class: &ProviderClass) -> Result<Vec<(String, String)>, MountError> {
         for addon in ADDONS {
             self.addon(addon).await?;
         }
@@ -180,7 +180,7 @@ impl Driver<'_> {
                 }
             }
         }
-        contents(self.world, &self.pod.account, class).await
+        contents(self.aws, &self.pod.account, class).await
     }
 
     async fn addon(&self, addon: &'static str) -> Result<(), MountError> {
@@ -257,7 +257,7 @@ impl Driver<'_> {
         params: Value,
     ) -> Result<Value, MountError> {
         let asked = self
-            .world
+            .aws
             .call(&self.pod.account, service, operation, params)
             .await;
         asked.map_err(|error| MountError::Aws(self.pod.service_account.clone(), error))

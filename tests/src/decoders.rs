@@ -15,6 +15,7 @@ use link::message::Message;
 use link::order::{SequenceId, Version};
 use link::topic::{Scheme, Topics};
 
+mod condition_rules;
 mod stored;
 
 /// A decoder under test.
@@ -225,6 +226,12 @@ pub const ALL: &[Decoder] = &[
             "\"deletingSince\":",
             "{}",
         ],
+    },
+    Decoder {
+        name: "rules",
+        run: condition_rules::rules,
+        seeds: || texts(condition_rules::SEEDS),
+        dictionary: condition_rules::DICTIONARY,
     },
 ];
 

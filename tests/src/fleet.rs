@@ -18,11 +18,11 @@ use crate::wait::wait_for;
 
 /// The bundles that should exist, by id.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted(pub BTreeMap<String, Want>);
+pub struct ExpectedBundles(pub BTreeMap<String, ExpectedBundle>);
 
 /// One bundle that should exist.
 #[derive(Clone, Debug)]
-pub struct Want {
+pub struct ExpectedBundle {
     /// Whose it is.
     pub consumer: String,
     /// The version it has reached.
@@ -39,10 +39,10 @@ pub struct Writer {
     turn: Arc<AtomicUsize>,
 }
 
-// === impl Wanted ===
+// === impl ExpectedBundles ===
 
-impl Wanted {
-    /// Waits until API, directories and statuses of the region say what is wanted.
+impl ExpectedBundles {
+    /// Waits until API, directories and statuses of the region say what is expected.
     ///
     /// # Errors
     /// When they do not within `patience`; the message holds the first difference.
@@ -63,20 +63,20 @@ impl Wanted {
 
     async fn compare_statuses(&self, api: &Api) -> Result<(), String> {
         let found = everything(api).await.map_err(|error| error.to_string())?;
-        let unwanted: Vec<&Bundle> = found
+        let unexpected: Vec<&Bundle> = found
             .values()
             .filter(|bundle| !self.0.contains_key(&bundle.id))
             .collect();
-        if let Some(first) = unwanted.first() {
+        if let Some(first) = unexpected.first() {
             return Err(format!(
                 "{} bundles are still there, the first is {first:?}",
-                unwanted.len()
+                unexpected.len()
             ));
         }
         let behind: Vec<String> = self
             .0
             .iter()
-            .filter_map(|(id, want)| want.behind(id, found.get(id)))
+            .filter_map(|(id, bundle)| bundle.behind(id, found.get(id)))
             .collect();
         match behind.first() {
             None => Ok(()),
@@ -90,8 +90,8 @@ impl Wanted {
 
     fn compare_directory(&self, consumer: &str, agent: &Agent) -> Result<()> {
         let mut left = files(&agent.target)?;
-        for want in self.0.values().filter(|want| want.consumer == consumer) {
-            for manifest in &want.manifests {
+        for bundle in self.0.values().filter(|bundle| bundle.consumer == consumer) {
+            for manifest in &bundle.manifests {
                 let path = agent.file_of(manifest);
                 let applied = agent.applied(manifest)?;
                 if applied.as_ref() != Some(manifest) {
@@ -111,9 +111,9 @@ impl Wanted {
     }
 }
 
-// === impl Want ===
+// === impl ExpectedBundle ===
 
-impl Want {
+impl ExpectedBundle {
     fn behind(&self, id: &str, found: Option<&Bundle>) -> Option<String> {
         let Some(found) = found else {
             return Some(format!("bundle `{id}` is missing"));

@@ -22,16 +22,16 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::pki::{Authority, PkiError};
-use crate::process::{Leash, Process, ProcessError};
-use crate::scratch::Scratch;
+use crate::process::{Process, ProcessError, StopGuard};
+use crate::test_dir::TestDir;
 use crate::wait::{TimedOut, wait_for};
 
-use self::assets::Assets;
-use self::identity::{Bearer, Entrance};
+use self::assets::ServerPrograms;
+use self::identity::{ApiAccess, TokenUser};
 use self::servers::{API_LISTENING, CONTROLLERS_READY, ETCD_READY, Layout, PORT_TAKEN};
 
-pub use self::audit::{Audit, AuditError, Entry, Mark};
-pub use self::servers::NodePlace;
+pub use self::audit::{Audit, AuditEntry, AuditError, AuditPosition};
+pub use self::servers::NodeAddresses;
 
 mod assets;
 mod audit;
@@ -42,7 +42,7 @@ mod servers;
 /// Running servers. Dropping them kills them; so does the end of this process.
 pub struct Cluster {
     // Fields drop in this order: nobody may watch for processes that are gone.
-    leash: Leash,
+    stop_guard: StopGuard,
     scheduler: Option<Process>,
     controllers: Process,
     api: Process,
@@ -55,7 +55,7 @@ pub struct Cluster {
 
 /// The servers could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum KubernetesError {
     /// A program is not there, ended at once for a reason of its own, or was slow.
     #[error("start the Kubernetes servers")]
     Process(#[from] ProcessError),
@@ -101,15 +101,15 @@ impl Cluster {
     /// Their files go with the process; a start that fails leaves them for whoever looks into it.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn shared() -> Result<&'static Self, StartError> {
-        static SHARED: OnceCell<(Cluster, Scratch)> = OnceCell::const_new();
-        let start = async || -> Result<_, StartError> {
-            let assets = Assets::find()?;
-            let scratch = Scratch::new("kubernetes")?;
-            let home = scratch.path();
+    /// See [`KubernetesError`].
+    pub async fn shared() -> Result<&'static Self, KubernetesError> {
+        static SHARED: OnceCell<(Cluster, TestDir)> = OnceCell::const_new();
+        let start = async || -> Result<_, KubernetesError> {
+            let assets = ServerPrograms::find()?;
+            let test_dir = TestDir::new("kubernetes")?;
+            let home = test_dir.path();
             let cluster = Self::launch(&assets, home, &[home], None).await?;
-            Ok((cluster, scratch))
+            Ok((cluster, test_dir))
         };
         let (cluster, _) = SHARED.get_or_try_init(start).await?;
         Ok(cluster)
@@ -118,10 +118,10 @@ impl Cluster {
     /// Servers of the caller's own, with their files in `directory`: to stop them, or to have no neighbours.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn start(directory: &Path) -> Result<Self, StartError> {
+    /// See [`KubernetesError`].
+    pub async fn start(directory: &Path) -> Result<Self, KubernetesError> {
         let home = directory.join("kubernetes");
-        Self::launch(&Assets::find()?, &home, &[], None).await
+        Self::launch(&ServerPrograms::find()?, &home, &[], None).await
     }
 
     /// The kubeconfig of somebody who may do everything. It holds all it names.
@@ -136,14 +136,14 @@ impl Cluster {
     /// # Errors
     /// When it cannot be made.
     pub fn kubeconfig_for(&self, user: &str) -> Result<PathBuf, ClientError> {
-        let entrance = Entrance {
+        let access = ApiAccess {
             address: self.layout.api,
             authority: &self.authority,
         };
         let users = self.home.join("users");
         std::fs::create_dir_all(&users)?;
         let path = identity::path(&users, user);
-        std::fs::write(&path, entrance.with_certificate(user)?.to_string())?;
+        std::fs::write(&path, access.with_certificate(user)?.to_string())?;
         Ok(path)
     }
 
@@ -206,7 +206,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When it does not end in time.
-    pub async fn stop_api(&mut self) -> Result<(), StartError> {
+    pub async fn stop_api(&mut self) -> Result<(), KubernetesError> {
         self.api.stop(PATIENCE).await?;
         self.hold(false)
     }
@@ -215,7 +215,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn kill_api(&mut self) -> Result<(), StartError> {
+    pub fn kill_api(&mut self) -> Result<(), KubernetesError> {
         self.api.kill()?;
         self.hold(false)
     }
@@ -224,7 +224,7 @@ impl Cluster {
     ///
     /// # Errors
     /// When the port was taken meanwhile or it does not come up.
-    pub async fn start_api(&mut self) -> Result<(), StartError> {
+    pub async fn start_api(&mut self) -> Result<(), KubernetesError> {
         let before = self.api.output().matches(API_LISTENING).count();
         for _ in 0..ATTEMPTS {
             self.api.restart()?;
@@ -236,7 +236,7 @@ impl Cluster {
                 Ok(()) => return ready(&self.kubeconfig).await,
             }
         }
-        Err(StartError::Ports)
+        Err(KubernetesError::Ports)
     }
 
     /// The API server's process, for [`Process::signal`] with `STOP` and `CONT`.
@@ -255,58 +255,58 @@ impl Cluster {
         processes
     }
 
-    fn hold(&mut self, api: bool) -> Result<(), StartError> {
+    fn hold(&mut self, api: bool) -> Result<(), KubernetesError> {
         let mut held = vec![&self.etcd, &self.controllers];
         held.extend(&self.scheduler);
         held.extend(api.then_some(&self.api));
-        Ok(self.leash.hold(&held)?)
+        Ok(self.stop_guard.hold(&held)?)
     }
 
     async fn launch(
-        assets: &Assets,
+        assets: &ServerPrograms,
         home: &Path,
-        litter: &[&Path],
-        node: Option<&NodePlace>,
-    ) -> Result<Self, StartError> {
+        directories: &[&Path],
+        node: Option<&NodeAddresses>,
+    ) -> Result<Self, KubernetesError> {
         link::tls::install_provider();
         for _ in 0..ATTEMPTS {
-            match Self::attempt(assets, home, litter, node).await {
-                Err(StartError::Process(error)) if port_taken(&error) => {}
+            match Self::attempt(assets, home, directories, node).await {
+                Err(KubernetesError::Process(error)) if port_taken(&error) => {}
                 outcome => return outcome,
             }
         }
-        Err(StartError::Ports)
+        Err(KubernetesError::Ports)
     }
 
     async fn attempt(
-        assets: &Assets,
+        assets: &ServerPrograms,
         home: &Path,
-        litter: &[&Path],
-        node: Option<&NodePlace>,
-    ) -> Result<Self, StartError> {
+        directories: &[&Path],
+        node: Option<&NodeAddresses>,
+    ) -> Result<Self, KubernetesError> {
         // What an attempt before this one left would be of other ports and other keys.
         let _ = std::fs::remove_dir_all(home);
         std::fs::create_dir_all(home)?;
         let layout = Layout::new(home, node)?;
         let authority = Authority::new("Kubernetes test CA")?;
-        let admin = Bearer::new("admin");
+        let admin = TokenUser::new("admin");
         layout.write(&authority, &admin)?;
         let kubeconfig = identity::path(home, &admin.user);
 
-        let mut leash = Leash::new(litter)?;
+        let mut stop_guard = StopGuard::new(directories)?;
         let mut etcd = layout.etcd(assets).start(home)?;
         let mut api = layout.api(assets).start(home)?;
-        leash.hold(&[&etcd, &api])?;
+        stop_guard.hold(&[&etcd, &api])?;
         etcd.line_with(ETCD_READY, PATIENCE).await?;
         listening(&mut api, 1).await?;
         ready(&kubeconfig).await?;
         let mut controllers = layout.controllers(assets).start(home)?;
-        leash.hold(&[&etcd, &api, &controllers])?;
+        stop_guard.hold(&[&etcd, &api, &controllers])?;
         let scheduler = layout.scheduler(assets).map(|spec| spec.start(home));
         let scheduler = scheduler.transpose()?;
         controllers.line_with(CONTROLLERS_READY, PATIENCE).await?;
         let mut cluster = Self {
-            leash,
+            stop_guard,
             scheduler,
             controllers,
             api,
@@ -334,7 +334,7 @@ async fn listening(api: &mut Process, count: usize) -> Result<(), ProcessError> 
 }
 
 /// Waits until the API server says that it is ready: roles are there, and every kind is served.
-async fn ready(kubeconfig: &Path) -> Result<(), StartError> {
+async fn ready(kubeconfig: &Path) -> Result<(), KubernetesError> {
     let client = client_of(kubeconfig).await?;
     let probe = async || {
         // A listing is a plain GET; kube builds no other one for a path that is not an object's.

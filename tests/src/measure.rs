@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::Spec;
-use crate::scratch::profile_directory;
+use crate::process::ProcessSpec;
+use crate::test_dir::profile_directory;
 
 pub mod database;
 pub mod load_data;
@@ -43,7 +43,7 @@ pub fn begin(title: &str) -> Result<()> {
          `--profile dist` as well"
     );
     for binary in BINARIES {
-        Spec::binary(binary).with_context(|| {
+        ProcessSpec::binary(binary).with_context(|| {
             format!(
                 "benchmarks run the real programs: run `cargo build --profile {profile} --bins` first"
             )

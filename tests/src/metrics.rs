@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// One scrape of a metrics page.
 #[derive(Clone, Debug, Default)]
-pub struct Page {
+pub struct MetricsPage {
     samples: Vec<Sample>,
 }
 
@@ -15,9 +15,9 @@ struct Sample {
     value: f64,
 }
 
-// === impl Page ===
+// === impl MetricsPage ===
 
-impl Page {
+impl MetricsPage {
     /// Fetches `http://ADMIN/metrics`.
     ///
     /// # Errors
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn samples_add_up_over_the_labels_not_asked_for() {
-        let page = Page::parse(
+        let page = MetricsPage::parse(
             "# HELP link_refused_total refused\n\
              # TYPE link_refused_total counter\n\
              link_refused_total{reason=\"stale\",way=\"down\"} 2\n\

@@ -1,6 +1,6 @@
 //! mosquitto as the second opinion: the distribution's broker with mutual TLS and the limits of IoT Core.
 //!
-//! What it does not do like IoT Core (components.md §1): a denied publish gets PUBACK 135 and the connection
+//! What it does not do like IoT Core (docs/IOT-CORE.md §1.3): a denied publish gets PUBACK 135 and the connection
 //! stays; after `kill -9` the messages of the last second may be lost (`autosave_interval 1`). That is the
 //! broker's loss, and a test that kills it has to allow for it or resync.
 
@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::pki::{Authority, PkiError};
-use crate::process::{Process, ProcessError, Spec};
+use crate::process::{Process, ProcessError, ProcessSpec};
 
 /// What a broker is made of.
 #[derive(Debug)]
-pub struct Builder<'a> {
+pub struct MosquittoBuilder<'a> {
     authority: &'a Authority,
     acl: String,
     persistence: bool,
@@ -32,7 +32,7 @@ pub struct Instance {
 
 /// mosquitto could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum MosquittoError {
     /// It is not installed, could not be executed, or ended at once for a reason of its own.
     #[error("start mosquitto")]
     Process(#[from] ProcessError),
@@ -47,9 +47,9 @@ pub enum StartError {
     Ports,
 }
 
-// === impl Builder ===
+// === impl MosquittoBuilder ===
 
-impl<'a> Builder<'a> {
+impl<'a> MosquittoBuilder<'a> {
     /// A broker trusted by, and trusting, one authority. The user name of a client is the common name of its
     /// certificate; without [`Self::acl`] everyone may do everything.
     pub fn new(authority: &'a Authority) -> Self {
@@ -95,9 +95,9 @@ impl<'a> Builder<'a> {
     /// Writes its files to `directory`, starts it on a free port and waits until it listens.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn start(self, directory: &Path) -> Result<Instance, StartError> {
-        let program = Spec::installed("mosquitto", INSTALL)?;
+    /// See [`MosquittoError`].
+    pub async fn start(self, directory: &Path) -> Result<Instance, MosquittoError> {
+        let program = ProcessSpec::installed("mosquitto", INSTALL)?;
         let home = directory.join("mosquitto");
         std::fs::create_dir_all(&home)?;
         let server = self.authority.server(&[])?;
@@ -118,7 +118,7 @@ impl<'a> Builder<'a> {
                 Ok(()) => return Ok(instance),
             }
         }
-        Err(StartError::Ports)
+        Err(MosquittoError::Ports)
     }
 
     fn config(&self, home: &Path, port: u16) -> String {
@@ -177,7 +177,7 @@ impl Instance {
     ///
     /// # Errors
     /// When it does not end.
-    pub async fn stop(&mut self) -> Result<(), StartError> {
+    pub async fn stop(&mut self) -> Result<(), MosquittoError> {
         self.process.stop(PATIENCE).await?;
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Instance {
     ///
     /// # Errors
     /// When the operating system refuses.
-    pub fn kill(&mut self) -> Result<(), StartError> {
+    pub fn kill(&mut self) -> Result<(), MosquittoError> {
         Ok(self.process.kill()?)
     }
 
@@ -199,7 +199,7 @@ impl Instance {
     ///
     /// # Errors
     /// When the port was taken meanwhile or it does not come up.
-    pub async fn restart(&mut self) -> Result<(), StartError> {
+    pub async fn restart(&mut self) -> Result<(), MosquittoError> {
         let before = self.log().matches(RUNNING).count();
         self.process.restart()?;
         Ok(self.listening(before + 1).await?)
@@ -237,9 +237,13 @@ pub fn acl<'a>(users: impl IntoIterator<Item = (&'a str, &'a [String], &'a [Stri
 ///
 /// # Errors
 /// When the clients are not installed.
-pub fn client(name: &str, broker: SocketAddr, identity: &Path) -> Result<Spec, ProcessError> {
+pub fn client(
+    name: &str,
+    broker: SocketAddr,
+    identity: &Path,
+) -> Result<ProcessSpec, ProcessError> {
     let file = |name: &str| -> PathBuf { identity.join(name) };
-    Ok(Spec::installed(name, INSTALL)?
+    Ok(ProcessSpec::installed(name, INSTALL)?
         .arg("-h")
         .arg(broker.ip().to_string())
         .arg("-p")

@@ -7,7 +7,7 @@
 //!   10.N.0.1:53   names for pods               ◀── pods (10.N.1.0/24, which this machine reaches)
 //!   the CSI driver's sockets, in this process  ◀── kubelet
 //! ```
-//! Everything of a node goes by a number N that nobody else has (`ground`): two tests, or two runs, do not meet. It ends
+//! Everything of a node goes by a number N that nobody else has (`host_resources`): two tests, or two runs, do not meet. It ends
 //! with the value or with the process, also when that is killed; killing the node's process 1 ends everything on it, and
 //! nothing of it is left on the machine. It takes root and a machine with name spaces and control groups; where one is
 //! missing, the start fails and says which.
@@ -30,54 +30,54 @@ use serde_json::Value;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::OnceCell;
 
-use self::assets::Assets;
+use self::assets::NodePrograms;
 use self::dns::Names;
-use self::ground::Ground;
+use self::host_resources::HostResources;
 use self::secrets::Secrets;
 use crate::crds;
-use crate::kubernetes::{ClientError, Cluster, NodePlace};
-use crate::process::{Leash, Process, Spec};
-use crate::scratch::Scratch;
+use crate::kubernetes::{ClientError, Cluster, NodeAddresses};
+use crate::process::{Process, ProcessSpec, StopGuard};
+use crate::test_dir::TestDir;
 use crate::wait::wait_for;
 
+pub use self::chart_fixture::{ChartFixture, FileSource, selector};
 pub use self::csi::Csi;
-pub use self::error::StartError;
+pub use self::error::NodeError;
 pub use self::pods::restarts;
-pub use self::site::{Site, Way, selector};
 
 mod assets;
 mod callers;
+mod chart_fixture;
 mod csi;
 mod dns;
 mod error;
 mod files;
-mod ground;
+mod host_resources;
 mod images;
 mod objects;
 mod operator;
 mod pods;
 mod secrets;
-mod site;
 mod tools;
 
 /// A running cluster with a node. Dropping it ends everything.
 pub struct Node {
-    // Fields drop in this order: what runs on the node first, the ground it is on last.
+    // Fields drop in this order: what runs on the node first, what they take from the machine last.
     power: Mutex<Power>,
     services: Services,
     cluster: Cluster,
     csi: Csi,
     names: Names,
     secrets: Secrets,
-    assets: Assets,
-    ground: Ground,
-    scratch: Scratch,
+    assets: NodePrograms,
+    resources: HostResources,
+    test_dir: TestDir,
 }
 
 /// What a power cut takes away.
 struct Power {
     // First: nobody may watch for a process that is gone.
-    leash: Leash,
+    stop_guard: StopGuard,
     process: Process,
 }
 
@@ -121,8 +121,8 @@ impl Node {
     /// by their namespaces and the names of their secrets.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn shared() -> Result<&'static Self, StartError> {
+    /// See [`NodeError`].
+    pub async fn shared() -> Result<&'static Self, NodeError> {
         static SHARED: OnceCell<Node> = OnceCell::const_new();
         let start = || Box::pin(Self::launch("node-shared", true));
         SHARED.get_or_try_init(start).await
@@ -131,74 +131,77 @@ impl Node {
     /// A node of the caller's own, with its logs in a directory named after the test: to cut its power.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn start(test: &str) -> Result<Self, StartError> {
+    /// See [`NodeError`].
+    pub async fn start(test: &str) -> Result<Self, NodeError> {
         Box::pin(Self::launch(test, false)).await
     }
 
-    async fn launch(test: &str, shared: bool) -> Result<Self, StartError> {
-        let ground = Ground::take()?;
-        let assets = Assets::find()?;
-        let scratch = Scratch::new(test)?;
+    async fn launch(test: &str, shared: bool) -> Result<Self, NodeError> {
+        let resources = HostResources::take()?;
+        let assets = NodePrograms::find()?;
+        let test_dir = TestDir::new(test)?;
         let services = Services::start()?;
-        let name = ground.name();
-        let place = NodePlace {
+        let name = resources.name();
+        let place = NodeAddresses {
             name: name.clone(),
-            address: ground.node(),
-            services: ground.services(),
-            api: ground.api(),
+            address: resources.node(),
+            services: resources.services(),
+            api: resources.api(),
         };
         let (cluster, secrets) = tokio::join!(
-            Box::pin(Cluster::with_node(scratch.path(), &place)),
+            Box::pin(Cluster::with_node(test_dir.path(), &place)),
             services.run(Secrets::start),
         );
         let (cluster, secrets) = (cluster?, secrets??);
-        ground.remember(&cluster.processes())?;
-        files::write(&ground, &assets, &cluster, scratch.path())?;
+        resources.remember(&cluster.processes())?;
+        files::write(&resources, &assets, &cluster, test_dir.path())?;
 
-        let mut farewell = ground.clearing() + &secrets.clearing();
+        let mut cleanup = resources.clearing() + &secrets.clearing();
         if shared {
             // Nobody says at the end that all went well: its directory goes unless a wait failed.
-            let path = scratch.path().display();
-            farewell += &format!("[ -e '{path}/{KEEP}' ] || rm -rf '{path}'");
+            let path = test_dir.path().display();
+            cleanup += &format!("[ -e '{path}/{KEEP}' ] || rm -rf '{path}'");
         }
         let names = Names::default();
         for service in [
             "kubernetes.default.svc.cluster.local",
             "kubernetes.default.svc",
         ] {
-            names.set(service, ground.api());
+            names.set(service, resources.api());
         }
-        let socket = UdpSocket::bind((ground.host(), DNS))?;
+        let socket = UdpSocket::bind((resources.host(), DNS))?;
         socket.set_nonblocking(true)?;
 
-        let process = process(&ground).start(scratch.path())?;
-        let mut leash = Leash::with_farewell(&[], &farewell)?;
-        leash.hold(&[&process])?;
+        let process = process(&resources).start(test_dir.path())?;
+        let mut stop_guard = StopGuard::with_cleanup(&[], &cleanup)?;
+        stop_guard.hold(&[&process])?;
         let csi = Csi::new(process.id());
         let (answering, driver, own) = (names.clone(), csi.clone(), secrets.clone());
         let kubeconfig = cluster.kubeconfig().to_owned();
-        let kubelet = ground.directory().join("kubelet");
+        let kubelet = resources.directory().join("kubelet");
         let starting = services.run(move || async move {
             tokio::spawn(answering.serve(tokio::net::UdpSocket::from_std(socket)?));
             let client = crate::kubernetes::client_of(&kubeconfig).await?;
             driver.start(&kubelet, &name, client.clone(), own.clone())?;
             tokio::spawn(operator::run(client, own));
-            Ok::<_, StartError>(())
+            Ok::<_, NodeError>(())
         });
         starting.await??;
         let node = Self {
-            power: Mutex::new(Power { leash, process }),
+            power: Mutex::new(Power {
+                stop_guard,
+                process,
+            }),
             services,
             cluster,
             csi,
             names,
             secrets,
             assets,
-            ground,
-            scratch,
+            resources,
+            test_dir,
         };
-        node.furnish().await.map_err(StartError::Objects)?;
+        node.furnish().await.map_err(NodeError::Objects)?;
         node.ready().await?;
         Ok(node)
     }
@@ -223,12 +226,12 @@ impl Node {
 
     /// This machine as pods see it: a test's servers listen there.
     pub fn host(&self) -> Ipv4Addr {
-        self.ground.host()
+        self.resources.host()
     }
 
     /// Its name, which is that of its network name space and its control group too.
     pub fn name(&self) -> String {
-        self.ground.name()
+        self.resources.name()
     }
 
     /// From now on, pods find an address by this name.
@@ -250,7 +253,7 @@ impl Node {
 
     /// Where logs and files are.
     pub fn path(&self) -> &Path {
-        self.scratch.path()
+        self.test_dir.path()
     }
 
     /// The test passed: nothing to look at. Call it last.
@@ -259,12 +262,12 @@ impl Node {
             power,
             services,
             cluster,
-            ground,
-            scratch,
+            resources,
+            test_dir,
             ..
         } = self;
-        drop((power, services, cluster, ground));
-        scratch.passed();
+        drop((power, services, cluster, resources));
+        test_dir.passed();
     }
 
     /// A power cut: everything on the node is gone at once, and the control plane does not know.
@@ -273,11 +276,11 @@ impl Node {
     /// When the operating system refuses.
     pub async fn cut(&self) -> Result<()> {
         self.power().process.kill()?;
-        let ground = &self.ground;
+        let resources = &self.resources;
         wait_for(
             "the end of all processes",
             PATIENCE,
-            async || match ground.processes() {
+            async || match resources.processes() {
                 Ok(text) if text.is_empty() => Ok(()),
                 Ok(text) => Err(text),
                 Err(error) => Err(error.to_string()),
@@ -292,10 +295,13 @@ impl Node {
     /// # Errors
     /// When the node cannot be started.
     pub fn restore(&self) -> Result<()> {
-        let Power { leash, process } = &mut *self.power();
+        let Power {
+            stop_guard,
+            process,
+        } = &mut *self.power();
         process.restart()?;
         self.csi.moved(process.id());
-        Ok(leash.hold(&[process])?)
+        Ok(stop_guard.hold(&[process])?)
     }
 
     fn power(&self) -> MutexGuard<'_, Power> {
@@ -306,18 +312,18 @@ impl Node {
     async fn furnish(&self) -> Result<()> {
         let client = self.client().await?;
         crds::define_only(&client, self.path(), &objects::KINDS).await?;
-        let volumes = self.ground.directory().join("volumes");
-        self.apply(&objects::objects(&self.ground.name(), &volumes)?)
+        let volumes = self.resources.directory().join("volumes");
+        self.apply(&objects::objects(&self.resources.name(), &volumes)?)
             .await
     }
 
-    async fn ready(&self) -> Result<(), StartError> {
+    async fn ready(&self) -> Result<(), NodeError> {
         let client = self.client().await?;
         let (nodes, drivers) = (
             Api::<Object>::all(client.clone()),
             Api::<CSINode>::all(client),
         );
-        let name = self.ground.name();
+        let name = self.resources.name();
         let waited = wait_for("a ready node with the driver", PATIENCE, async || {
             let failed = |error: kube::Error| error.to_string();
             let node = nodes.get_opt(&name).await.map_err(failed)?;
@@ -338,7 +344,7 @@ impl Node {
                 false => Err("the driver has not registered".to_owned()),
             }
         });
-        waited.await.map_err(|source| StartError::Ready {
+        waited.await.map_err(|source| NodeError::Ready {
             logs: self.evidence(),
             source,
         })
@@ -346,16 +352,16 @@ impl Node {
 
     /// Where to look for what went wrong.
     fn evidence(&self) -> String {
-        let path = self.scratch.path();
+        let path = self.test_dir.path();
         let _ = std::fs::write(path.join(KEEP), "");
         format!("logs of the node are in {}", path.display())
     }
 }
 
 /// The node as a process of this machine: its process 1, or what ends with it and ends it.
-fn process(ground: &Ground) -> Spec {
-    let network = format!("--net={}", ground.network().display());
-    Spec::at(
+fn process(resources: &HostResources) -> ProcessSpec {
+    let network = format!("--net={}", resources.network().display());
+    ProcessSpec::at(
         "node",
         "/usr/bin/nsenter".into(),
         "run `apt-get install util-linux`",
@@ -363,7 +369,7 @@ fn process(ground: &Ground) -> Spec {
     .arg(network)
     .args(["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"])
     .args(["--mount-proc", "--propagation", "slave", "bash"])
-    .arg(ground.directory().join("node.sh"))
+    .arg(resources.directory().join("node.sh"))
 }
 
 const DNS: u16 = 53;

@@ -1,6 +1,6 @@
 //! Real programs as children of a test: output in files, signals, restarts, and no orphan whatever happens.
 //!
-//! A [`Spec`] says what to run; [`Spec::start`] gives a [`Process`], which is killed when dropped, on panic too.
+//! A [`ProcessSpec`] says what to run; [`ProcessSpec::start`] gives a [`Process`], which is killed when dropped, on panic too.
 
 // Long because one kind of child process, from start to end.
 
@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::scratch::profile_directory;
+use crate::test_dir::profile_directory;
 use crate::wait::{TimedOut, wait_for};
 
 pub use self::error::ProcessError;
-pub(crate) use self::leash::Leash;
+pub(crate) use self::stop_guard::StopGuard;
 
 mod error;
-mod leash;
+mod stop_guard;
 
 /// A command line, and a name for its logs.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct ProcessSpec {
     label: String,
     program: PathBuf,
     args: Vec<OsString>,
@@ -33,7 +33,7 @@ pub struct Spec {
 /// A running or ended child. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
-    spec: Spec,
+    spec: ProcessSpec,
     child: Child,
     logs: PathBuf,
     ended: Option<ExitStatus>,
@@ -50,9 +50,9 @@ pub struct Output {
     pub stderr: String,
 }
 
-// === impl Spec ===
+// === impl ProcessSpec ===
 
-impl Spec {
+impl ProcessSpec {
     /// A binary of this workspace: `agent`, `server-bridge`, `probe` or `sandbox`, next to the running test.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::mosquitto::free_port;
-use crate::process::{Output, Process, Spec};
+use crate::process::{Output, Process, ProcessSpec};
 use crate::wait::wait_for;
 
 /// A running Prometheus. Dropping it kills it.
@@ -160,12 +160,12 @@ pub async fn promtool<S: AsRef<std::ffi::OsStr>>(
     Ok(spec.run(home, PATIENCE).await?)
 }
 
-async fn program(name: &str, home: &Path) -> Result<Spec> {
+async fn program(name: &str, home: &Path) -> Result<ProcessSpec> {
     // Each call has logs of its own, or it would show those of the calls before.
     static CALL: AtomicUsize = AtomicUsize::new(0);
     let call = CALL.fetch_add(1, Ordering::Relaxed);
     let fetch = Path::new(env!("CARGO_MANIFEST_DIR")).join("prometheus/fetch");
-    let fetched = Spec::at("fetch", fetch, REMEDY)
+    let fetched = ProcessSpec::at("fetch", fetch, REMEDY)
         .label(format!("fetch-{name}-{call}"))
         .arg(name)
         .run(home, FETCHED_WITHIN)
@@ -175,7 +175,7 @@ async fn program(name: &str, home: &Path) -> Result<Spec> {
         "tests/prometheus/fetch {name}: {}",
         fetched.stderr
     );
-    let found = Spec::at(name, fetched.stdout.trim().into(), REMEDY);
+    let found = ProcessSpec::at(name, fetched.stdout.trim().into(), REMEDY);
     Ok(found.label(format!("{name}-{call}")))
 }
 

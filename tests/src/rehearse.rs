@@ -2,7 +2,7 @@
 //! own, from an empty AWS to a bundle that arrives, with the real programs and what `provisioner` really hands over.
 //!
 //! [`run`] goes through the six phases of `docs/TESTING-END-TO-END.md` and tells of each what was looked at. A phase
-//! stands on those before it, so the first that fails is the last. [`hold`] only starts what lies under the phases, for
+//! stands on those before it, so the first that fails is the last. [`keep_environment`] only starts what lies under the phases, for
 //! a person who goes through them by hand. [`OnNode`] does the same where server and agent are pods that our charts
 //! installed on a real node.
 
@@ -12,28 +12,28 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
-use crate::estate::Estate;
 use crate::node::Node;
-use crate::process::{Output, Spec};
+use crate::process::{Output, ProcessSpec};
 use crate::region::{Agent, Service};
+use crate::testbed::Testbed;
 
-pub use self::hold::hold;
+pub use self::environment::keep_environment;
 pub use self::on_node::OnNode;
 
-use self::party::Party;
+use self::component::Component;
 
+mod component;
 mod connectivity;
+mod environment;
 mod flow;
-mod hold;
 mod infrastructure;
 mod mounting;
 mod on_node;
-mod party;
 mod services;
 
 /// How to rehearse.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct RehearsalOptions {
     /// Detach this management cluster's IoT policy before phase 3, behind the provisioner's back: the rehearsal of the
     /// rehearsal.
     pub sabotage: Option<String>,
@@ -43,13 +43,13 @@ pub struct Options {
 
 /// What became of a phase.
 #[derive(Clone, Debug, Serialize)]
-pub struct Report {
+pub struct PhaseReport {
     /// From 1, as in the plan.
     pub phase: usize,
     /// What it is about.
     pub title: &'static str,
     /// How it went.
-    pub verdict: Verdict,
+    pub verdict: PhaseOutcome,
     /// What was looked at and found right.
     pub looked_at: Vec<String>,
     /// What was wrong, with its causes.
@@ -61,7 +61,7 @@ pub struct Report {
 /// How a phase went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub enum Verdict {
+pub enum PhaseOutcome {
     /// Everything was as it should be.
     Pass,
     /// Something was not.
@@ -72,9 +72,9 @@ pub enum Verdict {
 
 /// What the phases share and leave to one another.
 struct Rehearsal {
-    estate: Estate,
+    testbed: Testbed,
     /// The server first, then the agents; from phase 2 on.
-    parties: Vec<Party>,
+    components: Vec<Component>,
     /// The server's replicas; from phase 4 on.
     bridges: Vec<Service>,
     agents: Vec<(String, Agent)>,
@@ -100,9 +100,12 @@ struct Laptop<'a> {
 /// Goes through all phases and shows each as soon as it is over.
 ///
 /// # Errors
-/// When the ground itself, accounts and broker, cannot be laid. A phase that fails is no error but a report; so is a
+/// When accounts and broker do not start. A phase that fails is no error but a report; so is a
 /// machine that cannot have a node.
-pub async fn run(options: &Options, show: impl FnMut(&Report)) -> Result<Vec<Report>> {
+pub async fn run(
+    options: &RehearsalOptions,
+    show: impl FnMut(&PhaseReport),
+) -> Result<Vec<PhaseReport>> {
     let sabotage = options.sabotage.as_deref();
     if options.node {
         let mut on_node = OnNode::new(sabotage);
@@ -125,26 +128,29 @@ pub async fn run(options: &Options, show: impl FnMut(&Report)) -> Result<Vec<Rep
     Ok(reports)
 }
 
-async fn walk(plan: &mut impl Plan, mut show: impl FnMut(&Report)) -> Vec<Report> {
-    let mut reports: Vec<Report> = Vec::new();
+async fn walk(plan: &mut impl Plan, mut show: impl FnMut(&PhaseReport)) -> Vec<PhaseReport> {
+    let mut reports: Vec<PhaseReport> = Vec::new();
     for (index, title) in TITLES.into_iter().enumerate() {
         let phase = index + 1;
-        let mut report = Report {
+        let mut report = PhaseReport {
             phase,
             title,
-            verdict: Verdict::Skipped,
+            verdict: PhaseOutcome::Skipped,
             looked_at: Vec::new(),
             error: None,
             seconds: 0.0,
         };
-        if reports.iter().all(|report| report.verdict == Verdict::Pass) {
+        if reports
+            .iter()
+            .all(|report| report.verdict == PhaseOutcome::Pass)
+        {
             let begun = Instant::now();
             let outcome = Box::pin(plan.phase(phase)).await;
             report.seconds = begun.elapsed().as_secs_f64();
             report.looked_at = plan.seen();
             report.verdict = match &outcome {
-                Ok(()) => Verdict::Pass,
-                Err(_) => Verdict::Fail,
+                Ok(()) => PhaseOutcome::Pass,
+                Err(_) => PhaseOutcome::Fail,
             };
             report.error = outcome.err().map(|error| format!("{error:#}"));
         }
@@ -155,8 +161,10 @@ async fn walk(plan: &mut impl Plan, mut show: impl FnMut(&Report)) -> Vec<Report
 }
 
 /// Whether every phase passed.
-pub fn passed(reports: &[Report]) -> bool {
-    reports.iter().all(|report| report.verdict == Verdict::Pass)
+pub fn passed(reports: &[PhaseReport]) -> bool {
+    reports
+        .iter()
+        .all(|report| report.verdict == PhaseOutcome::Pass)
 }
 
 // === impl Laptop ===
@@ -189,21 +197,21 @@ impl Plan for Laptop<'_> {
 impl Rehearsal {
     /// On an empty AWS, whose broker and database are within reach of the node's pods, if there is one.
     async fn start(node: Option<&Node>) -> Result<Self> {
-        let estate = match node {
+        let testbed = match node {
             Some(node) => {
                 let clusters = [CLUSTERS[0], CLUSTERS[1], LATER];
-                Box::pin(Estate::within_reach(
+                Box::pin(Testbed::within_reach(
                     "rehearsal-node",
                     &clusters,
                     node.host(),
                 ))
                 .await?
             }
-            None => Box::pin(Estate::with_database("rehearsal", &CLUSTERS)).await?,
+            None => Box::pin(Testbed::with_database("rehearsal", &CLUSTERS)).await?,
         };
         Ok(Self {
-            estate,
-            parties: Vec::new(),
+            testbed,
+            components: Vec::new(),
             bridges: Vec::new(),
             agents: Vec::new(),
             seen: Vec::new(),
@@ -218,7 +226,7 @@ impl Rehearsal {
 
     /// Runs the provisioner to its end.
     async fn provisioner(&self, args: &[&str]) -> Result<Output> {
-        self.run(self.estate.provisioner(args)?, "provisioner")
+        self.run(self.testbed.provisioner(args)?, "provisioner")
             .await
     }
 
@@ -231,9 +239,9 @@ impl Rehearsal {
     }
 
     /// Runs a program to its end, with logs of its own.
-    async fn run(&self, spec: Spec, name: &str) -> Result<Output> {
+    async fn run(&self, spec: ProcessSpec, name: &str) -> Result<Output> {
         let run = self.runs.fetch_add(1, Ordering::Relaxed);
-        let logs = self.estate.path().join("logs");
+        let logs = self.testbed.path().join("logs");
         std::fs::create_dir_all(&logs)?;
         let spec = spec.label(format!("{run:02}-{name}"));
         Ok(spec.run(&logs, PATIENCE).await?)
@@ -241,26 +249,26 @@ impl Rehearsal {
 
     /// Does what RDS does when it makes the database: its user with the password of the secret.
     async fn make_database(&self) -> Result<()> {
-        let database = self.estate.database.as_ref();
+        let database = self.testbed.database.as_ref();
         let database = database.context("there is a server behind RDS")?;
-        let credentials = self.estate.world.secret("region", CREDENTIALS).await?;
+        let credentials = self.testbed.aws.secret("region", CREDENTIALS).await?;
         database.make(&credentials.with_context(|| format!("no secret `{CREDENTIALS}`"))?)
     }
 
-    fn party(&self, name: &str) -> Result<&Party> {
-        let found = self.parties.iter().find(|party| party.name == name);
+    fn party(&self, name: &str) -> Result<&Component> {
+        let found = self.components.iter().find(|party| party.name == name);
         found.with_context(|| format!("no party `{name}`"))
     }
 
     fn end(self) {
         let Self {
-            estate,
+            testbed,
             bridges,
             agents,
             ..
         } = self;
         drop((bridges, agents));
-        estate.passed();
+        testbed.passed();
     }
 }
 
@@ -288,7 +296,7 @@ const REPLICAS: usize = 2;
 /// The secret with the credentials of the database.
 const CREDENTIALS: &str = "maestro/db-credentials";
 
-/// The server's name among parties, as `provisioner rotate` knows it.
+/// The server's name among components, as `provisioner rotate` knows it.
 const SERVER: &str = "server";
 
 const TITLES: [&str; 6] = [

@@ -12,19 +12,19 @@ use link::iot::limits::ConnectionLimits;
 use link::iot::policy::Document;
 use link::mqtt::{self, Inbound, Reconnect, Session};
 use prometheus::Registry;
-use sandbox::broker::{Broker, CertificateState, Config, Quotas, Running};
-use sandbox::pki::{Authority, Layout, Request, Set, lay_down};
+use sandbox::broker::{Broker, BrokerConfig, CertificateState, Quotas, RunningBroker};
+use sandbox::pki::{Authority, CertificateRequest, Layout, Set, write_mount};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Page;
+use crate::metrics::MetricsPage;
 
 /// A sandbox broker without rate quotas, and the authority its clients trust.
-pub struct Ground {
+pub struct SessionFixture {
     /// Signs servers and clients.
     pub authority: Authority,
     /// The running broker.
-    pub broker: Running,
+    pub broker: RunningBroker,
 }
 
 /// A session that is being driven.
@@ -41,9 +41,9 @@ pub struct Client {
     task: JoinHandle<()>,
 }
 
-// === impl Ground ===
+// === impl SessionFixture ===
 
-impl Ground {
+impl SessionFixture {
     /// Starts the broker on a free port.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Ground {
         let authority = Authority::new("test CA")?;
         let server = authority.server(&["localhost"])?;
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut config = Config::new(listen, server.certificate, server.key);
+        let mut config = BrokerConfig::new(listen, server.certificate, server.key);
         config.quotas = Quotas::none();
         config
             .registry
@@ -67,14 +67,18 @@ impl Ground {
     /// # Errors
     /// When the certificate cannot be made.
     pub fn enrol(&self, name: &str) -> anyhow::Result<Set> {
-        self.enrol_as(&Request::new(name), CertificateState::Active)
+        self.enrol_as(&CertificateRequest::new(name), CertificateState::Active)
     }
 
     /// Issues a certificate as asked for and registers it in a state.
     ///
     /// # Errors
     /// When the certificate cannot be made.
-    pub fn enrol_as(&self, request: &Request, state: CertificateState) -> anyhow::Result<Set> {
+    pub fn enrol_as(
+        &self,
+        request: &CertificateRequest,
+        state: CertificateState,
+    ) -> anyhow::Result<Set> {
         let set = self.authority.issue(request)?;
         let registry = self.broker.registry();
         let fingerprint = registry.register_pem(&set.certificate, &[EVERYTHING])?;
@@ -91,10 +95,10 @@ impl Ground {
         name: &str,
         address: SocketAddr,
         filters: &[&str],
-        scratch: &Path,
+        test_dir: &Path,
     ) -> anyhow::Result<Client> {
-        let mount = scratch.join(name);
-        lay_down(&mount, &self.enrol(name)?, &[], Layout::PerFileRename)?;
+        let mount = test_dir.join(name);
+        write_mount(&mount, &self.enrol(name)?, &[], Layout::PerFileRename)?;
         Client::start(name, address, filters, mount)
     }
 }
@@ -113,7 +117,7 @@ impl Client {
         mount: PathBuf,
     ) -> anyhow::Result<Self> {
         let registry = Registry::new();
-        let options = identity::Options {
+        let options = identity::WatchOptions {
             poll_interval: Duration::from_millis(500),
             debounce: Duration::from_millis(50),
         };
@@ -122,7 +126,7 @@ impl Client {
             location,
             Clock::system(),
             options,
-            identity::Metrics::register(&registry)?,
+            identity::IdentityMetrics::register(&registry)?,
         )?;
         let config = mqtt::Config {
             subscriptions: filters.iter().map(ToString::to_string).collect(),
@@ -140,7 +144,7 @@ impl Client {
             ..mqtt::Config::new("localhost", address.port(), ClientId::new(name)?)
         };
         let (session, inbound, driver) =
-            config.build(identity, mqtt::Metrics::register(&registry)?)?;
+            config.build(identity, mqtt::SessionMetrics::register(&registry)?)?;
         let stop = CancellationToken::new();
         let task = tokio::spawn({
             let stop = stop.clone();
@@ -180,9 +184,9 @@ impl Client {
         self.page().count(name, &[("outcome", outcome)])
     }
 
-    fn page(&self) -> Page {
+    fn page(&self) -> MetricsPage {
         let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather());
-        Page::parse(&text.unwrap_or_default())
+        MetricsPage::parse(&text.unwrap_or_default())
     }
 }
 

@@ -11,9 +11,9 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use crate::process::{Output, Process, Spec};
+use crate::process::{Output, Process, ProcessSpec};
 use crate::region::Service;
-use crate::scratch::workspace;
+use crate::test_dir::workspace;
 
 /// A source by name, and how it reaches a bridge.
 #[derive(Debug)]
@@ -116,10 +116,10 @@ impl Source {
         Ok(Follower(self.spec(arguments).await?.start(&self.logs)?))
     }
 
-    async fn spec(&self, arguments: &[&str]) -> Result<Spec> {
+    async fn spec(&self, arguments: &[&str]) -> Result<ProcessSpec> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         let program = program(&self.logs).await?;
-        Ok(Spec::at("source", program.clone(), REMEDY)
+        Ok(ProcessSpec::at("source", program.clone(), REMEDY)
             .label(format!("{}-{call}", self.name))
             .args(["-rest", &self.rest, "-grpc", &self.grpc])
             .args(["-source", &self.name])
@@ -184,7 +184,7 @@ async fn program(logs: &Path) -> Result<&'static PathBuf> {
     PROGRAM
         .get_or_try_init(async || {
             let script = workspace().join("tests/go/build");
-            let build = Spec::at("go-build", script, REMEDY);
+            let build = ProcessSpec::at("go-build", script, REMEDY);
             let built = build.run(logs, BUILDING).await?;
             ensure!(built.status.success(), "{}", built.stderr);
             Ok(PathBuf::from(built.stdout.trim()))

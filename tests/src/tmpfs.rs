@@ -89,12 +89,12 @@ const PAGE: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scratch::Scratch;
+    use crate::test_dir::TestDir;
 
     #[test]
     fn a_full_file_system_takes_a_byte_again_once_it_is_freed() {
-        let scratch = Scratch::new("tmpfs").unwrap();
-        let Some(disk) = Tmpfs::mount(scratch.path(), 256).unwrap() else {
+        let test_dir = TestDir::new("tmpfs").unwrap();
+        let Some(disk) = Tmpfs::mount(test_dir.path(), 256).unwrap() else {
             return;
         };
         let file = disk.path().join("file");
@@ -105,6 +105,6 @@ mod tests {
         std::fs::write(&file, "a").unwrap();
         drop(disk);
         assert!(!file.exists());
-        scratch.passed();
+        test_dir.passed();
     }
 }

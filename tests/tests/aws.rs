@@ -8,11 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use tests::aws::{Iot, World, WorldError, account_id};
+use tests::aws::{FakeAws, FakeAwsError, Iot, account_id};
 
 /// A client with the credentials of one account.
 struct Client<'a> {
-    world: &'a World,
+    aws: &'a FakeAws,
     http: reqwest::Client,
     key: String,
 }
@@ -20,14 +20,14 @@ struct Client<'a> {
 // === impl Client ===
 
 impl<'a> Client<'a> {
-    fn of(world: &'a World, account: &str) -> Result<Self> {
-        Self::with_key(world, &world.account(account).access_key)
+    fn of(aws: &'a FakeAws, account: &str) -> Result<Self> {
+        Self::with_key(aws, &aws.account(account).access_key)
     }
 
-    fn with_key(world: &'a World, key: &str) -> Result<Self> {
+    fn with_key(aws: &'a FakeAws, key: &str) -> Result<Self> {
         let http = reqwest::Client::builder().no_proxy().build()?;
         let key = key.to_owned();
-        Ok(Self { world, http, key })
+        Ok(Self { aws, http, key })
     }
 
     fn request(&self, method: Method, service: &str, path: &str) -> reqwest::RequestBuilder {
@@ -35,7 +35,7 @@ impl<'a> Client<'a> {
             "AWS4-HMAC-SHA256 Credential={}/20260101/eu-west-1/{service}/aws4_request, SignedHeaders=host, Signature=0",
             self.key
         );
-        let url = format!("{}{path}", self.world.front().url());
+        let url = format!("{}{path}", self.aws.endpoint().url());
         self.http
             .request(method, url)
             .header("authorization", signature)
@@ -79,15 +79,15 @@ impl<'a> Client<'a> {
 
 #[tokio::test]
 async fn accounts_see_nothing_of_each_other() -> Result<()> {
-    let world = World::start(None).await?;
+    let aws = FakeAws::start(None).await?;
     let (region, management) = (
-        Client::of(&world, "region")?,
-        Client::of(&world, "management-01")?,
+        Client::of(&aws, "region")?,
+        Client::of(&aws, "management-01")?,
     );
     let secret = json!({ "Name": "maestro/server", "SecretString": "{\"a\":\"b\"}" });
     assert_eq!(region.secrets("CreateSecret", secret).await?.0, 200);
     assert_eq!(
-        world.secret("region", "maestro/server").await?,
+        aws.secret("region", "maestro/server").await?,
         Some(json!({ "a": "b" }))
     );
     let (status, body) = management
@@ -98,7 +98,7 @@ async fn accounts_see_nothing_of_each_other() -> Result<()> {
         "{body}"
     );
 
-    let stranger = Client::with_key(&world, "AKIASOMEBODYELSE")?;
+    let stranger = Client::with_key(&aws, "AKIASOMEBODYELSE")?;
     let (status, body) = stranger
         .form("sts", "Action=GetCallerIdentity&Version=2011-06-15")
         .await?;
@@ -111,9 +111,9 @@ async fn accounts_see_nothing_of_each_other() -> Result<()> {
 
 #[tokio::test]
 async fn an_assumed_role_acts_in_the_account_of_the_role() -> Result<()> {
-    let world = World::start(None).await?;
-    let region = Client::of(&world, "region")?;
-    let management = world.account("management-01");
+    let aws = FakeAws::start(None).await?;
+    let region = Client::of(&aws, "region")?;
+    let management = aws.account("management-01");
     let assume = |role: &str| {
         let account = &management.id;
         format!(
@@ -128,7 +128,7 @@ async fn an_assumed_role_acts_in_the_account_of_the_role() -> Result<()> {
     let (_, body) = region.form("sts", &assume("operator")).await?;
     let key = body.split("<AccessKeyId>").nth(1).context("a key")?;
     let key = key.split('<').next().unwrap_or_default();
-    let assumed = Client::with_key(&world, key)?;
+    let assumed = Client::with_key(&aws, key)?;
     let (_, body) = assumed
         .form("sts", "Action=GetCallerIdentity&Version=2011-06-15")
         .await?;
@@ -137,7 +137,10 @@ async fn an_assumed_role_acts_in_the_account_of_the_role() -> Result<()> {
     let (_, body) = assumed
         .form("iam", "Action=GetRole&Version=2010-05-08&RoleName=operator")
         .await?;
-    assert!(body.contains(&management.ground.operator_role), "{body}");
+    assert!(
+        body.contains(&management.prerequisites.operator_role),
+        "{body}"
+    );
     Ok(())
 }
 
@@ -149,17 +152,17 @@ async fn aws_iot_is_in_one_account_only() -> Result<()> {
         async |request: axum::extract::Request| format!("{} {}", request.method(), request.uri());
     let sandbox = axum::serve(listener, axum::Router::new().fallback(echo));
     let sandbox = tokio::spawn(sandbox.into_future());
-    let world = World::start(Some(Iot { address, account })).await?;
+    let aws = FakeAws::start(Some(Iot { address, account })).await?;
     let path = "/policies/a%2Fb?policyVersionId=1";
     let (region, management) = (
-        Client::of(&world, "region")?,
-        Client::of(&world, "management-01")?,
+        Client::of(&aws, "region")?,
+        Client::of(&aws, "management-01")?,
     );
     let answer = region.request(Method::GET, "iot", path).send().await?;
     assert_eq!(answer.text().await?, format!("GET {path}"));
     let answer = management.request(Method::GET, "iot", path).send().await?;
     assert_eq!(answer.status(), 403);
-    let calls = world.front().calls();
+    let calls = aws.endpoint().calls();
     assert_eq!(calls[0].action(), "iot:GetPolicy");
     assert!(calls[1].refused && !calls[1].mutating, "{calls:?}");
     sandbox.abort();
@@ -168,10 +171,10 @@ async fn aws_iot_is_in_one_account_only() -> Result<()> {
 
 #[tokio::test]
 async fn an_association_lives_as_on_eks() -> Result<()> {
-    let world = World::start(None).await?;
-    let (account, client) = (world.account("region"), Client::of(&world, "region")?);
+    let aws = FakeAws::start(None).await?;
+    let (account, client) = (aws.account("region"), Client::of(&aws, "region")?);
     let path = "/clusters/region/pod-identity-associations";
-    let role = &account.ground.operator_role;
+    let role = &account.prerequisites.operator_role;
     let ask = |role: &str| json!({ "namespace": "maestro", "serviceAccount": "maestro", "roleArn": role, "tags": { "a": "b" } });
     let (status, _, created) = client.eks(Method::POST, path, Some(ask(role))).await?;
     assert_eq!(status, 200, "{created}");
@@ -196,7 +199,7 @@ async fn an_association_lives_as_on_eks() -> Result<()> {
         (status.as_u16(), code.as_str()),
         (400, "InvalidParameterException")
     );
-    let foreign = &world.account("management-01").ground.operator_role;
+    let foreign = &aws.account("management-01").prerequisites.operator_role;
     let (status, code, _) = client.eks(Method::POST, path, Some(ask(foreign))).await?;
     assert_eq!(
         (status.as_u16(), code.as_str()),
@@ -227,9 +230,9 @@ async fn an_association_lives_as_on_eks() -> Result<()> {
 
 #[tokio::test]
 async fn an_addon_settles_after_as_many_reads_as_told() -> Result<()> {
-    let world = World::start(None).await?;
-    world.eks().settle_after(2);
-    let client = Client::of(&world, "region")?;
+    let aws = FakeAws::start(None).await?;
+    aws.eks().settle_after(2);
+    let client = Client::of(&aws, "region")?;
     let values = "{\"a\": 1}";
     let addon = json!({ "addonName": "eks-pod-identity-agent", "configurationValues": values });
     client
@@ -255,16 +258,16 @@ async fn an_addon_settles_after_as_many_reads_as_told() -> Result<()> {
 
 #[tokio::test]
 async fn refusals_and_failures_speak_the_protocol_of_the_service() -> Result<()> {
-    let world = World::start(None).await?;
-    let (client, front) = (Client::of(&world, "region")?, world.front());
-    let id = &world.account("region").id;
+    let aws = FakeAws::start(None).await?;
+    let (client, endpoint) = (Client::of(&aws, "region")?, aws.endpoint());
+    let id = &aws.account("region").id;
     for action in [
         "secretsmanager:CreateSecret",
         "iam:CreateRole",
         "ec2:CreateVpc",
         "eks:CreateAddon",
     ] {
-        front.deny(action, id);
+        endpoint.deny(action, id);
     }
     let (status, body) = client.secrets("CreateSecret", json!({})).await?;
     assert_eq!(
@@ -306,7 +309,7 @@ async fn refusals_and_failures_speak_the_protocol_of_the_service() -> Result<()>
         .collect();
     assert_eq!(decisions, ["implicitDeny", "allowed"]);
 
-    front.fail_once("sts:GetCallerIdentity", "Throttling", 400);
+    endpoint.fail_once("sts:GetCallerIdentity", "Throttling", 400);
     let whoami = "Action=GetCallerIdentity&Version=2011-06-15";
     let (status, body) = client.form("sts", whoami).await?;
     assert!(
@@ -328,7 +331,7 @@ async fn refusals_and_failures_speak_the_protocol_of_the_service() -> Result<()>
         status == 400 && body.contains("UnknownOperationException"),
         "{body}"
     );
-    let mutating: Vec<_> = front
+    let mutating: Vec<_> = endpoint
         .calls()
         .into_iter()
         .filter(|call| call.mutating)
@@ -343,43 +346,38 @@ async fn refusals_and_failures_speak_the_protocol_of_the_service() -> Result<()>
             "eks:CreateAddon"
         ]
     );
-    assert_eq!(front.mutations(), 0);
+    assert_eq!(endpoint.mutations(), 0);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_held_call_takes_effect_and_is_never_answered() -> Result<()> {
-    let world = World::start(None).await?;
-    let client = Client::of(&world, "region")?;
+    let aws = FakeAws::start(None).await?;
+    let client = Client::of(&aws, "region")?;
     let create = |name: &str| {
         client.secrets(
             "CreateSecret",
             json!({ "Name": name, "SecretString": "value" }),
         )
     };
-    let held = world.front().hold_answer_of_mutating(2);
+    let held = aws.endpoint().hold_answer_of_mutating(2);
     assert_eq!(create("first").await?.0, 200);
     tokio::select! {
         answer = create("second") => panic!("answered: {answer:?}"),
         call = held.reached() => assert_eq!(call.context("a call")?.action(), "secretsmanager:CreateSecret"),
         () = tokio::time::sleep(PATIENCE) => panic!("the second call was not held"),
     }
-    assert_eq!(
-        world.secret("region", "second").await?,
-        Some(json!("value"))
-    );
+    assert_eq!(aws.secret("region", "second").await?, Some(json!("value")));
     assert_eq!(create("third").await?.0, 200);
-    assert_eq!(world.front().mutations(), 3);
+    assert_eq!(aws.endpoint().mutations(), 3);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_secret_has_one_current_version_whoever_moved_it() -> Result<()> {
-    let world = World::start(None).await?;
+    let aws = FakeAws::start(None).await?;
     let call = async |operation: &str, body: Value| {
-        world
-            .call("region", "secretsmanager", operation, body)
-            .await
+        aws.call("region", "secretsmanager", operation, body).await
     };
     let first = call("CreateSecret", json!({ "Name": "s", "SecretString": "1" })).await?;
     let staged = json!({ "SecretId": "s", "SecretString": "2", "VersionStages": ["AWSPENDING"], "ClientRequestToken": "2".repeat(32) });
@@ -395,7 +393,7 @@ async fn a_secret_has_one_current_version_whoever_moved_it() -> Result<()> {
     let third =
         json!({ "SecretId": "s", "SecretString": "3", "ClientRequestToken": "3".repeat(32) });
     call("PutSecretValue", third).await?;
-    let versions = world.secret_versions("region", "s").await?;
+    let versions = aws.secret_versions("region", "s").await?;
     let current: Vec<_> = versions
         .iter()
         .filter(|version| version.stages.contains(&"AWSCURRENT".to_owned()))
@@ -407,14 +405,14 @@ async fn a_secret_has_one_current_version_whoever_moved_it() -> Result<()> {
         json!({ "SecretId": "s", "RecoveryWindowInDays": 7 }),
     )
     .await?;
-    assert_eq!(world.secret("region", "s").await?, None);
+    assert_eq!(aws.secret("region", "s").await?, None);
     let refused = call(
         "PutSecretValue",
         json!({ "SecretId": "s", "SecretString": "4" }),
     )
     .await;
     assert!(
-        matches!(refused, Err(WorldError::Refused { .. })),
+        matches!(refused, Err(FakeAwsError::Refused { .. })),
         "{refused:?}"
     );
     Ok(())
@@ -422,15 +420,15 @@ async fn a_secret_has_one_current_version_whoever_moved_it() -> Result<()> {
 
 #[tokio::test]
 async fn two_accounts_with_the_same_end_have_the_same_inventory() -> Result<()> {
-    let world = World::builder()
+    let aws = FakeAws::builder()
         .account("region")
         .account("region-again")
         .start()
         .await?;
     let mut inventories = Vec::new();
-    for account in world.accounts() {
-        furnish(&world, &account.name).await?;
-        let text = world.inventory(&account.name).await?.to_string();
+    for account in aws.accounts() {
+        furnish(&aws, &account.name).await?;
+        let text = aws.inventory(&account.name).await?.to_string();
         inventories.push(text.replace(&account.name, "region"));
     }
     assert_eq!(inventories[0], inventories[1]);
@@ -468,25 +466,26 @@ async fn two_accounts_with_the_same_end_have_the_same_inventory() -> Result<()> 
 }
 
 /// One of everything.
-async fn furnish(world: &World, account: &str) -> Result<(), WorldError> {
-    let ground = world.account(account).ground.clone();
+async fn furnish(aws: &FakeAws, account: &str) -> Result<(), FakeAwsError> {
+    let prerequisites = aws.account(account).prerequisites.clone();
     let call = async |service: &str, operation: &str, params: Value| {
-        world.call(account, service, operation, params).await
+        aws.call(account, service, operation, params).await
     };
     let secret = json!({ "Name": "s", "SecretString": "{\"password\":\"x\"}", "Tags": [{ "Key": "a", "Value": "b" }] });
     call("secretsmanager", "CreateSecret", secret).await?;
-    let group = json!({ "GroupName": "db", "GroupDescription": "database", "VpcId": ground.vpc });
+    let group =
+        json!({ "GroupName": "db", "GroupDescription": "database", "VpcId": prerequisites.vpc });
     let group = call("ec2", "CreateSecurityGroup", group).await?["groupId"].clone();
     let rule = json!({
         "GroupId": group,
         "IpPermissions.1.IpProtocol": "tcp",
         "IpPermissions.1.FromPort": "5432",
         "IpPermissions.1.ToPort": "5432",
-        "IpPermissions.1.Groups.1.GroupId": ground.cluster_security_group,
+        "IpPermissions.1.Groups.1.GroupId": prerequisites.cluster_security_group,
     });
     call("ec2", "AuthorizeSecurityGroupIngress", rule).await?;
     let mut subnets = json!({ "DBSubnetGroupName": "db", "DBSubnetGroupDescription": "database" });
-    for (index, subnet) in ground.subnets.iter().enumerate() {
+    for (index, subnet) in prerequisites.subnets.iter().enumerate() {
         subnets[format!("SubnetIds.SubnetIdentifier.{}", index + 1)] = json!(subnet);
     }
     call("rds", "CreateDBSubnetGroup", subnets).await?;
@@ -506,10 +505,10 @@ async fn furnish(world: &World, account: &str) -> Result<(), WorldError> {
     let policy = json!({ "RoleName": "maestro", "PolicyName": "read", "PolicyDocument": read });
     call("iam", "PutRolePolicy", policy).await?;
     let association = json!({
-        "clusterName": ground.cluster, "namespace": "maestro", "serviceAccount": "maestro", "roleArn": role,
+        "clusterName": prerequisites.cluster, "namespace": "maestro", "serviceAccount": "maestro", "roleArn": role,
     });
     call("eks", "CreatePodIdentityAssociation", association).await?;
-    let addon = json!({ "clusterName": ground.cluster, "addonName": "coredns", "configurationValues": "{}" });
+    let addon = json!({ "clusterName": prerequisites.cluster, "addonName": "coredns", "configurationValues": "{}" });
     call("eks", "CreateAddon", addon).await?;
     Ok(())
 }

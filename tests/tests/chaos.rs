@@ -11,8 +11,8 @@ use rand::seq::SliceRandom as _;
 use rand::{SeedableRng as _, seq::IndexedRandom as _};
 use serde_json::Value;
 use tests::api::{Api, config_map};
-use tests::fleet::{Want, Wanted, Writer};
-use tests::region::{Builder, Kind, Region};
+use tests::fleet::{ExpectedBundle, ExpectedBundles, Writer};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::seed;
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
@@ -26,12 +26,12 @@ async fn killed_parts_agree_on_2000_changing_bundles_of_20_consumers_through_the
         bundles: 100,
         pace: Duration::from_millis(150),
         kills: &[
-            (Victim::Agent, 15),
-            (Victim::Bridge, 6),
-            (Victim::Broker, 3),
+            (KilledProcess::Agent, 15),
+            (KilledProcess::Bridge, 6),
+            (KilledProcess::Broker, 3),
         ],
     };
-    let builder = Builder::new("chaos-sandbox", Kind::Sandbox).without_quotas();
+    let builder = RegionBuilder::new("chaos-sandbox", BrokerKind::Sandbox).without_quotas();
     killed_parts_agree(builder, plan).await
 }
 
@@ -41,9 +41,14 @@ async fn killed_parts_agree_on_changing_bundles_through_a_forgetful_mosquitto() 
         consumers: 5,
         bundles: 30,
         pace: Duration::from_millis(150),
-        kills: &[(Victim::Agent, 5), (Victim::Bridge, 4), (Victim::Broker, 3)],
+        kills: &[
+            (KilledProcess::Agent, 5),
+            (KilledProcess::Bridge, 4),
+            (KilledProcess::Broker, 3),
+        ],
     };
-    let builder = Builder::new("chaos-mosquitto", Kind::Mosquitto).without_persistence();
+    let builder =
+        RegionBuilder::new("chaos-mosquitto", BrokerKind::Mosquitto).without_persistence();
     killed_parts_agree(builder, plan).await
 }
 
@@ -54,17 +59,17 @@ struct Plan {
     bundles: usize,
     // Between two requests for one consumer.
     pace: Duration,
-    kills: &'static [(Victim, usize)],
+    kills: &'static [(KilledProcess, usize)],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Victim {
+enum KilledProcess {
     Agent,
     Bridge,
     Broker,
 }
 
-async fn killed_parts_agree(builder: Builder, plan: Plan) -> Result<()> {
+async fn killed_parts_agree(builder: RegionBuilder, plan: Plan) -> Result<()> {
     let mut rng = seed::rng("chaos");
     let mut region = builder.agents(plan.consumers).start().await?;
     let (address, api) = watch::channel(region.apis().await?);
@@ -76,7 +81,7 @@ async fn killed_parts_agree(builder: Builder, plan: Plan) -> Result<()> {
             writer: Writer::new(api.clone()),
             consumer: consumer.clone(),
             rng: StdRng::seed_from_u64(rng.random()),
-            wanted: Wanted::default(),
+            expected: ExpectedBundles::default(),
         })
         .collect();
     let writing = try_join_all(streams.into_iter().map(|stream| stream.run(plan, &over)));
@@ -86,9 +91,14 @@ async fn killed_parts_agree(builder: Builder, plan: Plan) -> Result<()> {
         killed
     };
     let (written, ()) = futures_util::future::try_join(writing, killing).await?;
-    let wanted = Wanted(written.into_iter().flat_map(|wanted| wanted.0).collect());
+    let expected = ExpectedBundles(
+        written
+            .into_iter()
+            .flat_map(|expected| expected.0)
+            .collect(),
+    );
     region.ready().await?;
-    wanted.reached(&mut region, QUIESCENCE).await?;
+    expected.reached(&mut region, QUIESCENCE).await?;
     region.passed();
     Ok(())
 }
@@ -104,41 +114,41 @@ async fn kill(
     plan: Plan,
     rng: &mut StdRng,
 ) -> Result<()> {
-    let mut victims: Vec<Victim> = plan
+    let mut victims: Vec<KilledProcess> = plan
         .kills
         .iter()
-        .flat_map(|(victim, times)| std::iter::repeat_n(*victim, *times))
+        .flat_map(|(killed, times)| std::iter::repeat_n(*killed, *times))
         .collect();
     victims.shuffle(rng);
     while !victims.is_empty() {
         // The moments themselves are what is random here.
         sleep(rng.random_range(CALM)).await;
         let together = if rng.random_bool(0.3) { 2 } else { 1 };
-        let mut dead: Vec<(Victim, String)> = Vec::new();
+        let mut dead: Vec<(KilledProcess, String)> = Vec::new();
         for _ in 0..together {
-            let Some(victim) = victims.pop() else { break };
+            let Some(killed) = victims.pop() else { break };
             let names: Vec<&String> = region.agents.keys().collect();
             let name = names
                 .choose(rng)
                 .map_or_else(String::new, ToString::to_string);
-            match victim {
-                Victim::Agent => region.agent(&name)?.service.kill()?,
-                Victim::Bridge => region.bridge.kill()?,
-                Victim::Broker => region.broker.kill().await?,
+            match killed {
+                KilledProcess::Agent => region.agent(&name)?.service.kill()?,
+                KilledProcess::Bridge => region.bridge.kill()?,
+                KilledProcess::Broker => region.broker.kill().await?,
             }
-            dead.push((victim, name));
+            dead.push((killed, name));
         }
         dead.shuffle(rng);
-        for (victim, name) in dead {
+        for (killed, name) in dead {
             sleep(rng.random_range(DEATH)).await;
-            eprintln!("killed {victim:?} {name}");
-            match victim {
-                Victim::Agent => region.agent(&name)?.service.restart()?,
-                Victim::Bridge => {
+            eprintln!("killed {killed:?} {name}");
+            match killed {
+                KilledProcess::Agent => region.agent(&name)?.service.restart()?,
+                KilledProcess::Bridge => {
                     region.bridge.restart()?;
                     address.send_replace(region.apis().await?);
                 }
-                Victim::Broker => region.broker.restart().await?,
+                KilledProcess::Broker => region.broker.restart().await?,
             }
         }
     }
@@ -150,13 +160,13 @@ struct Stream {
     writer: Writer,
     consumer: String,
     rng: StdRng,
-    wanted: Wanted,
+    expected: ExpectedBundles,
 }
 
 // === impl Stream ===
 
 impl Stream {
-    async fn run(mut self, plan: Plan, over: &CancellationToken) -> Result<Wanted> {
+    async fn run(mut self, plan: Plan, over: &CancellationToken) -> Result<ExpectedBundles> {
         let mut pace = interval(plan.pace);
         let mut ids = Vec::new();
         for number in 0..plan.bundles {
@@ -164,12 +174,12 @@ impl Stream {
             let id = format!("{}-{number}", self.consumer);
             let manifests = manifests(&id, self.rng.random());
             self.writer.create(&id, &self.consumer, &manifests).await?;
-            let want = Want {
+            let bundle = ExpectedBundle {
                 consumer: self.consumer.clone(),
                 version: 1,
                 manifests,
             };
-            self.wanted.0.insert(id.clone(), want);
+            self.expected.0.insert(id.clone(), bundle);
             ids.push(id);
             // Changes from the start, not only once everything is there.
             pace.tick().await;
@@ -185,21 +195,21 @@ impl Stream {
             let id = ids[self.rng.random_range(0..ids.len())].clone();
             self.change_or_delete(&id).await?;
         }
-        Ok(self.wanted)
+        Ok(self.expected)
     }
 
     async fn change_or_delete(&mut self, id: &str) -> Result<()> {
-        let Some(want) = self.wanted.0.get_mut(id) else {
+        let Some(bundle) = self.expected.0.get_mut(id) else {
             return Ok(());
         };
         if self.rng.random_bool(DELETED) {
-            self.wanted.0.remove(id);
+            self.expected.0.remove(id);
             return self.writer.delete(id).await;
         }
-        want.manifests = manifests(id, self.rng.random());
-        want.version = self
+        bundle.manifests = manifests(id, self.rng.random());
+        bundle.version = self
             .writer
-            .change(id, want.version, &want.manifests)
+            .change(id, bundle.version, &bundle.manifests)
             .await?;
         Ok(())
     }

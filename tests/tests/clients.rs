@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use tests::process::Spec;
-use tests::region::{Builder, Kind, Region};
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, Region, RegionBuilder};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_typescript_client_compiles_strictly_and_goes_round() -> Result<()> {
     link::tls::install_provider();
-    let mut region = Builder::new("client-typescript", Kind::Sandbox)
+    let mut region = RegionBuilder::new("client-typescript", BrokerKind::Sandbox)
         .start()
         .await?;
     let at = Client::new(&mut region, "typescript").await?;
@@ -23,7 +23,7 @@ async fn a_typescript_client_compiles_strictly_and_goes_round() -> Result<()> {
     let modules = at.tools.join("node_modules");
     std::os::unix::fs::symlink(&modules, at.home.join("node_modules"))?;
     let generator = modules.join("openapi-typescript/bin/cli.js");
-    let node = |label: &str| Spec::at("node", "node".into(), REMEDY).label(label.to_owned());
+    let node = |label: &str| ProcessSpec::at("node", "node".into(), REMEDY).label(label.to_owned());
     at.run(
         node("generate")
             .arg(path(&generator))
@@ -42,20 +42,23 @@ async fn a_typescript_client_compiles_strictly_and_goes_round() -> Result<()> {
     .await?;
     at.run(node("round").arg(at.file("out/round.js")).arg(&at.url))
         .await?;
-    region.scratch.passed();
+    region.test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_python_client_passes_its_type_checker_and_goes_round() -> Result<()> {
     link::tls::install_provider();
-    let mut region = Builder::new("client-python", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("client-python", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let at = Client::new(&mut region, "python").await?;
     at.copy("round.py")?;
     // Its formatter would be one more thing to wait for.
     std::fs::write(at.home.join("generator.yaml"), "post_hooks: []\n")?;
-    let program =
-        |name: &str| Spec::at(name, at.tools.join("bin").join(name), REMEDY).label(name.to_owned());
+    let program = |name: &str| {
+        ProcessSpec::at(name, at.tools.join("bin").join(name), REMEDY).label(name.to_owned())
+    };
     let generated = program("openapi-python-client")
         .arg("generate")
         .arg("--path")
@@ -86,7 +89,7 @@ async fn a_python_client_passes_its_type_checker_and_goes_round() -> Result<()> 
     at.run(checked).await?;
     at.run(python("round").arg(at.file("round.py")).arg(&at.url))
         .await?;
-    region.scratch.passed();
+    region.test_dir.passed();
     Ok(())
 }
 
@@ -109,8 +112,8 @@ impl Client {
         let url = region.bridge.listening().await?.api;
         let url = url.context("the bridge has an API")?;
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-        let home = region.scratch.dir("client")?;
-        let fetched = Spec::at("fetch", folder.join("fetch"), REMEDY)
+        let home = region.test_dir.dir("client")?;
+        let fetched = ProcessSpec::at("fetch", folder.join("fetch"), REMEDY)
             .arg(language)
             .run(&home, FETCHED_WITHIN)
             .await?;
@@ -138,7 +141,7 @@ impl Client {
         path(&self.home.join(name))
     }
 
-    async fn run(&self, spec: Spec) -> Result<()> {
+    async fn run(&self, spec: ProcessSpec) -> Result<()> {
         let done = spec.run(&self.home, WITHIN).await?;
         ensure!(done.status.success(), "{}\n{}", done.stdout, done.stderr);
         Ok(())

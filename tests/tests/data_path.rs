@@ -5,22 +5,29 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::api::{Change, config_map};
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_posted_bundle_is_applied_and_its_status_read_back_through_the_sandbox() -> Result<()> {
-    a_posted_bundle_is_applied_and_its_status_read_back("data-path-sandbox", Kind::Sandbox).await
+    a_posted_bundle_is_applied_and_its_status_read_back("data-path-sandbox", BrokerKind::Sandbox)
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_posted_bundle_is_applied_and_its_status_read_back_through_mosquitto() -> Result<()> {
-    a_posted_bundle_is_applied_and_its_status_read_back("data-path-mosquitto", Kind::Mosquitto)
-        .await
+    a_posted_bundle_is_applied_and_its_status_read_back(
+        "data-path-mosquitto",
+        BrokerKind::Mosquitto,
+    )
+    .await
 }
 
-async fn a_posted_bundle_is_applied_and_its_status_read_back(test: &str, kind: Kind) -> Result<()> {
-    let mut region = Builder::new(test, kind).start().await?;
+async fn a_posted_bundle_is_applied_and_its_status_read_back(
+    test: &str,
+    kind: BrokerKind,
+) -> Result<()> {
+    let mut region = RegionBuilder::new(test, kind).start().await?;
     let api = region.api().await?;
     let created = api
         .create_bundle(&Change::create(
@@ -89,7 +96,7 @@ async fn a_posted_bundle_is_applied_and_its_status_read_back(test: &str, kind: K
     .await?;
     assert!(!file.exists());
     assert_eq!(api.bundles("").await?.total, 0);
-    region.scratch.passed();
+    region.test_dir.passed();
     Ok(())
 }
 

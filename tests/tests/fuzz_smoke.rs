@@ -75,6 +75,7 @@ promises! {
     config_files_never_panic: "config",
     identities_never_panic: "identity",
     stored_works_never_panic: "work",
+    condition_rules_never_panic: "rules",
 }
 
 // Together a few seconds on two cores; the endless run is libFuzzer's.

@@ -14,12 +14,14 @@ use tests::go::{
     AGENT_TOPIC, APPLIED_STATUS, DELETED_STATUS, REQUEST, SOURCE_TOPIC, SPEC, TRACING, agent_list,
     agent_status, attributes, deleted, kind, names, next, send, spec, status_request, value,
 };
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_serves_a_go_source() -> Result<()> {
-    let mut region = Builder::new("go-source", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("go-source", BrokerKind::Sandbox)
+        .start()
+        .await?;
     region.bridge.kill()?;
     let mut source = region.peer("go-source", &[AGENT_TOPIC])?;
     ensure!(source.session.ready().await);
@@ -100,7 +102,9 @@ async fn an_agent_serves_a_go_source() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_serves_a_go_agent() -> Result<()> {
-    let mut region = Builder::new("go-agent", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("go-agent", BrokerKind::Sandbox)
+        .start()
+        .await?;
     region.agent("cluster1")?.service.kill()?;
     let api = region.api().await?;
     let mut agent = region.peer("go-agent", &[SOURCE_TOPIC])?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tests::api::{Api, Bundle, Change, config_map};
 use tests::fleet::files;
 use tests::postgres::Server;
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
 
 #[path = "history/go.rs"]
@@ -19,12 +19,14 @@ mod go;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_takes_what_an_older_file_holds_that_was_put_back() -> Result<()> {
-    let mut region = Builder::new("history-file", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("history-file", BrokerKind::Sandbox)
+        .start()
+        .await?;
     post(&mut region, ID, "one").await?;
     post(&mut region, "other", "kept").await?;
     applied(&mut region, ID, 1).await?;
     applied(&mut region, "other", 1).await?;
-    let backup = region.scratch.dir("backup")?;
+    let backup = region.test_dir.dir("backup")?;
     region.bridge.kill()?;
     let kept = database(&region)?;
     for file in &kept {
@@ -83,7 +85,9 @@ async fn an_agent_takes_what_an_older_file_holds_that_was_put_back() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_takes_what_is_posted_again_into_an_empty_database() -> Result<()> {
-    let mut region = Builder::new("history-lost", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("history-lost", BrokerKind::Sandbox)
+        .start()
+        .await?;
     post(&mut region, ID, "one").await?;
     post(&mut region, "forgotten", "stays").await?;
     change(&mut region, ID, 1, "two").await?;
@@ -108,7 +112,7 @@ async fn an_agent_takes_what_an_older_dump_holds_and_what_is_deleted_after_it() 
     let mounted = tempfile::tempdir()?;
     let database = server.database()?;
     server.mount(mounted.path(), &database)?;
-    let mut region = Builder::new("history-dump", Kind::Sandbox)
+    let mut region = RegionBuilder::new("history-dump", BrokerKind::Sandbox)
         .postgres(mounted.path())
         .start()
         .await?;
@@ -219,7 +223,7 @@ fn value(region: &Region, id: &str) -> Result<String> {
 
 /// The files of the bridge's database.
 fn database(region: &Region) -> Result<Vec<PathBuf>> {
-    let files = files(&region.scratch.dir("bridge")?)?.into_iter();
+    let files = files(&region.test_dir.dir("bridge")?)?.into_iter();
     Ok(files
         .filter(|file| file.to_string_lossy().contains("bridge.sqlite"))
         .collect())

@@ -14,16 +14,16 @@ use tests::api::{Api, Change, config_map};
 use tests::fleet::files;
 use tests::go::{kind, value};
 use tests::postgres::{Server, USER};
-use tests::process::Spec;
+use tests::process::ProcessSpec;
 use tests::prometheus::{Prometheus, Target};
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_that_hold_what_maestro_sent_get_only_what_it_had_not_sent() -> Result<()> {
-    let mut region = Builder::new("import-maestro", Kind::Sandbox)
+    let mut region = RegionBuilder::new("import-maestro", BrokerKind::Sandbox)
         .agents(2)
         .bridge_args(["--compat-metrics"])
         .start()
@@ -51,18 +51,18 @@ async fn agents_that_hold_what_maestro_sent_get_only_what_it_had_not_sent() -> R
         ids[0], ids[1]
     );
     server.sql(&database, &sql)?;
-    for file in files(&region.scratch.dir("bridge")?)? {
+    for file in files(&region.test_dir.dir("bridge")?)? {
         if file.to_string_lossy().contains("bridge.sqlite") {
             std::fs::remove_file(file)?;
         }
     }
-    let secret = region.scratch.dir("maestro")?;
+    let secret = region.test_dir.dir("maestro")?;
     server.mount(&secret, &database)?;
     let url = format!(
         "postgres://{USER}@127.0.0.1:{}/{database}?sslmode=disable",
         server.port()
     );
-    let done = Spec::binary("server-bridge")?
+    let done = ProcessSpec::binary("server-bridge")?
         .args([
             "import",
             "maestro",
@@ -132,7 +132,7 @@ async fn compat(region: &mut Region) -> Result<()> {
     ensure!(page.count("spec_controller_event_reconcile_total", &success) >= 4);
     ensure!(page.count("cloudevents_received_total", &[]) >= 4);
     ensure!(page.sum("bridge_waiting_oldest_seconds", &[]).is_some());
-    let home = region.scratch.dir("prometheus")?;
+    let home = region.test_dir.dir("prometheus")?;
     let prometheus = Prometheus::start(&home, &[]).await?;
     let admin = region.bridge.listening().await?.admin;
     prometheus.scrape(&[Target {

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use link::iot::policy::{Action, Document};
+use link::iot::policy::{Document, PolicyAction};
 use reqwest::Method;
 use serde_json::json;
 use tests::api::{Api, Change, config_map};
-use tests::fleet::{Want, Wanted, everything};
-use tests::region::{BRIDGE, Builder, Kind, Network, Region};
+use tests::fleet::{ExpectedBundle, ExpectedBundles, everything};
+use tests::region::{BRIDGE, BrokerKind, Network, Region, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_every_publish_is_refused_does_not_slow_the_others() -> Result<()> {
-    let mut region = Builder::new("isolation-refused", Kind::Sandbox)
+    let mut region = RegionBuilder::new("isolation-refused", BrokerKind::Sandbox)
         .agents(CONSUMERS)
         .start()
         .await?;
@@ -47,7 +47,7 @@ async fn a_consumer_whose_every_publish_is_refused_does_not_slow_the_others() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_connection_stalls_does_not_slow_the_others() -> Result<()> {
-    let mut region = Builder::new("isolation-stalled", Kind::Sandbox)
+    let mut region = RegionBuilder::new("isolation-stalled", BrokerKind::Sandbox)
         .agents(CONSUMERS)
         .network(Network::Retargetable)
         .start()
@@ -71,7 +71,7 @@ fn refuse(region: &Region) -> Result<()> {
         "Version": "2012-10-17",
         "Statement": [{
             "Effect": "Deny",
-            "Action": Action::Publish.name(),
+            "Action": PolicyAction::Publish.name(),
             "Resource": format!("arn:aws:iot:*:*:topic/maestro/consumers/{SICK}/sourceevents"),
         }],
     });
@@ -86,20 +86,20 @@ fn refuse(region: &Region) -> Result<()> {
     Ok(())
 }
 
-async fn healthy(api: &Api) -> Result<Wanted> {
-    let mut wanted = Wanted::default();
+async fn healthy(api: &Api) -> Result<ExpectedBundles> {
+    let mut expected = ExpectedBundles::default();
     for number in 0..EACH {
         for consumer in 2..=CONSUMERS {
             let name = format!("cluster{consumer}");
-            let (id, want) = create_one(api, &name, number).await?;
-            wanted.0.insert(id, want);
+            let (id, bundle) = create_one(api, &name, number).await?;
+            expected.0.insert(id, bundle);
         }
     }
-    Ok(wanted)
+    Ok(expected)
 }
 
 /// Waits for all healthy bundles, and makes sure that nothing of the sick consumer went through before them.
-async fn applied(api: &Api, healthy: &Wanted) -> Result<()> {
+async fn applied(api: &Api, healthy: &ExpectedBundles) -> Result<()> {
     let found = wait_for("every healthy bundle to be applied", PATIENCE, async || {
         let found = everything(api).await.map_err(|error| error.to_string())?;
         let waiting: BTreeSet<&String> = healthy
@@ -123,28 +123,28 @@ async fn applied(api: &Api, healthy: &Wanted) -> Result<()> {
     Ok(())
 }
 
-async fn create(api: &Api, consumer: &str, count: usize) -> Result<Wanted> {
-    let mut wanted = Wanted::default();
+async fn create(api: &Api, consumer: &str, count: usize) -> Result<ExpectedBundles> {
+    let mut expected = ExpectedBundles::default();
     for number in 0..count {
-        let (id, want) = create_one(api, consumer, number).await?;
-        wanted.0.insert(id, want);
+        let (id, bundle) = create_one(api, consumer, number).await?;
+        expected.0.insert(id, bundle);
     }
-    Ok(wanted)
+    Ok(expected)
 }
 
-async fn create_one(api: &Api, consumer: &str, number: usize) -> Result<(String, Want)> {
+async fn create_one(api: &Api, consumer: &str, number: usize) -> Result<(String, ExpectedBundle)> {
     let name = format!("{consumer}-{number}");
     let change = Change {
         name: Some(name.clone()),
         ..Change::create(consumer, vec![config_map(&name, "one")])
     };
     let created = api.create_bundle(&change).await?;
-    let want = Want {
+    let bundle = ExpectedBundle {
         consumer: consumer.to_owned(),
         version: 1,
         manifests: change.manifests,
     };
-    Ok((created.id, want))
+    Ok((created.id, bundle))
 }
 
 const CONSUMERS: usize = 10;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::api::{Api, Change, config_map};
-use tests::page::Page;
+use tests::doc_page::DocPage;
 use tests::postgres::{PASSWORD, Server, USER};
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,13 +19,13 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
     let database = server.database()?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &database)?;
-    let mut region = Builder::new("operations", Kind::Sandbox)
+    let mut region = RegionBuilder::new("operations", BrokerKind::Sandbox)
         .agents(2)
         .replicas(files.path(), 2)
         .start()
         .await?;
-    let scratch = tempfile::tempdir()?;
-    let mut page = open(&server, &database, files.path(), scratch.path())?;
+    let test_dir = tempfile::tempdir()?;
+    let mut page = open(&server, &database, files.path(), test_dir.path())?;
 
     let api = region.api().await?;
     let change = Change::create("cluster1", vec![config_map("kept", "one")]);
@@ -107,8 +107,8 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
 }
 
 /// The page beside this region's database and mounted files.
-fn open(server: &Server, database: &str, mount: &Path, scratch: &Path) -> Result<Page> {
-    let mut page = Page::open("docs/OPERATIONS.md", scratch)?;
+fn open(server: &Server, database: &str, mount: &Path, test_dir: &Path) -> Result<DocPage> {
+    let mut page = DocPage::open("docs/OPERATIONS.md", test_dir)?;
     page.set("BRIDGE_MOUNT", &mount.display().to_string());
     page.set("BRIDGE_DB_SSLMODE", "disable");
     page.set("PGHOST", "127.0.0.1");

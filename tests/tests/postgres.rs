@@ -2,8 +2,8 @@
 
 #[path = "postgres/disk.rs"]
 mod disk;
-#[path = "postgres/doorbell.rs"]
-mod doorbell;
+#[path = "postgres/notifications.rs"]
+mod notifications;
 #[path = "postgres/tls.rs"]
 mod tls;
 #[path = "postgres/verbs.rs"]
@@ -15,11 +15,11 @@ use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::json;
 use server_bridge::store::Store as _;
-use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -27,7 +27,7 @@ async fn a_region_outlives_its_bridge_and_its_database_server() -> Result<()> {
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &server.database()?)?;
-    let mut region = Builder::new("postgres-region", Kind::Sandbox)
+    let mut region = RegionBuilder::new("postgres-region", BrokerKind::Sandbox)
         .postgres(files.path())
         .start()
         .await?;
@@ -71,7 +71,7 @@ async fn a_bridge_that_waits_for_its_database_stops_when_it_is_told_to() -> Resu
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &server.database()?)?;
-    let mut region = Builder::new("postgres-away", Kind::Sandbox)
+    let mut region = RegionBuilder::new("postgres-away", BrokerKind::Sandbox)
         .postgres(files.path())
         .start()
         .await?;
@@ -94,7 +94,7 @@ async fn a_bridge_that_waits_for_its_database_stops_when_it_is_told_to() -> Resu
 async fn connections_that_nobody_closed_are_given_up_within_seconds() -> Result<()> {
     let (server, files, proxy) = behind_a_proxy().await?;
     let port = files.path().join("db.port");
-    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    let mut config = PostgresConfig::new(CredentialFiles::mounted(files.path()));
     config.tls = TlsMode::Disable;
     config.limits.answer = Duration::from_secs(4);
     let store = PostgresStore::open(config).await?;

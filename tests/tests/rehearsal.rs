@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
-use tests::process::Spec;
-use tests::rehearse::{Options, passed, run};
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::rehearse::{RehearsalOptions, passed, run};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_phase_passes() -> Result<()> {
-    let reports = run(&Options::default(), |_| ()).await?;
+    let reports = run(&RehearsalOptions::default(), |_| ()).await?;
     assert_eq!(reports.len(), 6);
     assert!(passed(&reports), "{reports:#?}");
     assert!(
@@ -25,9 +25,9 @@ async fn every_phase_passes() -> Result<()> {
 
 #[tokio::test]
 async fn a_policy_detached_behind_its_back_fails_phase_3_by_name() -> Result<()> {
-    let scratch = Scratch::new("rehearsal-sabotage")?;
-    let spec = Spec::binary("rehearse")?.args(["--json", "--sabotage", "management-01"]);
-    let output = spec.run(scratch.path(), PATIENCE).await?;
+    let test_dir = TestDir::new("rehearsal-sabotage")?;
+    let spec = ProcessSpec::binary("rehearse")?.args(["--json", "--sabotage", "management-01"]);
+    let output = spec.run(test_dir.path(), PATIENCE).await?;
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let reports: Vec<Value> = output
         .stdout
@@ -46,13 +46,13 @@ async fn a_policy_detached_behind_its_back_fails_phase_3_by_name() -> Result<()>
     assert_eq!(failed["title"], "MQTT connectivity");
     let error = failed["error"].as_str().unwrap_or_default();
     assert!(error.contains("as `management-01`"), "{error}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_commands_of_the_document_work_as_they_stand() -> Result<()> {
-    let scratch = Scratch::new("rehearsal-document")?;
+    let test_dir = TestDir::new("rehearsal-document")?;
     let text = std::fs::read_to_string(root().join("docs/TESTING-END-TO-END.md"))?;
     let hold = blocks(&text, "sh hold").concat();
     let script = blocks(&text, "sh run").concat();
@@ -65,16 +65,18 @@ async fn the_commands_of_the_document_work_as_they_stand() -> Result<()> {
         // What the document starts in the background ends with the shell, wherever that stops.
         let tidy = "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT";
         let text = format!("{tidy}\ncd '{}'\n{text}", here.display());
-        let spec = Spec::installed("bash", "install bash");
+        let spec = ProcessSpec::installed("bash", "install bash");
         spec.map(|spec| spec.label(label).args(["-euo", "pipefail", "-c", &text]))
     };
-    let mut holding = shell("hold", &format!("exec {hold}"))?.start(scratch.path())?;
-    wait_for("the variables of the estate", PATIENCE, async || {
+    let mut holding = shell("hold", &format!("exec {hold}"))?.start(test_dir.path())?;
+    wait_for("the variables of the testbed", PATIENCE, async || {
         ensure!(variables.exists(), "no file: {}", holding.output());
         Ok(())
     })
     .await?;
-    let output = shell("run", &script)?.run(scratch.path(), PATIENCE).await?;
+    let output = shell("run", &script)?
+        .run(test_dir.path(), PATIENCE)
+        .await?;
     ensure!(
         output.status.success(),
         "ended with {}\n{}\n{}",
@@ -83,7 +85,7 @@ async fn the_commands_of_the_document_work_as_they_stand() -> Result<()> {
         output.stderr
     );
     holding.stop(PATIENCE).await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -6,8 +6,8 @@
 //!
 //! `REPLICAS_FULL=1` runs the plan of a release: 40 consumers, 5 000 bundles, two minutes of kills.
 
-#[path = "replicas/story.rs"]
-mod story;
+#[path = "replicas/scenario.rs"]
+mod scenario;
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use anyhow::{Context as _, Result, ensure};
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::{quick_enough, wait_for};
 use tokio::time::{Instant, sleep};
 
-use story::{Fault, Plan, Story, run};
+use scenario::{Fault, Plan, Scenario, run};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_one_of_three_bridges_is_killed_every_three_seconds() -> Result<()> {
     let plan = Plan::new("replicas-killed");
-    run(plan, async |story: &mut Story| {
-        for turn in 0..story.kills() {
+    run(plan, async |scenario: &mut Scenario| {
+        for turn in 0..scenario.kills() {
             sleep(Duration::from_secs(3)).await;
-            let victim = story.bridge(turn);
+            let victim = scenario.bridge(turn);
             victim.kill()?;
             victim.restart()?;
-            story.follow().await?;
+            scenario.follow().await?;
         }
         Ok(())
     })
@@ -40,14 +40,14 @@ async fn nothing_is_lost_while_one_of_three_bridges_is_killed_every_three_second
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_while_one_of_three_bridges_is_stopped_every_three_seconds() -> Result<()> {
     let plan = Plan::new("replicas-stopped");
-    run(plan, async |story: &mut Story| {
-        for turn in 0..story.kills() {
+    run(plan, async |scenario: &mut Scenario| {
+        for turn in 0..scenario.kills() {
             sleep(Duration::from_secs(3)).await;
-            let victim = story.bridge(turn);
+            let victim = scenario.bridge(turn);
             let status = victim.process().stop(Duration::from_secs(30)).await?;
             ensure!(status.success(), "it ended with {status}");
             victim.restart()?;
-            story.follow().await?;
+            scenario.follow().await?;
         }
         Ok(())
     })
@@ -57,14 +57,14 @@ async fn nothing_is_lost_while_one_of_three_bridges_is_stopped_every_three_secon
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_was_paused_past_its_leases_changes_nothing_when_it_wakes_up() -> Result<()> {
     let plan = Plan::new("replicas-paused");
-    run(plan, async |story: &mut Story| {
+    run(plan, async |scenario: &mut Scenario| {
         sleep(Duration::from_secs(3)).await;
-        story.bridge(0).process().signal("STOP")?;
-        story.without(0).await?;
+        scenario.bridge(0).process().signal("STOP")?;
+        scenario.without(0).await?;
         sleep(Duration::from_secs(30)).await;
-        story.bridge(0).process().signal("CONT")?;
+        scenario.bridge(0).process().signal("CONT")?;
         sleep(Duration::from_secs(5)).await;
-        story.follow().await
+        scenario.follow().await
     })
     .await
 }
@@ -72,7 +72,7 @@ async fn a_bridge_that_was_paused_past_its_leases_changes_nothing_when_it_wakes_
 #[tokio::test(flavor = "multi_thread")]
 async fn without_any_notification_the_sweep_delivers_as_well() -> Result<()> {
     let plan = Plan::new("replicas-no-notify").args(["--db-notify", "off"]);
-    run(plan, async |_: &mut Story| {
+    run(plan, async |_: &mut Scenario| {
         sleep(Duration::from_secs(15)).await;
         Ok(())
     })
@@ -82,13 +82,13 @@ async fn without_any_notification_the_sweep_delivers_as_well() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_restarts_and_then_fails_over_to_its_standby_loses_nothing() -> Result<()> {
     let plan = Plan::new("replicas-failover").with(Fault::Standby);
-    run(plan, async |story: &mut Story| {
+    run(plan, async |scenario: &mut Scenario| {
         sleep(Duration::from_secs(3)).await;
-        story.server.stop()?;
+        scenario.server.stop()?;
         sleep(Duration::from_secs(2)).await;
-        story.server.launch(&story::SETTINGS)?;
+        scenario.server.launch(&scenario::SETTINGS)?;
         sleep(Duration::from_secs(10)).await;
-        story.fail_over().await
+        scenario.fail_over().await
     })
     .await
 }
@@ -100,7 +100,7 @@ async fn a_clean_stop_hands_over_at_once_and_a_killed_bridge_is_replaced_within_
     let files = tempfile::tempdir()?;
     let database = server.database()?;
     server.mount(files.path(), &database)?;
-    let mut region = Builder::new("replicas-takeover", Kind::Sandbox)
+    let mut region = RegionBuilder::new("replicas-takeover", BrokerKind::Sandbox)
         .replicas(files.path(), 3)
         .start()
         .await?;
@@ -136,7 +136,7 @@ async fn a_bridge_without_a_free_slot_says_so_and_takes_the_next_that_is_free() 
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &server.database()?)?;
-    let mut region = Builder::new("replicas-slots", Kind::Sandbox)
+    let mut region = RegionBuilder::new("replicas-slots", BrokerKind::Sandbox)
         .replicas(files.path(), 2)
         .bridge_args(["--slots", "2"])
         .start()
@@ -163,7 +163,7 @@ async fn a_lost_way_of_the_notifications_alone_delays_nothing_for_long() -> Resu
         files.path().join("db.port"),
         proxy.address().port().to_string(),
     )?;
-    let mut region = Builder::new("replicas-swallowed", Kind::Sandbox)
+    let mut region = RegionBuilder::new("replicas-swallowed", BrokerKind::Sandbox)
         .agents(2)
         .replicas(files.path(), 2)
         .start()
@@ -205,7 +205,7 @@ async fn a_bridge_that_alone_loses_its_database_leaves_the_broker_and_comes_back
     let way = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
     let port = way.address().port().to_string();
     std::fs::write(own.path().join("db.port"), port)?;
-    let mut region = Builder::new("replicas-cut-off", Kind::Sandbox)
+    let mut region = RegionBuilder::new("replicas-cut-off", BrokerKind::Sandbox)
         .agents(2)
         .replicas(files.path(), 3)
         .first_by(own.path())

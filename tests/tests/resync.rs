@@ -10,8 +10,8 @@ use link::event::{Action, decode};
 use link::iot::limits::ConnectionLimits;
 use serde_json::Value;
 use tests::api::config_map;
-use tests::fleet::{Want, Wanted, Writer, files};
-use tests::region::{Builder, Kind, Region};
+use tests::fleet::{ExpectedBundle, ExpectedBundles, Writer, files};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio::sync::watch;
@@ -24,27 +24,31 @@ mod shared;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_bundles_both_ends_agree_again() -> Result<()> {
-    let seen = agree_again(Builder::new("resync-0", Kind::Sandbox), 0).await?;
+    let seen = agree_again(RegionBuilder::new("resync-0", BrokerKind::Sandbox), 0).await?;
     ensure!(seen.requests > 0 && seen.parts == 0, "{seen:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_one_bundle_both_ends_agree_again() -> Result<()> {
-    let seen = agree_again(Builder::new("resync-1", Kind::Sandbox), 1).await?;
+    let seen = agree_again(RegionBuilder::new("resync-1", BrokerKind::Sandbox), 1).await?;
     ensure!(seen.requests > 0 && seen.parts == 0, "{seen:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_1001_bundles_both_ends_agree_again_within_iot_core_s_quotas() -> Result<()> {
-    agree_again(Builder::new("resync-1001", Kind::Sandbox), 1_001).await?;
+    agree_again(
+        RegionBuilder::new("resync-1001", BrokerKind::Sandbox),
+        1_001,
+    )
+    .await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_5000_bundles_both_ends_agree_again_and_no_message_passes_128_kib() -> Result<()> {
-    let builder = Builder::new("resync-5000", Kind::Sandbox).without_quotas();
+    let builder = RegionBuilder::new("resync-5000", BrokerKind::Sandbox).without_quotas();
     let seen = agree_again(builder, 5_000).await?;
     ensure!(
         seen.parts > 1,
@@ -55,7 +59,7 @@ async fn on_5000_bundles_both_ends_agree_again_and_no_message_passes_128_kib() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_without_its_database_deletes_nothing_on_the_cluster() -> Result<()> {
-    let builder = Builder::new("resync-database-lost", Kind::Sandbox);
+    let builder = RegionBuilder::new("resync-database-lost", BrokerKind::Sandbox);
     let mut region = lose_the_database(builder).await?;
     region
         .bridge
@@ -72,7 +76,7 @@ async fn a_bridge_without_its_database_deletes_nothing_on_the_cluster() -> Resul
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_told_so_deletes_works_it_does_not_know_as_maestro_does() -> Result<()> {
-    let builder = Builder::new("resync-unknown-works", Kind::Sandbox);
+    let builder = RegionBuilder::new("resync-unknown-works", BrokerKind::Sandbox);
     let mut region = lose_the_database(builder.bridge_args(["--delete-unknown-works"])).await?;
     region.agent("cluster1")?.service.restart()?;
     let target = region.agent("cluster1")?.target.clone();
@@ -90,14 +94,14 @@ async fn a_bridge_told_so_deletes_works_it_does_not_know_as_maestro_does() -> Re
 }
 
 /// A region whose agent holds five works of a database that is gone, and one that the new database knows.
-async fn lose_the_database(builder: Builder) -> Result<Region> {
+async fn lose_the_database(builder: RegionBuilder) -> Result<Region> {
     let mut region = builder.start().await?;
     let writer = writer(&mut region).await?;
-    let mut wanted = Wanted::default();
-    create(&writer, &mut wanted, 0..5).await?;
-    wanted.reached(&mut region, PATIENCE).await?;
+    let mut expected = ExpectedBundles::default();
+    create(&writer, &mut expected, 0..5).await?;
+    expected.reached(&mut region, PATIENCE).await?;
     region.bridge.kill()?;
-    for file in files(&region.scratch.dir("bridge")?)? {
+    for file in files(&region.test_dir.dir("bridge")?)? {
         if file.to_string_lossy().contains("bridge.sqlite") {
             std::fs::remove_file(file)?;
         }
@@ -106,7 +110,7 @@ async fn lose_the_database(builder: Builder) -> Result<Region> {
     unknown_works(&mut region, 5).await?;
     // Work goes on beside what was found.
     let writer = self::writer(&mut region).await?;
-    let mut new = Wanted::default();
+    let mut new = ExpectedBundles::default();
     create(&writer, &mut new, 5..6).await?;
     let api = region.api().await?;
     wait_for(
@@ -138,37 +142,41 @@ async fn unknown_works(region: &mut Region, least: u64) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_bundle_deleted_while_its_agent_was_down_is_removed_from_the_cluster() -> Result<()>
 {
-    let mut region = Builder::new("resync-last-bundle", Kind::Sandbox)
+    let mut region = RegionBuilder::new("resync-last-bundle", BrokerKind::Sandbox)
         .start()
         .await?;
     let writer = writer(&mut region).await?;
-    let mut wanted = Wanted::default();
-    create(&writer, &mut wanted, 0..1).await?;
-    wanted.reached(&mut region, PATIENCE).await?;
+    let mut expected = ExpectedBundles::default();
+    create(&writer, &mut expected, 0..1).await?;
+    expected.reached(&mut region, PATIENCE).await?;
     region.agent("cluster1")?.service.kill()?;
     writer.delete("bundle-0").await?;
     region.agent("cluster1")?.service.restart()?;
-    Wanted::default().reached(&mut region, PATIENCE).await?;
+    ExpectedBundles::default()
+        .reached(&mut region, PATIENCE)
+        .await?;
     region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_that_is_gone_is_removed_from_an_agent_restored_from_before() -> Result<()> {
-    let mut region = Builder::new("resync-restored", Kind::Sandbox)
+    let mut region = RegionBuilder::new("resync-restored", BrokerKind::Sandbox)
         .start()
         .await?;
     let writer = writer(&mut region).await?;
-    let mut wanted = Wanted::default();
-    create(&writer, &mut wanted, 0..1).await?;
-    wanted.reached(&mut region, PATIENCE).await?;
-    let backup = region.scratch.dir("backup")?;
+    let mut expected = ExpectedBundles::default();
+    create(&writer, &mut expected, 0..1).await?;
+    expected.reached(&mut region, PATIENCE).await?;
+    let backup = region.test_dir.dir("backup")?;
     let agent = region.agent("cluster1")?;
     let (state, target) = (agent.state.clone(), agent.target.clone());
     copy(&state, &backup.join("state"))?;
     copy(&target, &backup.join("target"))?;
     writer.delete("bundle-0").await?;
-    Wanted::default().reached(&mut region, PATIENCE).await?;
+    ExpectedBundles::default()
+        .reached(&mut region, PATIENCE)
+        .await?;
     region.agent("cluster1")?.service.kill()?;
     for (from, to) in [("state", &state), ("target", &target)] {
         std::fs::remove_dir_all(to)?;
@@ -186,22 +194,22 @@ async fn a_bundle_that_is_gone_is_removed_from_an_agent_restored_from_before() -
 }
 
 /// Half of the bundles are known to both; then everything changes while one end or both are away.
-async fn agree_again(builder: Builder, bundles: usize) -> Result<Seen> {
+async fn agree_again(builder: RegionBuilder, bundles: usize) -> Result<Seen> {
     let mut region = builder.start().await?;
     let over = CancellationToken::new();
     let spy = region.peer("spy", &["maestro/consumers/+/+"])?;
     ensure!(spy.session.ready().await, "the spy subscribes");
     let spy = tokio::spawn(watch(spy, over.clone()));
     let writer = writer(&mut region).await?;
-    let mut wanted = Wanted::default();
-    create(&writer, &mut wanted, 0..bundles.div_ceil(2)).await?;
-    wanted.reached(&mut region, PATIENCE).await?;
+    let mut expected = ExpectedBundles::default();
+    create(&writer, &mut expected, 0..bundles.div_ceil(2)).await?;
+    expected.reached(&mut region, PATIENCE).await?;
 
     // The agent is away: bundles come, change and go.
     region.agent("cluster1")?.service.kill()?;
-    create(&writer, &mut wanted, bundles.div_ceil(2)..bundles).await?;
-    change(&writer, &mut wanted, 5).await?;
-    delete(&writer, &mut wanted, 7).await?;
+    create(&writer, &mut expected, bundles.div_ceil(2)..bundles).await?;
+    change(&writer, &mut expected, 5).await?;
+    delete(&writer, &mut expected, 7).await?;
     // Both are away, then the agent works alone: it repairs what somebody removed, and asks a bridge that is not there.
     region.bridge.kill()?;
     let agent = region.agent("cluster1")?;
@@ -225,17 +233,17 @@ async fn agree_again(builder: Builder, bundles: usize) -> Result<Seen> {
         })
         .await?;
     region.bridge.restart()?;
-    wanted.reached(&mut region, LONG).await?;
+    expected.reached(&mut region, LONG).await?;
 
     // The other way round: the bridge is back first and asks an agent that is not there.
     let writer = self::writer(&mut region).await?;
     region.agent("cluster1")?.service.kill()?;
-    change(&writer, &mut wanted, 11).await?;
+    change(&writer, &mut expected, 11).await?;
     region.bridge.kill()?;
     region.bridge.restart()?;
     region.bridge.ready().await?;
     region.agent("cluster1")?.service.restart()?;
-    wanted.reached(&mut region, LONG).await?;
+    expected.reached(&mut region, LONG).await?;
 
     let page = region.bridge.metrics().await?;
     ensure!(page.count("bridge_spec_events_total", &[("outcome", "limit")]) == 0);
@@ -281,7 +289,7 @@ async fn writer(region: &mut Region) -> Result<Writer> {
 
 async fn create(
     writer: &Writer,
-    wanted: &mut Wanted,
+    expected: &mut ExpectedBundles,
     numbers: std::ops::Range<usize>,
 ) -> Result<()> {
     stream::iter(numbers.clone())
@@ -294,23 +302,23 @@ async fn create(
         .await?;
     for number in numbers {
         let id = id(number);
-        let want = Want {
+        let bundle = ExpectedBundle {
             consumer: "cluster1".into(),
             version: 1,
             manifests: manifests(&id, 1),
         };
-        wanted.0.insert(id, want);
+        expected.0.insert(id, bundle);
     }
     Ok(())
 }
 
 /// Changes every n-th.
-async fn change(writer: &Writer, wanted: &mut Wanted, every: usize) -> Result<()> {
-    stream::iter(wanted.0.iter_mut().step_by(every))
-        .map(|(id, want)| async move {
-            want.manifests = manifests(id, want.version + 1);
-            let changed = writer.change(id, want.version, &want.manifests).await;
-            changed.map(|version| want.version = version)
+async fn change(writer: &Writer, expected: &mut ExpectedBundles, every: usize) -> Result<()> {
+    stream::iter(expected.0.iter_mut().step_by(every))
+        .map(|(id, bundle)| async move {
+            bundle.manifests = manifests(id, bundle.version + 1);
+            let changed = writer.change(id, bundle.version, &bundle.manifests).await;
+            changed.map(|version| bundle.version = version)
         })
         .buffer_unordered(CALLERS)
         .try_collect()
@@ -318,11 +326,11 @@ async fn change(writer: &Writer, wanted: &mut Wanted, every: usize) -> Result<()
 }
 
 /// Deletes every n-th but the first.
-async fn delete(writer: &Writer, wanted: &mut Wanted, every: usize) -> Result<()> {
-    let ids: Vec<String> = wanted.0.keys().skip(1).step_by(every).cloned().collect();
+async fn delete(writer: &Writer, expected: &mut ExpectedBundles, every: usize) -> Result<()> {
+    let ids: Vec<String> = expected.0.keys().skip(1).step_by(every).cloned().collect();
     for id in &ids {
         writer.delete(id).await?;
-        wanted.0.remove(id).context("it was wanted")?;
+        expected.0.remove(id).context("it was expected")?;
     }
     Ok(())
 }

@@ -8,14 +8,17 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tests::api::{Api, Change, config_map};
 use tests::postgres::{PASSWORD, Server, USER};
-use tests::process::{Output, Process, Spec};
-use tests::scratch::Scratch;
+use tests::process::{Output, Process, ProcessSpec};
 use tests::source::{Source, work};
+use tests::test_dir::TestDir;
+use tests::tmpfs::Tmpfs;
 
 #[tokio::test]
 async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
-    let scratch = Scratch::new("up-probe-lines")?;
-    let mut region = Spec::binary("sandbox")?.arg("up").start(scratch.path())?;
+    let test_dir = TestDir::new("up-probe-lines")?;
+    let mut region = ProcessSpec::binary("sandbox")?
+        .arg("up")
+        .start(test_dir.path())?;
     region.line_with("Ctrl-C stops", PATIENCE).await?;
     let text = region.stdout();
     let line = |command: &str| {
@@ -24,14 +27,14 @@ async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
         found.with_context(|| format!("no line with `{part}` in\n{text}"))
     };
     // Built beside `sandbox`, so the line names it with its path.
-    Spec::binary("probe")?;
-    let check = sh(line("check")?, scratch.path(), "check").await?;
+    ProcessSpec::binary("probe")?;
+    let check = sh(line("check")?, test_dir.path(), "check").await?;
     assert!(check.status.success(), "{check:?}");
-    let mut subscribing = start_sh(line("subscribe")?, scratch.path(), "subscribe")?;
+    let mut subscribing = start_sh(line("subscribe")?, test_dir.path(), "subscribe")?;
     let publishing = line("publish")?;
     // Published anew until it is seen: a person starts the subscriber first and waits, a script cannot know when.
     tests::wait::wait_for("the message at the subscriber", PATIENCE, async || {
-        match sh(publishing, scratch.path(), "publish").await {
+        match sh(publishing, test_dir.path(), "publish").await {
             Ok(output) if output.status.success() => {}
             other => return Err(format!("{other:?}")),
         }
@@ -45,15 +48,15 @@ async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
     .await?;
     subscribing.kill()?;
     stop(region).await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_operator_may_use_test_topics_and_speak_for_no_consumer() -> Result<()> {
-    let scratch = Scratch::new("up-operator")?;
-    let up = Spec::binary("sandbox")?.args(["up", "--json"]);
-    let mut region = up.start(scratch.path())?;
+    let test_dir = TestDir::new("up-operator")?;
+    let up = ProcessSpec::binary("sandbox")?.args(["up", "--json"]);
+    let mut region = up.start(test_dir.path())?;
     let line = region.line_with("\"operator\"", PATIENCE).await?;
     let summary: Value = serde_json::from_str(&line)?;
     let identity = summary["operator"]["identity"]
@@ -65,26 +68,26 @@ async fn the_operator_may_use_test_topics_and_speak_for_no_consumer() -> Result<
         ("maestro/consumers/cluster1/sourceevents", REFUSED),
         ("maestro/consumers/cluster1/agentevents", REFUSED),
     ] {
-        let publish = Spec::binary("probe")?
+        let publish = ProcessSpec::binary("probe")?
             .args(["publish", "--identity", identity, "-t", topic, "-m", "x"])
             .label(topic.replace('/', "-"));
-        let output = publish.run(scratch.path(), PATIENCE).await?;
+        let output = publish.run(test_dir.path(), PATIENCE).await?;
         assert_eq!(output.status.code(), Some(code), "{topic}: {output:?}");
     }
     stop(region).await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn a_go_source_works_with_the_addresses_of_the_json_line() -> Result<()> {
-    let scratch = Scratch::new("up-go-source")?;
-    let up = Spec::binary("sandbox")?.args(["up", "--json", "--grpc-listen", "127.0.0.1:0"]);
-    let mut region = up.start(scratch.path())?;
+    let test_dir = TestDir::new("up-go-source")?;
+    let up = ProcessSpec::binary("sandbox")?.args(["up", "--json", "--grpc-listen", "127.0.0.1:0"]);
+    let mut region = up.start(test_dir.path())?;
     let line = region.line_with("\"grpc\"", PATIENCE).await?;
     let summary: Value = serde_json::from_str(&line)?;
     let address = |key: &str| summary[key].as_str().context("an address");
-    let go = Source::at(address("api")?, address("grpc")?, "go", scratch.path());
+    let go = Source::at(address("api")?, address("grpc")?, "go", test_dir.path());
     let mut watch = go.follow(&["watch", "cluster1"]).await?;
     let hello = work("hello", &json!({}), &[config_map("hello", "here")]);
     go.done(&["create", "cluster1", &hello]).await?;
@@ -94,20 +97,27 @@ async fn a_go_source_works_with_the_addresses_of_the_json_line() -> Result<()> {
         })
         .await?;
     stop(region).await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_with_the_sandbox()
 -> Result<()> {
-    let scratch = Scratch::new("up-replicas")?;
+    let test_dir = TestDir::new("up-replicas")?;
     let server = Server::start(&["max_connections=80"])?;
     let (database, port) = (server.database()?, server.port());
     let password = PASSWORD.replace(' ', "%20");
     let store = format!("postgres://{USER}:{password}@127.0.0.1:{port}/{database}");
-    let up = Spec::binary("sandbox")?.args(["up", "--json", "--replicas", "3", "--store", &store]);
-    let mut region = up.start(scratch.path())?;
+    let up = ProcessSpec::binary("sandbox")?.args([
+        "up",
+        "--json",
+        "--replicas",
+        "3",
+        "--store",
+        &store,
+    ]);
+    let mut region = up.start(test_dir.path())?;
     let line = region.line_with("\"replicas\"", PATIENCE).await?;
     let summary: Value = serde_json::from_str(&line)?;
     let replicas = summary["replicas"].as_array().context("a list")?.clone();
@@ -126,7 +136,7 @@ async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_w
     let change = Change::create("cluster1", vec![config_map("hello", "here")]);
     let id = api.create_bundle(&change).await?.id;
     let kill = format!("kill -9 {}", replicas[0]["pid"]);
-    assert!(sh(&kill, scratch.path(), "kill").await?.status.success());
+    assert!(sh(&kill, test_dir.path(), "kill").await?.status.success());
     let api = Api::new(apis[1].as_str().context("a URL")?)?;
     tests::wait::wait_for("the status at another bridge", PATIENCE, async || match api
         .bundle(&id)
@@ -147,13 +157,13 @@ async fn bridges_on_one_database_are_processes_that_outlive_each_other_and_end_w
         Some(replica) => Err(format!("{replica} is there")),
     })
     .await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn a_bridge_that_its_database_refuses_ends_the_region_with_its_own_words() -> Result<()> {
-    let scratch = Scratch::new("up-refused")?;
+    let test_dir = TestDir::new("up-refused")?;
     let server = Server::start(&["max_connections=80"])?;
     let (database, port) = (server.database()?, server.port());
     let password = PASSWORD.replace(' ', "%20");
@@ -171,11 +181,11 @@ async fn a_bridge_that_its_database_refuses_ends_the_region_with_its_own_words()
         (format!("{USER}:{password}"), "nowhere", "no such database"),
     ] {
         let store = format!("postgres://{user}@127.0.0.1:{port}/{database}");
-        let up = Spec::binary("sandbox")?
+        let up = ProcessSpec::binary("sandbox")?
             .args(["up", "--json", "--replicas", "2"])
             .env("SANDBOX_STORE", &store)
             .label(user.replace(':', "-"));
-        let output = up.run(scratch.path(), Duration::from_secs(20)).await?;
+        let output = up.run(test_dir.path(), Duration::from_secs(20)).await?;
         assert_eq!(output.status.code(), Some(1), "{output:?}");
         for words in [
             "server-bridge ",
@@ -191,14 +201,14 @@ async fn a_bridge_that_its_database_refuses_ends_the_region_with_its_own_words()
         }
         assert!(!output.stderr.contains("wrong") && !output.stderr.contains(PASSWORD));
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 /// Whoever parses a command line shows the value that it refuses.
 #[tokio::test]
 async fn a_url_that_is_refused_is_shown_by_neither_program() -> Result<()> {
-    let scratch = Scratch::new("refused-urls")?;
+    let test_dir = TestDir::new("refused-urls")?;
     let url = "postgres://app:sec:ret@db/region?pool=hidden";
     let cases: [(&str, &[&str], &str); 8] = [
         ("server-bridge", &["--store", url], "`--store` takes no URL"),
@@ -223,12 +233,12 @@ async fn a_url_that_is_refused_is_shown_by_neither_program() -> Result<()> {
         ("sandbox", &["up", "--help"], "SANDBOX_STORE"),
     ];
     for (number, (program, args, said)) in cases.into_iter().enumerate() {
-        let spec = Spec::binary(program)?
+        let spec = ProcessSpec::binary(program)?
             .args(args)
             .env("BRIDGE_STORE", url)
             .env("SANDBOX_STORE", url)
             .label(format!("{program}-{number}"));
-        let output = spec.run(scratch.path(), PATIENCE).await?;
+        let output = spec.run(test_dir.path(), PATIENCE).await?;
         let text = format!("{}{}", output.stdout, output.stderr);
         let code = if args.contains(&"--help") { 0 } else { 2 };
         assert_eq!(output.status.code(), Some(code), "{text}");
@@ -237,14 +247,48 @@ async fn a_url_that_is_refused_is_shown_by_neither_program() -> Result<()> {
             assert!(!text.contains(part) || part == "sec" && code == 0, "{text}");
         }
     }
-    scratch.passed();
+    test_dir.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_full_disk_is_called_that_wherever_the_start_meets_it() -> Result<()> {
+    let test_dir = TestDir::new("up-full")?;
+    // Room for nothing, for some of the certificates, and for all of them but no database.
+    for (kilobytes, full) in [(64, true), (24, false), (160, false)] {
+        let at = test_dir.dir(&format!("disk-{kilobytes}"))?;
+        let Some(disk) = Tmpfs::mount(&at, kilobytes)? else {
+            test_dir.passed();
+            return Ok(());
+        };
+        if full {
+            disk.fill()?;
+        }
+        let up =
+            ProcessSpec::binary("sandbox")?.args(["up", "--json", "--grpc-listen", "127.0.0.1:0"]);
+        let up = up
+            .env("TMPDIR", disk.path())
+            .label(format!("up-{kilobytes}"));
+        let output = up.run(test_dir.path(), PATIENCE).await?;
+        assert_eq!(output.status.code(), Some(1), "{kilobytes}: {output:?}");
+        assert!(
+            output.stderr.contains("disk is full"),
+            "{kilobytes}: {}",
+            output.stderr
+        );
+        // Whatever was made is gone again.
+        let left = std::fs::read_dir(disk.path())?.filter_map(Result::ok);
+        let left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+        assert!(left.iter().all(|name| name == "ballast"), "{left:?}");
+    }
+    test_dir.passed();
     Ok(())
 }
 
 fn start_sh(line: &str, logs: &Path, label: &str) -> Result<Process> {
     // `exec`, so that killing the shell kills the command.
     let command = format!("exec {}", line.trim());
-    let spec = Spec::installed("sh", "every machine has one")?;
+    let spec = ProcessSpec::installed("sh", "every machine has one")?;
     Ok(spec.args(["-c", &command]).label(label).start(logs)?)
 }
 

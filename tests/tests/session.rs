@@ -7,11 +7,11 @@ use std::time::Duration;
 use link::message::Message;
 use link::mqtt::{ConnectError, Inbound, PublishError, Session, State};
 use sandbox::broker::CertificateState;
-use sandbox::pki::{Authority, Layout, Request, lay_down};
-use tests::mosquitto::Builder;
+use sandbox::pki::{Authority, CertificateRequest, Layout, write_mount};
+use tests::mosquitto::MosquittoBuilder;
 use tests::proxy::CuttingProxy;
-use tests::scratch::Scratch;
-use tests::session::{Client, Ground};
+use tests::session::{Client, SessionFixture};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 use tokio::sync::Semaphore;
 
@@ -21,12 +21,12 @@ const PATIENCE: Duration = Duration::from_secs(180);
 #[tokio::test(flavor = "multi_thread")]
 async fn events_both_ways_survive_a_connection_cut_every_30_to_250_ms_in_order()
 -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-cut")?;
-    let ground = Ground::start().await?;
-    let proxy_a = CuttingProxy::start(ground.broker.local_addr()).await?;
-    let proxy_b = CuttingProxy::start(ground.broker.local_addr()).await?;
-    let mut a = ground.client("a", proxy_a.address(), &["to/a"], scratch.path())?;
-    let mut b = ground.client("b", proxy_b.address(), &["to/b"], scratch.path())?;
+    let test_dir = TestDir::new("session-cut")?;
+    let fixture = SessionFixture::start().await?;
+    let proxy_a = CuttingProxy::start(fixture.broker.local_addr()).await?;
+    let proxy_b = CuttingProxy::start(fixture.broker.local_addr()).await?;
+    let mut a = fixture.client("a", proxy_a.address(), &["to/a"], test_dir.path())?;
+    let mut b = fixture.client("b", proxy_b.address(), &["to/b"], test_dir.path())?;
     // Whoever publishes before the other is subscribed speaks to nobody.
     assert!(a.session.ready().await && b.session.ready().await);
     let (up, down) = (a.session.clone(), b.session.clone());
@@ -50,7 +50,7 @@ async fn events_both_ways_survive_a_connection_cut_every_30_to_250_ms_in_order()
     );
     a.shutdown().await?;
     b.shutdown().await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -100,18 +100,18 @@ async fn receive_in_order(inbound: &mut Inbound) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_certificate_is_in_use_within_seconds_and_no_event_is_lost() -> anyhow::Result<()>
 {
-    let scratch = Scratch::new("session-rotate")?;
-    let ground = Ground::start().await?;
-    let address = ground.broker.local_addr();
-    let mut receiver = ground.client("receiver", address, &["numbers"], scratch.path())?;
-    let sender = ground.client("sender", address, &[], scratch.path())?;
+    let test_dir = TestDir::new("session-rotate")?;
+    let fixture = SessionFixture::start().await?;
+    let address = fixture.broker.local_addr();
+    let mut receiver = fixture.client("receiver", address, &["numbers"], test_dir.path())?;
+    let sender = fixture.client("sender", address, &[], test_dir.path())?;
     assert!(receiver.session.ready().await && sender.session.ready().await);
     let load = tokio::spawn({
         let session = sender.session.clone();
         async move { publish_numbered(&session, "numbers").await }
     });
     let fingerprint = || {
-        let connections = ground.broker.connections();
+        let connections = fixture.broker.connections();
         connections
             .into_iter()
             .find(|connection| connection.client_id == "sender")
@@ -131,14 +131,14 @@ async fn a_replaced_certificate_is_in_use_within_seconds_and_no_event_is_lost() 
                 async || fingerprint().ok_or("not connected"),
             )
             .await?;
-            let set = ground.enrol(&format!("sender-{round}"))?;
+            let set = fixture.enrol(&format!("sender-{round}"))?;
             if layout == Layout::DataSymlink {
                 // A fresh directory layout: the atomic writer never shares one with the other writer.
                 for name in ["certificate", "privateKey", "ca.crt"] {
                     let _ = std::fs::remove_file(sender.mount.join(name));
                 }
             }
-            lay_down(&sender.mount, &set, &[], layout)?;
+            write_mount(&sender.mount, &set, &[], layout)?;
             wait_for(
                 "the new certificate is in use",
                 Duration::from_secs(10),
@@ -156,19 +156,20 @@ async fn a_replaced_certificate_is_in_use_within_seconds_and_no_event_is_lost() 
     rotated?;
     assert_eq!(received, EVENTS);
     load.await??;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_the_broker_refuses_gives_way_to_the_old_one() -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-refused")?;
-    let ground = Ground::start().await?;
-    let address = ground.broker.local_addr();
-    let client = ground.client("client", address, &[], scratch.path())?;
+    let test_dir = TestDir::new("session-refused")?;
+    let fixture = SessionFixture::start().await?;
+    let address = fixture.broker.local_addr();
+    let client = fixture.client("client", address, &[], test_dir.path())?;
     assert!(client.session.ready().await);
-    let refused = ground.enrol_as(&Request::new("client-2"), CertificateState::Inactive)?;
-    lay_down(&client.mount, &refused, &[], Layout::PerFileRename)?;
+    let request = CertificateRequest::new("client-2");
+    let refused = fixture.enrol_as(&request, CertificateState::Inactive)?;
+    write_mount(&client.mount, &refused, &[], Layout::PerFileRename)?;
     wait_for(
         "the refusal is counted",
         Duration::from_secs(20),
@@ -184,28 +185,28 @@ async fn a_certificate_the_broker_refuses_gives_way_to_the_old_one() -> anyhow::
         .publish(Message::new("a", "b"))
         .await?
         .await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_and_torn_sets_are_reported_and_not_used() -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-bad-sets")?;
-    let ground = Ground::start().await?;
-    let client = ground.client("client", ground.broker.local_addr(), &[], scratch.path())?;
+    let test_dir = TestDir::new("session-bad-sets")?;
+    let fixture = SessionFixture::start().await?;
+    let client = fixture.client("client", fixture.broker.local_addr(), &[], test_dir.path())?;
     assert!(client.session.ready().await);
     let connections = client.counter("mqtt_connections_total");
     let now = link::clock::Clock::system().now();
     let hour = jiff::SignedDuration::from_hours(1);
-    let expired = ground
+    let expired = fixture
         .authority
-        .issue(&Request::new("client").valid(now - hour * 2, now - hour))?;
+        .issue(&CertificateRequest::new("client").valid(now - hour * 2, now - hour))?;
     let torn = sandbox::pki::Set {
-        key: ground.enrol("other")?.key,
-        ..ground.enrol("client")?
+        key: fixture.enrol("other")?.key,
+        ..fixture.enrol("client")?
     };
     for (bad, refused) in [(expired, 1), (torn, 2)] {
-        lay_down(&client.mount, &bad, &[], Layout::PerFileRename)?;
+        write_mount(&client.mount, &bad, &[], Layout::PerFileRename)?;
         wait_for(
             "the bad set is counted",
             Duration::from_secs(10),
@@ -226,19 +227,19 @@ async fn expired_and_torn_sets_are_reported_and_not_used() -> anyhow::Result<()>
         connections,
         "no reconnect for a bad set"
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_is_named_and_waited_out() -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-takeover")?;
-    let ground = Ground::start().await?;
-    let address = ground.broker.local_addr();
-    let first = ground.client("same", address, &[], scratch.path())?;
+    let test_dir = TestDir::new("session-takeover")?;
+    let fixture = SessionFixture::start().await?;
+    let address = fixture.broker.local_addr();
+    let first = fixture.client("same", address, &[], test_dir.path())?;
     assert!(first.session.ready().await);
     let mut state = first.session.state();
-    let second = ground.client("same", address, &[], &scratch.dir("second")?)?;
+    let second = fixture.client("same", address, &[], &test_dir.dir("second")?)?;
     let seen = tokio::time::timeout(
         Duration::from_secs(10),
         state.wait_for(|state| matches!(state, State::Waiting { .. })),
@@ -259,20 +260,20 @@ async fn a_takeover_is_named_and_waited_out() -> anyhow::Result<()> {
     let ready = state.wait_for(|state| matches!(state, State::Ready { .. }));
     let again = tokio::time::timeout(Duration::from_secs(60), ready).await??;
     assert!(matches!(*again, State::Ready { resumed: false, .. }));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_denied_publish_fails_with_its_reason_and_the_next_one_passes() -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-denied")?;
-    let ground = Ground::start().await?;
-    let registry = ground.broker.registry();
+    let test_dir = TestDir::new("session-denied")?;
+    let fixture = SessionFixture::start().await?;
+    let registry = fixture.broker.registry();
     let policy = r#"{"Version":"2012-10-17","Statement":[
         {"Effect":"Allow","Action":"iot:*","Resource":"*"},
         {"Effect":"Deny","Action":"iot:Publish","Resource":"*topic/secret"}]}"#;
     registry.put_policy("everything", link::iot::policy::Document::parse(policy)?)?;
-    let client = ground.client("client", ground.broker.local_addr(), &[], scratch.path())?;
+    let client = fixture.client("client", fixture.broker.local_addr(), &[], test_dir.path())?;
     let denied = client.session.publish(Message::new("secret", "x")).await?;
     let allowed = client.session.publish(Message::new("open", "x")).await?;
     let error = denied.await.unwrap_err();
@@ -288,17 +289,17 @@ async fn a_denied_publish_fails_with_its_reason_and_the_next_one_passes() -> any
         .await
         .unwrap_err();
     assert!(matches!(too_large, PublishError::Limit { .. }));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_falls_behind_gets_every_event_once_it_catches_up() -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-behind")?;
-    let ground = Ground::start().await?;
-    let proxy = CuttingProxy::start(ground.broker.local_addr()).await?;
-    let mut slow = ground.client("slow", proxy.address(), &["work"], scratch.path())?;
-    let sender = ground.client("sender", ground.broker.local_addr(), &[], scratch.path())?;
+    let test_dir = TestDir::new("session-behind")?;
+    let fixture = SessionFixture::start().await?;
+    let proxy = CuttingProxy::start(fixture.broker.local_addr()).await?;
+    let mut slow = fixture.client("slow", proxy.address(), &["work"], test_dir.path())?;
+    let sender = fixture.client("sender", fixture.broker.local_addr(), &[], test_dir.path())?;
     assert!(slow.session.ready().await && sender.session.ready().await);
     let mut receipts = Vec::new();
     for number in 0..150 {
@@ -334,7 +335,7 @@ async fn a_consumer_that_falls_behind_gets_every_event_once_it_catches_up() -> a
     })
     .await?;
     assert!(slow.inbound.try_recv().is_none(), "nothing waits twice");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -344,13 +345,15 @@ async fn more_messages_than_the_window_reach_a_slow_consumer_once_through_mosqui
     const COUNT: usize = 1_200;
 
     link::tls::install_provider();
-    let scratch = Scratch::new("session-mosquitto")?;
+    let test_dir = TestDir::new("session-mosquitto")?;
     let authority = Authority::new("test CA")?;
-    let broker = Builder::new(&authority).start(scratch.path()).await?;
+    let broker = MosquittoBuilder::new(&authority)
+        .start(test_dir.path())
+        .await?;
     let mut clients = Vec::new();
     for (name, filters) in [("slow", &["work"][..]), ("sender", &[])] {
-        let mount = scratch.dir(name)?;
-        lay_down(&mount, &authority.client(name)?, &[], Layout::PerFileRename)?;
+        let mount = test_dir.dir(name)?;
+        write_mount(&mount, &authority.client(name)?, &[], Layout::PerFileRename)?;
         let client = Client::start(name, broker.address(), filters, mount)?;
         assert!(client.session.ready().await);
         clients.push(client);
@@ -381,19 +384,19 @@ async fn more_messages_than_the_window_reach_a_slow_consumer_once_through_mosqui
     assert_eq!(slow.counter("mqtt_connections_total"), 1);
     let log = broker.log();
     assert!(!log.contains("rotocol error"), "{log}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_without_a_certificate_never_speaks_mqtt() -> anyhow::Result<()> {
-    let scratch = Scratch::new("session-none")?;
-    let ground = Ground::start().await?;
-    let mount = scratch.dir("empty")?;
-    let error = Client::start("nobody", ground.broker.local_addr(), &[], mount)
+    let test_dir = TestDir::new("session-none")?;
+    let fixture = SessionFixture::start().await?;
+    let mount = test_dir.dir("empty")?;
+    let error = Client::start("nobody", fixture.broker.local_addr(), &[], mount)
         .map(drop)
         .unwrap_err();
     assert!(format!("{error:#}").contains("empty"), "{error:#}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -6,20 +6,20 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use link::message::Message;
 use link::mqtt::Delivery;
-use tests::scratch::Scratch;
-use tests::session::{Client, Ground};
+use tests::session::{Client, SessionFixture};
+use tests::test_dir::TestDir;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_unsubscribed_acks_what_it_was_given_and_the_other_gets_the_rest()
 -> anyhow::Result<()> {
-    let scratch = Scratch::new("shared-unsubscribe")?;
-    let ground = Ground::start().await?;
-    let address = ground.broker.local_addr();
+    let test_dir = TestDir::new("shared-unsubscribe")?;
+    let fixture = SessionFixture::start().await?;
+    let address = fixture.broker.local_addr();
     let filters = &["$share/group/up"];
-    let mut leaver = ground.client("leaver", address, filters, scratch.path())?;
-    let mut other = ground.client("other", address, filters, scratch.path())?;
-    let sender = ground.client("sender", address, &[], scratch.path())?;
+    let mut leaver = fixture.client("leaver", address, filters, test_dir.path())?;
+    let mut other = fixture.client("other", address, filters, test_dir.path())?;
+    let sender = fixture.client("sender", address, &[], test_dir.path())?;
     for client in [&leaver, &other, &sender] {
         ensure!(client.session.ready().await, "a client is not ready");
     }
@@ -71,7 +71,7 @@ async fn a_member_that_unsubscribed_acks_what_it_was_given_and_the_other_gets_th
     last.context("the other's session ended")?.ack();
     other.shutdown().await?;
     sender.shutdown().await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -17,29 +17,29 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::api::{Api, Bundle};
-use tests::process::Spec;
-use tests::region::{Builder, Kind, Region};
-use tests::scratch::{Scratch, workspace};
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::source::Source;
+use tests::test_dir::{TestDir, workspace};
 use tests::wait::wait_for;
 
 #[tokio::test]
 async fn the_go_client_keeps_the_habits_of_its_library() -> Result<()> {
-    let scratch = Scratch::new("sources-go")?;
-    let go = Spec::installed("go", "install Go; `go.mod` in tests/go says which version")?
+    let test_dir = TestDir::new("sources-go")?;
+    let go = ProcessSpec::installed("go", "install Go; `go.mod` in tests/go says which version")?
         .arg("-C")
         .arg(workspace().join("tests/go"))
         .args(["test", "./..."]);
-    let output = go.run(scratch.path(), BUILDING).await?;
+    let output = go.run(test_dir.path(), BUILDING).await?;
     ensure!(output.status.success(), "{output:?}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 /// A region whose rates are not IoT Core's.
-fn builder(test: &str) -> Builder {
+fn builder(test: &str) -> RegionBuilder {
     let free = ["--broker-rates", "unlimited"];
-    Builder::new(test, Kind::Sandbox)
+    RegionBuilder::new(test, BrokerKind::Sandbox)
         .without_quotas()
         .bridge_args(free)
         .agent_args(free)
@@ -47,7 +47,7 @@ fn builder(test: &str) -> Builder {
 
 /// A source towards the first bridge.
 async fn source(region: &mut Region, name: &str) -> Result<Source> {
-    let logs = region.scratch.path().to_owned();
+    let logs = region.test_dir.path().to_owned();
     Source::of(&mut region.bridge, name, &logs).await
 }
 

@@ -1,17 +1,17 @@
 //! More messages than an agent has room for, at a target that takes its time: everything goes at the target's pace, and
 //! nobody asks, answers, drops or reconnects in circles.
 //!
-//! The agent is the product's, inside this process, with a target whose removals take a second. What it may receive and
+//! The agent is the product's, inside this process, with an applier whose removals take a second. What it may receive and
 //! ask for is bounded by what was ordered, not by how long it takes.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use agent::reconcile::WORKERS;
-use agent::target::directory::Directory;
-use agent::target::{
-    Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError,
+use agent::applier::directory::Directory;
+use agent::applier::{
+    Applied, Applier, ApplierError, Change, Claim, Desired, HeldObject, Release, Released,
 };
+use agent::reconcile::WORKERS;
 use agent::work::WorkId;
 use anyhow::{Result, ensure};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
@@ -20,34 +20,38 @@ use link::event::decode;
 use serde_json::Value;
 use tests::api::{Api, config_map};
 use tests::fleet::{Writer, files};
-use tests::forge::source_topic;
-use tests::inside::Inside;
-use tests::metrics::Page;
-use tests::region::{Builder, Kind, Region};
+use tests::in_process::InProcessAgent;
+use tests::metrics::MetricsPage;
+use tests::peer_events::source_topic;
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 use tests::wait::wait_for;
 use tokio::sync::{mpsc, watch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_go_at_the_pace_of_a_slow_target_through_the_sandbox() -> Result<()> {
-    everything_goes(Builder::new("storm-sandbox", Kind::Sandbox), Trouble::None).await
+    everything_goes(
+        RegionBuilder::new("storm-sandbox", BrokerKind::Sandbox),
+        Trouble::None,
+    )
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_go_at_the_pace_of_a_slow_target_through_mosquitto() -> Result<()> {
-    let builder = Builder::new("storm-mosquitto", Kind::Mosquitto);
+    let builder = RegionBuilder::new("storm-mosquitto", BrokerKind::Mosquitto);
     everything_goes(builder, Trouble::None).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_said_twice_ask_for_no_resync_through_the_sandbox() -> Result<()> {
-    let builder = Builder::new("storm-repeated", Kind::Sandbox);
+    let builder = RegionBuilder::new("storm-repeated", BrokerKind::Sandbox);
     everything_goes(builder, Trouble::EveryDeletionTwice).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deletions_sent_again_by_a_new_bridge_start_no_storm_through_mosquitto() -> Result<()> {
-    let builder = Builder::new("storm-restarted", Kind::Mosquitto);
+    let builder = RegionBuilder::new("storm-restarted", BrokerKind::Mosquitto);
     everything_goes(builder, Trouble::BridgeRestarts).await
 }
 
@@ -61,12 +65,12 @@ enum Trouble {
     BridgeRestarts,
 }
 
-async fn everything_goes(builder: Builder, trouble: Trouble) -> Result<()> {
+async fn everything_goes(builder: RegionBuilder, trouble: Trouble) -> Result<()> {
     let mut region = builder.start().await?;
     let slow = region.agent("cluster1")?;
     let target = slow.target.clone();
     let directory = Directory::open(&target, &slow.state.join("ownership"), SWEEP)?;
-    let agent = Inside::replace(slow, Slow(directory))?;
+    let agent = InProcessAgent::replace(slow, Slow(directory))?;
     let echo = match trouble {
         Trouble::EveryDeletionTwice => {
             Some(Echo::start(region.peer("echo", &[&source_topic("cluster1")])?).await?)
@@ -177,7 +181,7 @@ struct Traffic {
 // === impl Traffic ===
 
 impl Traffic {
-    fn of(page: &Page) -> Self {
+    fn of(page: &MetricsPage) -> Self {
         Self {
             received: page.count("mqtt_received_total", &[]),
             requests: page.count("agent_resync_requests_total", &[]),
@@ -191,30 +195,34 @@ struct Slow(Directory);
 
 // === impl Slow ===
 
-impl Target for Slow {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+impl Applier for Slow {
+    async fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> Result<Vec<HeldObject>, ApplierError> {
         self.0.claim(owner, declared).await
     }
 
-    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, ApplierError> {
         self.0.apply(owner, desired).await
     }
 
-    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
         self.0.observe(object).await
     }
 
     async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
-    ) -> Result<Released, TargetError> {
+    ) -> Result<Released, ApplierError> {
         tokio::time::sleep(RELEASE).await;
         self.0.release(owner, held, mode).await
     }
 
-    async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
+    async fn settle(&self, owner: &WorkId) -> Result<(), ApplierError> {
         self.0.settle(owner).await
     }
 

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tests::api::{Api, config_map};
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -19,7 +19,9 @@ use tokio::time::{interval, timeout};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_web_page_can_send_to_a_loopback_address_is_refused() -> Result<()> {
-    let mut region = Builder::new("web-page", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("web-page", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let base = base(&mut region).await?;
     let address = base.trim_start_matches("http://").to_owned();
     let port = address.rsplit(':').next().unwrap_or_default().to_owned();
@@ -86,7 +88,9 @@ async fn what_a_web_page_can_send_to_a_loopback_address_is_refused() -> Result<(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_its_time_is_cut_off() -> Result<()> {
-    let mut region = Builder::new("web-slow", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("web-slow", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let listening = region.bridge.listening().await?;
     let api = address(&listening.api.context("the bridge has an API")?)?;
     let admin = address(&listening.admin)?;
@@ -118,7 +122,7 @@ async fn a_client_that_takes_its_time_is_cut_off() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn six_clients_with_the_longest_search_keep_no_bundle_from_its_cluster() -> Result<()> {
     let free = ["--broker-rates", "unlimited"];
-    let mut region = Builder::new("web-search", Kind::Sandbox)
+    let mut region = RegionBuilder::new("web-search", BrokerKind::Sandbox)
         .without_quotas()
         .bridge_args(free)
         .start()

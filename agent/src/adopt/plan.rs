@@ -21,7 +21,7 @@ pub(super) struct PlannedWork {
     pub(super) applied: String,
     /// Its uid.
     pub(super) uid: String,
-    /// Whether this agent was told of it already.
+    /// Whether this agent holds it already.
     pub(super) known: bool,
     /// What it holds.
     pub(super) objects: Vec<PlannedObject>,

@@ -10,19 +10,19 @@ use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::mqtt::Reconnect;
 use link::shutdown::{Shutdown, run_until_shutdown};
-use link::supervise::Vital;
+use link::supervise::TaskGroup;
 use link::telemetry;
 use prometheus::Registry;
 
 use super::{RunArgs, TargetSpec};
-use crate::service::{ClusterPlace, Election, Place, Settings};
-use crate::target::kubernetes::AgentId;
+use crate::applier::kubernetes::AgentId;
+use crate::service::{Backend, ClusterBackend, ElectionOptions, Settings};
 
 // === impl RunArgs ===
 
 impl RunArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();
         telemetry::register_build_info(&registry, "agent")
@@ -35,7 +35,7 @@ impl RunArgs {
         let service = self.settings()?.build(&registry, &checks).await?;
         let drain = shutdown.drain();
         let alone = drain.token().child_token();
-        let mut serving = Vital::new(alone.clone());
+        let mut serving = TaskGroup::new(alone.clone());
         serving.spawn("admin", admin.serve(checks, registry, drain.clone()));
         if let Some(file) = listening_file {
             write_listening_file(&file, &[("admin", admin_address)])?;
@@ -64,7 +64,7 @@ impl RunArgs {
         };
         let endpoint = Endpoint::resolve(sources, &ProcessEnv)?;
         let consumer = consumer(self.consumer_name.clone(), endpoint.consumer.clone())?;
-        let place = self.place(&consumer, &endpoint)?;
+        let backend = self.backend(&consumer, &endpoint)?;
         let event_source = self
             .cloudevents_client_id
             .unwrap_or_else(|| format!("{consumer}-work-agent"));
@@ -74,7 +74,7 @@ impl RunArgs {
             consumer,
             event_source,
             sources: (!allowed.is_empty()).then(|| allowed.into_iter().collect()),
-            place,
+            backend,
             paused: self.paused.then(|| "paused by `--paused`".into()),
             max_raw_bytes: self.max_json_raw_length,
             reconnect: Reconnect::default(),
@@ -82,14 +82,14 @@ impl RunArgs {
         })
     }
 
-    fn place(&self, consumer: &ConsumerName, endpoint: &Endpoint) -> Result<Place, Failure> {
+    fn backend(&self, consumer: &ConsumerName, endpoint: &Endpoint) -> Result<Backend, Failure> {
         match &self.target {
-            TargetSpec::Directory(root) => Ok(Place::Directory {
+            TargetSpec::Directory(root) => Ok(Backend::Directory {
                 root: root.clone(),
                 state_dir: self.state_directory()?,
                 sweep: self.status_sync_interval,
             }),
-            TargetSpec::Kubernetes => Ok(Place::Cluster(ClusterPlace {
+            TargetSpec::Kubernetes => Ok(Backend::Cluster(ClusterBackend {
                 options: self.cluster.options(consumer),
                 agent_id: AgentId::from(self.agent_id.as_deref().unwrap_or(consumer.as_str())),
                 adopted: self
@@ -102,7 +102,7 @@ impl RunArgs {
                     )])
                     .collect(),
                 poll: self.status_sync_interval,
-                election: (!self.disable_leader_election).then(|| Election {
+                election: (!self.disable_leader_election).then(|| ElectionOptions {
                     name_of_process: self.leader_identity.clone(),
                 }),
             })),
@@ -119,7 +119,7 @@ impl RunArgs {
     }
 }
 
-/// A directory has no place for what must survive a restart.
+/// With a directory as target, state that must survive a restart needs another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the target is a directory and no state directory is given")]
 struct NoStateDirectory;

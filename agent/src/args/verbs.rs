@@ -5,8 +5,8 @@ use link::error::Failure;
 
 use super::{AdoptArgs, PermissionsArgs};
 use crate::adopt::AdoptOptions;
+use crate::applier::kubernetes::AgentId;
 use crate::permissions::PermissionsOptions;
-use crate::target::kubernetes::AgentId;
 
 // === impl PermissionsArgs ===
 

@@ -8,17 +8,17 @@ use http::header::USER_AGENT;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
-use super::{ClusterOptions, Error};
+use super::{ClusterError, ClusterOptions};
 
 /// Reads the kubeconfig or the pod's service account. A kubeconfig that is there but broken is an error, not a reason
 /// to look elsewhere: an agent must not end up in another cluster by a typing mistake.
-pub(super) async fn load(options: &ClusterOptions) -> Result<Config, Error> {
+pub(super) async fn load(options: &ClusterOptions) -> Result<Config, ClusterError> {
     let selection = KubeConfigOptions {
         context: options.context.clone(),
         ..KubeConfigOptions::default()
     };
     let mut config = if let Some(path) = &options.kubeconfig {
-        let broken = |source| Error::Kubeconfig {
+        let broken = |source| ClusterError::Kubeconfig {
             path: path.clone(),
             source: Box::new(source),
         };
@@ -30,9 +30,9 @@ pub(super) async fn load(options: &ClusterOptions) -> Result<Config, Error> {
         match Config::from_kubeconfig(&selection).await {
             Ok(config) => config,
             Err(error) if is_absent(&error) && options.context.is_none() => {
-                Config::incluster().map_err(Error::InCluster)?
+                Config::incluster().map_err(ClusterError::InCluster)?
             }
-            Err(error) => return Err(Error::Environment(Box::new(error))),
+            Err(error) => return Err(ClusterError::Environment(Box::new(error))),
         }
     };
     let user_agent = format!("agent/{} ({})", version(), options.consumer);

@@ -14,7 +14,7 @@ use link::backoff::Backoff;
 use link::error::Hint;
 use tokio::time::{Instant, sleep};
 
-use super::{hint, is_not_served, is_settling, words};
+use super::{error_message, hint, is_not_served, is_settling};
 
 /// Why the definitions cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum Unfit {
         field: String,
     },
     /// It cannot be read.
-    #[error("read the definition `{definition}`: {}", words(.source))]
+    #[error("read the definition `{definition}`: {}", error_message(.source))]
     Refused {
         /// Which definition.
         definition: &'static str,

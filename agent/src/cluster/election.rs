@@ -22,21 +22,21 @@ use prometheus::{IntGauge, Registry};
 use tokio::time::{Instant, error::Elapsed, sleep, sleep_until, timeout};
 use tracing::{info, warn};
 
-use super::words;
+use super::error_message;
 
-use self::identity::Identity;
-use self::leadership::Keeper;
-use self::sight::Sight;
+use self::identity::ProcessIdentity;
+use self::leadership::LeaseRenewer;
+use self::observation::LeaseObservation;
 
 mod identity;
 mod leadership;
-mod sight;
+mod observation;
 
 pub use self::leadership::Leadership;
 
 /// Which Lease, and who wants it.
 #[derive(Clone, Debug)]
-pub struct Config {
+pub struct ElectionConfig {
     /// Namespace of the Lease.
     pub namespace: String,
     /// Name of the Lease; one per consumer.
@@ -59,7 +59,7 @@ pub struct Timing {
 pub struct Election {
     leases: Api<Lease>,
     name: String,
-    identity: Identity,
+    identity: ProcessIdentity,
     timing: Timing,
     leader: IntGauge,
     clock: Clock,
@@ -71,15 +71,15 @@ pub struct Election {
 enum Missed {
     #[error("somebody else was faster")]
     Outrun,
-    #[error("{}", words(.0))]
+    #[error("{}", error_message(.0))]
     Refused(kube::Error),
     #[error("the Kubernetes API server did not answer in time")]
     Late(#[from] Elapsed),
 }
 
-// === impl Config ===
+// === impl ElectionConfig ===
 
-impl Config {
+impl ElectionConfig {
     /// A candidate of this election; registers the gauge `agent_leader`.
     ///
     /// # Errors
@@ -95,7 +95,7 @@ impl Config {
         Ok(Election {
             leases: Api::namespaced(client, &self.namespace),
             name: self.name,
-            identity: Identity::of_this_process(self.name_of_process.as_deref()),
+            identity: ProcessIdentity::of_this_process(self.name_of_process.as_deref()),
             timing: self.timing,
             leader,
             clock,
@@ -171,8 +171,8 @@ impl Election {
     }
 
     async fn campaign(&self) -> Leadership {
-        let mut sight = Sight::new(self.timing.duration());
-        while let Err(missed) = self.look(&mut sight).await {
+        let mut observed = LeaseObservation::new(self.timing.duration());
+        while let Err(missed) = self.read_lease(&mut observed).await {
             warn!(lease = %self.name, error = %missed, "Cannot read the Lease of the election");
             show(self.check.as_ref(), Err(&missed));
             sleep(self.timing.pause()).await;
@@ -182,26 +182,27 @@ impl Election {
         let mut holder = None;
         let mut not_before = Instant::now();
         loop {
-            let free_at = sight.free_at(|holder| self.identity.may_follow(holder), Instant::now());
+            let free_at =
+                observed.free_at(|holder| self.identity.may_follow(holder), Instant::now());
             if free_at > Instant::now() {
                 // Somebody else may work, and this process sees it.
                 show(self.check.as_ref(), Ok(()));
             }
-            if sight.holder().is_some() && sight.holder() != holder.as_deref() {
-                holder = sight.holder().map(str::to_owned);
+            if observed.holder().is_some() && observed.holder() != holder.as_deref() {
+                holder = observed.holder().map(str::to_owned);
                 info!(lease = %self.name, holder, "Another process leads; standing by");
             }
             tokio::select! {
                 biased;
-                () = sleep_until(free_at.max(not_before)) => match self.take(&sight).await {
-                    Ok(keeper) => return Leadership::begin(keeper),
+                () = sleep_until(free_at.max(not_before)) => match self.take(&observed).await {
+                    Ok(renewer) => return Leadership::begin(renewer),
                     Err(missed) => {
                         if !matches!(missed, Missed::Outrun) {
                             warn!(lease = %self.name, error = %missed, "Cannot take the Lease of the election");
                             show(self.check.as_ref(), Err(&missed));
                             not_before = Instant::now() + self.timing.pause();
                         }
-                        if let Err(missed) = self.look(&mut sight).await {
+                        if let Err(missed) = self.read_lease(&mut observed).await {
                             warn!(lease = %self.name, error = %missed, "Cannot read the Lease of the election");
                             show(self.check.as_ref(), Err(&missed));
                             not_before = Instant::now() + self.timing.pause();
@@ -209,7 +210,7 @@ impl Election {
                     }
                 },
                 change = changes.next() => match change {
-                    Some(Ok(lease)) => sight.see(lease, Instant::now()),
+                    Some(Ok(lease)) => observed.note(lease, Instant::now()),
                     Some(Err(error)) => {
                         warn!(lease = %self.name, %error, "Cannot watch the Lease of the election");
                     }
@@ -220,17 +221,17 @@ impl Election {
         }
     }
 
-    async fn look(&self, sight: &mut Sight) -> Result<(), Missed> {
+    async fn read_lease(&self, observed: &mut LeaseObservation) -> Result<(), Missed> {
         let lease = timeout(self.timing.retry(), self.leases.get_opt(&self.name))
             .await?
             .map_err(Missed::Refused)?;
-        sight.see(lease, Instant::now());
+        observed.note(lease, Instant::now());
         Ok(())
     }
 
     /// Writes our name into the Lease, provided that nobody wrote since it was seen.
-    async fn take(&self, sight: &Sight) -> Result<Keeper, Missed> {
-        let wanted = sight.taken(&self.name, self.identity.text(), self.clock.now());
+    async fn take(&self, observed: &LeaseObservation) -> Result<LeaseRenewer, Missed> {
+        let wanted = observed.taken(&self.name, self.identity.text(), self.clock.now());
         let params = PostParams::default();
         let asked = Instant::now();
         let replaces = wanted.metadata.resource_version.is_some();
@@ -242,7 +243,7 @@ impl Election {
             }
         };
         match timeout(self.timing.retry(), write).await? {
-            Ok(lease) => Ok(Keeper {
+            Ok(lease) => Ok(LeaseRenewer {
                 leases: self.leases.clone(),
                 lease,
                 identity: self.identity.text().clone(),
@@ -300,7 +301,7 @@ mod tests {
             let body = Body::from(status.to_string().into_bytes());
             std::future::ready(http::Response::builder().status(404).body(body))
         });
-        let config = Config {
+        let config = ElectionConfig {
             namespace: "agent".into(),
             name: "l".into(),
             name_of_process: None,
@@ -323,7 +324,7 @@ mod tests {
             let body = Body::from(answer.to_string().into_bytes());
             std::future::ready(http::Response::builder().status(code).body(body))
         });
-        let config = Config {
+        let config = ElectionConfig {
             namespace: "agent".into(),
             name: "l".into(),
             name_of_process: None,

@@ -1,4 +1,4 @@
-//! Why there is no connection, and what an API server's refusal says in words.
+//! Why there is no connection, and messages for the refusals of an API server.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use link::error::{Hint, chain};
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ClusterError {
     /// The kubeconfig that was named cannot be used.
     #[error("use kubeconfig `{path}`")]
     Kubeconfig {
@@ -31,9 +31,9 @@ pub enum Error {
     Metrics(#[source] prometheus::Error),
 }
 
-// === impl Error ===
+// === impl ClusterError ===
 
-impl Hint for Error {
+impl Hint for ClusterError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Kubeconfig { source, .. } | Self::Environment(source) => {
@@ -71,8 +71,8 @@ fn kubeconfig_hint(error: &KubeconfigError) -> &'static str {
     }
 }
 
-/// What went wrong with a request: the API server's own words where it answered, the chain of causes where it did not.
-pub fn words(error: &kube::Error) -> String {
+/// What went wrong with a request: the API server's own message where it answered, the chain of causes where it did not.
+pub fn error_message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
         kube::Error::Api(status) if !status.reason.is_empty() => {
@@ -104,7 +104,7 @@ pub fn hint(error: &kube::Error) -> Option<String> {
         kube::Error::Auth(_) => {
             "check the credential plugin of the kubeconfig; `kubectl` with the same file fails alike"
         }
-        _ if words(error).contains("certificate") => {
+        _ if error_message(error).contains("certificate") => {
             "check `certificate-authority-data` of the kubeconfig, and that this machine's clock is right"
         }
         kube::Error::Service(_) | kube::Error::HyperError(_) => {
@@ -130,7 +130,7 @@ pub fn is_not_served(error: &kube::Error) -> bool {
 
 /// How an API server says that the storage of a kind is being made, `storage is (re)initializing`.
 pub const INITIALIZING: &str = "initializing";
-// What priority and fairness answers with; others that answer 429 have words of their own.
+// What priority and fairness answers with; others that answer 429 have messages of their own.
 const FAIR: &str = "Too many requests, please try again later";
 
 #[cfg(test)]
@@ -140,16 +140,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusal_is_said_in_the_servers_words() {
+    fn refusal_has_the_servers_message() {
         let status = Status::failure("configmaps is forbidden", "Forbidden").with_code(403);
         let error = kube::Error::Api(status.boxed());
-        assert_eq!(words(&error), "configmaps is forbidden");
+        assert_eq!(error_message(&error), "configmaps is forbidden");
         assert!(hint(&error).is_some_and(|hint| hint.contains("agent permissions")));
     }
 
     #[test]
     fn only_a_refusal_by_priority_and_fairness_names_flow_schemas() {
-        for (code, words, named) in [
+        for (code, error_message, named) in [
             (
                 429,
                 "Too many requests, please try again later.\n",
@@ -168,13 +168,14 @@ mod tests {
             ),
             (429, "etcdserver: too many requests", "busy"),
         ] {
-            let error = kube::Error::Api(Status::failure(words, "").with_code(code).boxed());
+            let error =
+                kube::Error::Api(Status::failure(error_message, "").with_code(code).boxed());
             let hint = hint(&error).expect("it has a hint");
-            assert!(hint.contains(named), "{words}: {hint}");
+            assert!(hint.contains(named), "{error_message}: {hint}");
             assert_eq!(
                 hint.contains("FlowSchemas"),
                 named == "FlowSchemas",
-                "{words}: {hint}"
+                "{error_message}: {hint}"
             );
         }
     }
@@ -194,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn refusal_without_words_is_said_by_its_code() {
+    fn refusal_without_a_message_has_its_code() {
         let error = kube::Error::Api(Status::default().with_code(502).boxed());
-        assert_eq!(words(&error), "HTTP 502");
+        assert_eq!(error_message(&error), "HTTP 502");
     }
 }

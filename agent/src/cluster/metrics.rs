@@ -5,7 +5,7 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, Opts, Re
 
 /// The metrics of one client; clones share the numbers.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct ClientMetrics {
     /// By method and code.
     requests: IntCounterVec,
     /// By verb.
@@ -16,7 +16,7 @@ pub(super) struct Metrics {
 
 /// What a request does, as Kubernetes names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
+pub(super) enum RequestVerb {
     Read,
     Watch,
     Create,
@@ -26,9 +26,9 @@ pub(super) enum Verb {
     Other,
 }
 
-// === impl Metrics ===
+// === impl ClientMetrics ===
 
-impl Metrics {
+impl ClientMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             requests: IntCounterVec::new(
@@ -64,7 +64,7 @@ impl Metrics {
     pub(super) fn answered(
         &self,
         method: &Method,
-        verb: Verb,
+        verb: RequestVerb,
         code: Option<StatusCode>,
         seconds: f64,
     ) {
@@ -78,9 +78,9 @@ impl Metrics {
     }
 }
 
-// === impl Verb ===
+// === impl RequestVerb ===
 
-impl Verb {
+impl RequestVerb {
     pub(super) fn of(method: &Method, query: Option<&str>) -> Self {
         match *method {
             Method::GET if query.is_some_and(is_watch) => Self::Watch,
@@ -134,17 +134,20 @@ mod tests {
 
     #[test]
     fn watch_is_told_from_a_read_by_its_query() {
-        let get = |query| Verb::of(&Method::GET, query);
-        assert_eq!(get(Some("&watch=true&resourceVersion=4")), Verb::Watch);
-        assert_eq!(get(Some("labelSelector=watch%3Dtrue")), Verb::Read);
-        assert_eq!(get(None), Verb::Read);
+        let get = |query| RequestVerb::of(&Method::GET, query);
+        assert_eq!(
+            get(Some("&watch=true&resourceVersion=4")),
+            RequestVerb::Watch
+        );
+        assert_eq!(get(Some("labelSelector=watch%3Dtrue")), RequestVerb::Read);
+        assert_eq!(get(None), RequestVerb::Read);
     }
 
     #[test]
     fn request_without_an_answer_is_counted_as_error() {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).unwrap();
-        metrics.answered(&Method::PUT, Verb::Update, None, 0.1);
+        let metrics = ClientMetrics::register(&registry).unwrap();
+        metrics.answered(&Method::PUT, RequestVerb::Update, None, 0.1);
         let count = metrics.requests.with_label_values(&["PUT", "error"]).get();
         assert_eq!(count, 1);
     }

@@ -10,14 +10,14 @@ use link::error::chain;
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, Layer, Service};
 
-use super::metrics::{Metrics, Verb};
-use super::pulse::{Answer, Pulse};
+use super::metrics::{ClientMetrics, RequestVerb};
+use super::reachability::{Reachability, RequestOutcome};
 
 /// Watches over a service.
 #[derive(Clone)]
 pub(super) struct Observe {
-    metrics: Metrics,
-    pulse: Pulse,
+    metrics: ClientMetrics,
+    reachability: Reachability,
 }
 
 /// A service that is watched over.
@@ -34,8 +34,11 @@ struct Unanswered;
 // === impl Observe ===
 
 impl Observe {
-    pub(super) fn new(metrics: Metrics, pulse: Pulse) -> Self {
-        Self { metrics, pulse }
+    pub(super) fn new(metrics: ClientMetrics, reachability: Reachability) -> Self {
+        Self {
+            metrics,
+            reachability,
+        }
     }
 }
 
@@ -67,8 +70,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let method = request.method().clone();
-        let verb = Verb::of(&method, request.uri().query());
-        let Observe { metrics, pulse } = self.observe.clone();
+        let verb = RequestVerb::of(&method, request.uri().query());
+        let Observe {
+            metrics,
+            reachability,
+        } = self.observe.clone();
         let response = self.inner.call(request);
         Box::pin(async move {
             let started = Instant::now();
@@ -78,10 +84,10 @@ where
             };
             let code = result.as_ref().ok().map(Response::status);
             metrics.answered(&method, verb, code, started.elapsed().as_secs_f64());
-            pulse.heard(&match (&result, code) {
-                (_, Some(code)) if code.is_server_error() => Answer::Broken(code),
-                (Err(error), _) => Answer::Silence(chain(error.as_ref())),
-                _ => Answer::Served,
+            reachability.noted(&match (&result, code) {
+                (_, Some(code)) if code.is_server_error() => RequestOutcome::Broken(code),
+                (Err(error), _) => RequestOutcome::Silence(chain(error.as_ref())),
+                _ => RequestOutcome::Served,
             });
             result
         })

@@ -13,7 +13,7 @@ use link::supervise::Restarts;
 use prometheus::Registry;
 use serde_json::json;
 
-use super::{ClusterOptions, hint, words};
+use super::{ClusterOptions, error_message, hint};
 use crate::crd;
 use crate::health::Health;
 
@@ -36,7 +36,7 @@ pub async fn prepare(options: ClusterOptions) -> Result<(), Failure> {
     match prepared.await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => {
-            let failure = Failure::new(ExitKind::Failed, Refused(words(&error)));
+            let failure = Failure::new(ExitKind::Failed, PrepareError(error_message(&error)));
             Err(match hint(&error) {
                 Some(hint) => failure.with_hint(hint),
                 None => failure,
@@ -44,7 +44,7 @@ pub async fn prepare(options: ClusterOptions) -> Result<(), Failure> {
         }
         Err(_) => Err(Failure::new(
             ExitKind::Failed,
-            Refused("no answer within 30 s".into()),
+            PrepareError("no answer within 30 s".into()),
         )),
     }
 }
@@ -52,10 +52,10 @@ pub async fn prepare(options: ClusterOptions) -> Result<(), Failure> {
 /// The cluster could not be prepared.
 #[derive(Debug, thiserror::Error)]
 #[error("prepare the cluster: {0}")]
-struct Refused(String);
+struct PrepareError(String);
 
 async fn install(client: Client, namespace: &str) -> Result<(), kube::Error> {
-    let params = PatchParams::apply("agent").force();
+    let params = PatchParams::apply(PREPARED_BY).force();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in crd::definitions() {
         let name = definition.metadata.name.clone().unwrap_or_default();
@@ -73,6 +73,9 @@ async fn install(client: Client, namespace: &str) -> Result<(), kube::Error> {
         .await?;
     Ok(())
 }
+
+/// The field manager of what is brought here.
+pub(super) const PREPARED_BY: &str = "agent";
 
 // A healthy cluster takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(30);

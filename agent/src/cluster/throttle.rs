@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{Layer, Service};
 
-use super::metrics::Metrics;
+use super::metrics::ClientMetrics;
 
 /// Requests per second in the long run: several times what a start with a thousand works needs, and still little for
 /// an API server.
@@ -25,19 +25,19 @@ pub const DEFAULT_BURST: u32 = 1000;
 #[derive(Clone)]
 pub(super) struct Throttle {
     bucket: Option<Bucket>,
-    metrics: Metrics,
+    metrics: ClientMetrics,
 }
 
 /// A service behind a bucket.
 pub(super) struct Throttled<S> {
     inner: S,
     bucket: Option<Bucket>,
-    metrics: Metrics,
-    turn: Turn,
+    metrics: ClientMetrics,
+    token: TokenState,
 }
 
 /// Where the next request stands.
-enum Turn {
+enum TokenState {
     /// Nobody asked yet.
     Idle,
     /// There is no token before this ends.
@@ -51,7 +51,7 @@ enum Turn {
 
 /// Tokens that come back with time.
 #[derive(Clone, Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     per_second: f64,
     capacity: f64,
     tokens: f64,
@@ -61,7 +61,7 @@ pub(super) struct Bucket {
 // === impl Throttle ===
 
 impl Throttle {
-    pub(super) fn new(qps: f32, burst: u32, metrics: Metrics) -> Self {
+    pub(super) fn new(qps: f32, burst: u32, metrics: ClientMetrics) -> Self {
         Self {
             bucket: (qps > 0.0).then(|| Bucket::full(qps.into(), burst, Instant::now())),
             metrics,
@@ -77,7 +77,7 @@ impl<S> Layer<S> for Throttle {
             inner,
             bucket: self.bucket.clone(),
             metrics: self.metrics.clone(),
-            turn: Turn::Idle,
+            token: TokenState::Idle,
         }
     }
 }
@@ -94,18 +94,18 @@ impl<S: Service<R>, R> Service<R> for Throttled<S> {
             return self.inner.poll_ready(cx);
         };
         loop {
-            let since = match &mut self.turn {
-                Turn::Granted(_) => return self.inner.poll_ready(cx),
-                Turn::Idle => Instant::now(),
-                Turn::Waiting { since, until } => {
+            let since = match &mut self.token {
+                TokenState::Granted(_) => return self.inner.poll_ready(cx),
+                TokenState::Idle => Instant::now(),
+                TokenState::Waiting { since, until } => {
                     ready!(until.as_mut().poll(cx));
                     *since
                 }
             };
             let now = Instant::now();
-            self.turn = match bucket.take(now) {
-                None => Turn::Granted(now - since),
-                Some(until) => Turn::Waiting {
+            self.token = match bucket.take(now) {
+                None => TokenState::Granted(now - since),
+                Some(until) => TokenState::Waiting {
                     since,
                     until: Box::pin(sleep_until(until)),
                 },
@@ -114,7 +114,7 @@ impl<S: Service<R>, R> Service<R> for Throttled<S> {
     }
 
     fn call(&mut self, request: R) -> S::Future {
-        if let Turn::Granted(waited) = std::mem::replace(&mut self.turn, Turn::Idle) {
+        if let TokenState::Granted(waited) = std::mem::replace(&mut self.token, TokenState::Idle) {
             self.metrics.waited.observe(waited.as_secs_f64());
         }
         self.inner.call(request)
@@ -124,7 +124,7 @@ impl<S: Service<R>, R> Service<R> for Throttled<S> {
 // === impl Bucket ===
 
 impl Bucket {
-    pub(super) fn full(per_second: f64, burst: u32, now: Instant) -> Self {
+    pub(crate) fn full(per_second: f64, burst: u32, now: Instant) -> Self {
         let capacity = f64::from(burst.max(1));
         Self {
             per_second,
@@ -135,7 +135,7 @@ impl Bucket {
     }
 
     /// Takes a token, or says when there will be one.
-    pub(super) fn take(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<Instant> {
         let elapsed = now.saturating_duration_since(self.counted);
         self.tokens = (self.tokens + elapsed.as_secs_f64() * self.per_second).min(self.capacity);
         self.counted = now;
@@ -158,8 +158,8 @@ mod tests {
 
     use super::*;
 
-    fn throttled(qps: f32, burst: u32) -> (impl Service<u32, Error = Infallible>, Metrics) {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+    fn throttled(qps: f32, burst: u32) -> (impl Service<u32, Error = Infallible>, ClientMetrics) {
+        let metrics = ClientMetrics::register(&Registry::new()).unwrap();
         let throttle = Throttle::new(qps, burst, metrics.clone());
         let inner = service_fn(|request: u32| async move { Ok(request) });
         (throttle.layer(inner), metrics)

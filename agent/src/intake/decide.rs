@@ -11,13 +11,15 @@ use link::event::{Action, Event, SubResource};
 use link::id::ConsumerName;
 use link::order::Version;
 
-use crate::work::{Entry, Head, Work, WorkId, created, sha256_hex};
+use crate::digest::sha256_hex;
+use crate::received::{RefusalReason, Taken};
+use crate::work::{Entry, Head, Work, WorkId, created};
 
 use self::refusal::{cut, refuse, refused};
 
 mod refusal;
 
-pub use self::refusal::{Refusal, Refused};
+pub use self::refusal::Refused;
 
 /// Whom the agent listens to and as whom.
 #[derive(Clone, Debug)]
@@ -52,21 +54,6 @@ pub enum Decision {
     Refuse(Refused),
 }
 
-/// What a stored event means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// A work that was not held.
-    New,
-    /// A newer version, or other content under the same or no version.
-    Changed,
-    /// A version whose payload cannot be used; it is held so that its status can say so.
-    Invalid,
-    /// A deletion.
-    Deletion,
-    /// A deletion of a work that is not held. Nothing has to be durable for it.
-    Absent,
-}
-
 /// Decides what becomes of an event that came in on `topic_consumer`'s topic, given what is held for its id, and whether
 /// what is not held was deleted after the event was written.
 pub fn decide(
@@ -85,36 +72,12 @@ pub fn decide(
                 delete(event, id, entry.as_ref())
             } else if entry.is_none() && late(&id) {
                 refused(
-                    Refusal::Departed,
+                    RefusalReason::Tombstoned,
                     format!("work `{id}` was deleted after this was written"),
                 )
             } else {
                 upsert(event, id, entry.as_ref())
             }
-        }
-    }
-}
-
-// === impl Taken ===
-
-impl Taken {
-    /// Every meaning.
-    pub const ALL: [Self; 5] = [
-        Self::New,
-        Self::Changed,
-        Self::Invalid,
-        Self::Deletion,
-        Self::Absent,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::New => "new",
-            Self::Changed => "changed",
-            Self::Invalid => "invalid",
-            Self::Deletion => "deletion",
-            Self::Absent => "absent",
         }
     }
 }
@@ -133,7 +96,7 @@ fn check(
     if topic_consumer != Some(consumer) {
         let whose = topic_consumer.map_or("no consumer".into(), |c| format!("consumer `{c}`"));
         return refuse(
-            Refusal::ForeignTopic,
+            RefusalReason::ForeignTopic,
             format!("the topic speaks for {whose}, not for `{consumer}`"),
         );
     }
@@ -143,13 +106,13 @@ fn check(
         None | Some("") if event.kind.sub_resource == SubResource::Status => {}
         None => {
             return refuse(
-                Refusal::ForeignConsumer,
+                RefusalReason::ForeignConsumer,
                 "attribute `clustername` is missing".into(),
             );
         }
         Some(other) => {
             return refuse(
-                Refusal::ForeignConsumer,
+                RefusalReason::ForeignConsumer,
                 format!(
                     "attribute `clustername` is `{}`, not `{consumer}`",
                     cut(other)
@@ -161,7 +124,7 @@ fn check(
         && !sources.contains(&event.source)
     {
         return refuse(
-            Refusal::ForeignSource,
+            RefusalReason::ForeignSource,
             format!(
                 "source `{}` is not among the allowed sources",
                 cut(&event.source)
@@ -170,7 +133,7 @@ fn check(
     }
     if !event.kind.is_manifest_bundle() {
         return refuse(
-            Refusal::DataType,
+            RefusalReason::DataType,
             format!(
                 "data type `{}` is not manifest bundles",
                 cut(&event.kind.data_type)
@@ -182,7 +145,7 @@ fn check(
             match serde_json::from_slice(event.data_bytes()) {
                 Ok(request) => Ok(Request::Statuses(request)),
                 Err(error) => refuse(
-                    Refusal::Payload,
+                    RefusalReason::Payload,
                     format!("the status resync request cannot be read: {error}"),
                 ),
             }
@@ -192,7 +155,7 @@ fn check(
             Action::Create | Action::Update | Action::Delete | Action::ResyncResponse,
         ) => match event.resource_id.as_deref() {
             Some(id) if id.len().max(event.source.len()) > LONGEST_NAME => refuse(
-                Refusal::TooLong,
+                RefusalReason::TooLong,
                 format!(
                     "`resourceid` has {} bytes and `source` {}, and a status could carry at most {LONGEST_NAME} of each",
                     id.len(),
@@ -201,12 +164,12 @@ fn check(
             ),
             Some(id) if !id.is_empty() => Ok(Request::Spec(id.into())),
             _ => refuse(
-                Refusal::MissingResourceId,
+                RefusalReason::MissingResourceId,
                 "attribute `resourceid` is missing or empty".into(),
             ),
         },
         _ => refuse(
-            Refusal::Action,
+            RefusalReason::Action,
             format!("event type `{}` is not for an agent", event.kind),
         ),
     }
@@ -231,7 +194,7 @@ fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
     match held {
         None => Decision::Absent(head),
         Some(entry) if is_of_an_earlier_bundle(event, entry) => refused(
-            Refusal::Departed,
+            RefusalReason::Tombstoned,
             format!(
                 "work `{}` was made again since this deletion was asked for",
                 head.id
@@ -254,7 +217,7 @@ fn delete(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
 fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
     let Some(version) = event.resource_version else {
         return refused(
-            Refusal::MissingVersion,
+            RefusalReason::MissingVersion,
             "attribute `resourceversion` is missing".into(),
         );
     };
@@ -266,13 +229,13 @@ fn upsert(event: &Event, id: WorkId, held: Option<&Entry>) -> Decision {
         }
         if entry.deleting {
             return refused(
-                Refusal::Deleting,
+                RefusalReason::Deleting,
                 format!("work `{id}` is being deleted and nothing takes that back"),
             );
         }
         if version != Version::UNVERSIONED && version < entry.version {
             return refused(
-                Refusal::OldVersion,
+                RefusalReason::OldVersion,
                 format!(
                     "version {version} is older than version {} held",
                     entry.version

@@ -1,11 +1,11 @@
-//! A work that can never be held, because another agent's object has its name: it is refused alone, and its source told.
+//! A work that can never be held, because another agent's object has its name: it is refused alone, and its source is told.
 
 use std::sync::Arc;
 
 use link::error::{Hint as _, chain};
 use tokio_util::sync::CancellationToken;
 
-use super::{Drained, Intake, Refusal, Refused};
+use super::{Drained, Intake, RefusalReason, Refused};
 use crate::uplink::{Downlink, Incoming};
 use crate::work::{self, Head, Store, Work};
 
@@ -14,7 +14,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
     pub(super) async fn commit(
         &self,
         works: Arc<Vec<Work>>,
-    ) -> Result<Option<(usize, String)>, work::Error> {
+    ) -> Result<Option<(usize, String)>, work::StoreError> {
         let Err(error) = self.store.commit(Arc::clone(&works)).await else {
             return Ok(None);
         };
@@ -34,20 +34,20 @@ impl<S: Store, D: Downlink> Intake<S, D> {
         drain: &CancellationToken,
     ) -> Result<(), Drained> {
         let refused = Refused {
-            reason: Refusal::ForeignWork,
+            reason: RefusalReason::ForeignWork,
             explanation: format!("work `{}` cannot be held: {why}", head.id),
         };
         self.refuse(&incoming.message().topic, None, &refused);
         self.room(drain).await?;
-        self.outbox.decline(head, why, incoming.owed());
+        self.reports.decline(head, why, incoming.into_pending_ack());
         Ok(())
     }
 
-    /// Waits until another farewell may be owed.
+    /// Waits until another removal notice may be queued.
     pub(super) async fn room(&self, drain: &CancellationToken) -> Result<(), Drained> {
         tokio::select! {
             () = drain.cancelled() => Err(Drained),
-            () = self.outbox.room() => Ok(()),
+            () = self.reports.room() => Ok(()),
         }
     }
 }

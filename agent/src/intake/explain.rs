@@ -1,4 +1,4 @@
-//! What intake says of events in the log: never words of a payload, one line per kind of refusal and interval.
+//! What intake logs about events: never content of a payload, one line per kind of refusal and interval.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use link::telemetry::{Throttle, clip};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Intake, Refusal, Refused, Taken};
+use super::{Intake, RefusalReason, Refused, Taken};
 use crate::uplink::Downlink;
 use crate::work::{Head, Store};
 
@@ -17,7 +17,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
         self.metrics.taken(taken);
         let (id, version) = (&head.id, head.version);
         match (&head.rejected, taken) {
-            // What is wrong may be said in words of the payload.
+            // The problem may quote the payload.
             (Some(_), _) => warn!(
                 resource.id = %id, resource.version = %version, source = head.source,
                 "Rejected version {version} of work `{id}`; its status says why"
@@ -60,8 +60,8 @@ impl<S: Store, D: Downlink> Intake<S, D> {
 }
 
 /// One log line for each kind of refusal and ten seconds, with a count of those held back.
-pub fn refusal_lines() -> Throttle<Refusal> {
-    Throttle::new(REFUSAL_LINES, Refusal::ALL.len())
+pub fn refusal_lines() -> Throttle<RefusalReason> {
+    Throttle::new(REFUSAL_LINES, RefusalReason::ALL.len())
 }
 
 const REFUSAL_LINES: Duration = Duration::from_secs(10);

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::uplink::{PublishFailure, Uplink};
-use crate::work::{Index, Store, WorkId};
+use crate::work::{Store, WorkId, WorkIndex};
 
 /// Asks the source for what this agent misses after every new subscription, and when the store lost something.
 pub struct Resync<S, U> {
@@ -264,7 +264,7 @@ pub fn source_is_new(event: &Event) -> bool {
 
 /// The works whose status the source should get again: those it lists with another hash, all when it lists none.
 /// Ids we do not hold are ignored, as are works without a status, which will report anyway.
-pub fn statuses_wanted(request: &StatusRequest, index: &Index) -> Vec<WorkId> {
+pub fn statuses_wanted(request: &StatusRequest, index: &WorkIndex) -> Vec<WorkId> {
     let theirs: HashMap<&str, &str> = request
         .status_hashes
         .iter()
@@ -293,7 +293,7 @@ const REFUSED_AGAIN: Duration = Duration::from_secs(300);
 /// The least time between two requests, unless the subscription is new; doubled while they go on.
 const LEAST_DISTANCE: Duration = Duration::from_secs(2);
 const MOST_DISTANCE: Duration = Duration::from_secs(60);
-// Above the longest distance, or each of them would look like peace.
+// Above the longest distance, or each of them would count as quiet.
 const CALM: Duration = Duration::from_secs(180);
 // As long as nothing has come in for, an answer is over: a source sends 100 events a second.
 const QUIET: Duration = Duration::from_secs(1);

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use link::bundle::Spec;
 use link::bundle::manifest::ObjectRef;
 
+use crate::applier::kubernetes::executor::gives_rights;
+use crate::applier::{ObjectIdentity, Strategy};
 use crate::reconcile::plan;
-use crate::target::kubernetes::executor::gives_rights;
-use crate::target::{Identity, Strategy};
 
 /// What some works need.
 #[derive(Debug, Default)]
@@ -57,7 +57,7 @@ impl Needs {
         self.reviews |= account.is_some();
         let steps = plan(spec, |object| {
             let resource = plural(object).unwrap_or_else(|| object.plural_guess());
-            Identity::of(object.clone(), resource)
+            ObjectIdentity::of(object.clone(), resource)
         });
         for step in steps {
             let gives_rights = gives_rights(&step.object);

@@ -1,6 +1,6 @@
 //! The needs of works as RBAC objects in YAML, in a fixed order and with a reason at every rule.
 //!
-//! Names in works come from far away: everything that is not ours is written as a JSON string, which is YAML, and
+//! Names in works come from sources: everything that is not ours is written as a JSON string, which is YAML, and
 //! comments lose their control characters.
 
 use std::io::{self, Write};

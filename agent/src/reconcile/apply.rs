@@ -1,4 +1,4 @@
-//! One look at a work that is to be there: apply each manifest, prune, observe, judge.
+//! One pass over a work that is to be there: apply each manifest, prune, observe, judge.
 
 use std::time::Duration;
 
@@ -7,77 +7,86 @@ use link::bundle::{Executer, ServiceAccount, Spec, Status};
 use tokio::time::Instant;
 use tracing::info;
 
-use super::resume::Sights;
+use super::judge::judged;
+use super::resume::WorkSnapshot;
 use super::unmatched::unmatched;
-use super::{Again, Look, Reconciler, Step, finished, parse, release_mode};
-use crate::intake::blocking;
-use crate::status::{self, Context, Outcome};
-use crate::target::{Desired, ErrorKind, Held, Mark, Release, Strategy, Target, TargetError};
-use crate::work::{Entry, Store, Work, WorkId, record_metadata};
+use super::{PassResult, Recheck, Reconciler, finished, parse, release_mode};
+use crate::applier::{
+    Applier, ApplierError, ApplierErrorKind, Desired, Fingerprint, HeldObject, RecordMetadata,
+    Release, Strategy,
+};
+use crate::planned::PlannedManifest;
+use crate::status::{self, Context, ManifestOutcome};
+use crate::work::{Entry, Head, Store, Work, WorkId, bundle_name, labels};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     pub(super) async fn apply(
         &self,
         id: &WorkId,
         entry: &Entry,
         work: &Work,
         previous: &Status,
-    ) -> Look {
+    ) -> PassResult {
         let context = self.context(work, previous);
-        if !self.target.owns(id) {
-            self.target.describe(id, record_metadata(&work.head));
+        if !self.applier.owns(id) {
+            self.applier.describe(id, record_metadata(&work.head));
         }
         let rejected = work.head.rejected.as_deref();
         match (parse(work), rejected) {
             (Ok(spec), None) if status::is_complete(&previous.conditions, context) => {
-                self.look_at_finished(id, spec, context).await
+                self.observe_finished(id, spec, context).await
             }
             (Ok(spec), None) => {
                 let configs = spec.manifest_configs.clone();
-                let (outcomes, again, sights) =
+                let (outcomes, again, snapshot) =
                     self.apply_spec(id, entry.epoch, spec, context).await;
                 let unmatched = unmatched(&configs, &outcomes);
                 let mut status = judged(outcomes, context).await;
                 status::unmatched(&mut status, &unmatched, context);
                 let again = again.or(self.finished_just_now(&status, context));
-                Look {
+                PassResult {
                     status,
                     again,
-                    sights,
+                    snapshot,
                 }
             }
-            (Ok(spec), Some(problem)) => Look {
+            (Ok(spec), Some(problem)) => PassResult {
                 status: status::rejected(problem, context),
                 // What was accepted before stays in force; the status is about the version that cannot be used.
                 again: if spec.manifests.is_empty() || finished::has_ended(&previous.conditions) {
-                    Again::Eventually
+                    Recheck::Eventually
                 } else {
                     let accepted = finished::accepted(context);
                     self.apply_spec(id, entry.epoch, spec, accepted).await.1
                 },
-                sights: None,
+                snapshot: None,
             },
-            (Err(unreadable), rejected) => Look {
+            (Err(unreadable), rejected) => PassResult {
                 status: status::rejected(rejected.unwrap_or(&unreadable), context),
-                again: Again::Eventually,
-                sights: None,
+                again: Recheck::Eventually,
+                snapshot: None,
             },
         }
     }
 
     /// Looks at the objects of a paused work and touches nothing.
-    pub(super) async fn look_only(&self, work: &Work, previous: &Status, why: &str) -> Look {
+    pub(super) async fn observe_only(
+        &self,
+        work: &Work,
+        previous: &Status,
+        why: &str,
+    ) -> PassResult {
         let context = self.context(work, previous);
         let mut outcomes = Vec::new();
         if let Ok(spec) = parse(work) {
-            for step in self.plan(spec).await {
-                outcomes.push(self.observed(step, Ok(()), None).await);
+            for planned in self.plan(spec).await {
+                outcomes.push(self.observed(planned, Ok(()), None).await);
             }
         }
-        Look {
+        PassResult {
             status: status::paused(outcomes, why, context),
-            again: Again::Eventually,
-            sights: None,
+            again: Recheck::Eventually,
+            snapshot: None,
         }
     }
 
@@ -88,7 +97,7 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         epoch: u64,
         spec: Spec,
         context: Context<'_>,
-    ) -> (Vec<Outcome>, Again, Option<Sights>) {
+    ) -> (Vec<ManifestOutcome>, Recheck, Option<WorkSnapshot>) {
         let delete_option = spec.delete_option.clone();
         let executor = match executor(spec.executer.as_ref()) {
             Ok(executor) => executor,
@@ -97,154 +106,181 @@ impl<S: Store, T: Target> Reconciler<S, T> {
                 return (outcomes, again, None);
             }
         };
-        let steps = self.plan(spec).await;
-        let claimed = self.claim(id, &steps, delete_option.as_ref()).await;
+        let plan = self.plan(spec).await;
+        let claimed = self.claim(id, &plan, delete_option.as_ref()).await;
         let (claims, mut stale) = match claimed {
             Ok(claimed) => claimed,
             Err(error) => {
-                let failed = |step| Outcome {
-                    step,
+                let failed = |planned| ManifestOutcome {
+                    planned,
                     applied: Err(error.clone()),
                     observed: Err(error.message.clone()),
                 };
-                let outcomes = steps.into_iter().map(failed).collect();
-                return (outcomes, Again::Backoff, None);
+                let outcomes = plan.into_iter().map(failed).collect();
+                return (outcomes, Recheck::Backoff, None);
             }
         };
-        let mut again = Again::Eventually;
-        let mut outcomes = Vec::with_capacity(steps.len());
-        let mut marks = Vec::with_capacity(steps.len());
-        for step in steps {
-            let ordinal = step.ordinal;
-            let mut mark = None;
+        let mut again = Recheck::Eventually;
+        let mut outcomes = Vec::with_capacity(plan.len());
+        let mut fingerprints = Vec::with_capacity(plan.len());
+        for planned in plan {
+            let ordinal = planned.ordinal;
+            let mut fingerprint = None;
             let is_complete =
-                step.refused.is_none() && finished::is_complete_object(&step.object, context);
+                planned.refused.is_none() && finished::is_complete_object(&planned.object, context);
             let outcome = if is_complete {
-                self.observed(step, Ok(()), None).await
-            } else if let Some(observed) = self.spent(&step, context).await {
-                Outcome {
-                    step,
+                self.observed(planned, Ok(()), None).await
+            } else if let Some(observed) = self.spent(&planned, context).await {
+                ManifestOutcome {
+                    planned,
                     applied: Ok(()),
                     observed,
                 }
             } else {
-                let release = release_mode(delete_option.as_ref(), &step.object, &step.resource);
-                let look = self.apply_step(id, epoch, step, context, executor.as_ref(), release);
-                let (outcome, unrest, seen) = look.await;
-                mark = seen;
-                again = again.or(unrest.map_or(Again::Eventually, Again::After));
+                let release =
+                    release_mode(delete_option.as_ref(), &planned.object, &planned.resource);
+                let applying =
+                    self.apply_manifest(id, epoch, planned, context, executor.as_ref(), release);
+                let (outcome, ongoing, seen) = applying.await;
+                fingerprint = seen;
+                again = again.or(ongoing.map_or(Recheck::Eventually, Recheck::After));
                 outcome
             };
             if let Err(error) = &outcome.applied {
                 again = again.or(error.into());
             } else if outcome.observed.is_err() {
-                again = again.or(Again::Backoff);
+                again = again.or(Recheck::Backoff);
             }
             outcomes.push(outcome);
-            marks.push((ordinal, mark));
+            fingerprints.push((ordinal, fingerprint));
         }
         // What moves to a namespace that is not there stays where it is until it is.
-        let waits = |held: &Held| {
+        let waits = |held: &HeldObject| {
             let mut moves = outcomes.iter().filter(|it| has_no_namespace(it));
-            moves.any(|it| it.step.object.name == held.name)
+            moves.any(|it| it.planned.object.name == held.name)
         };
         stale.retain(|(held, _)| !waits(held));
         let settled = self.settle(id, &stale).await;
-        (outcomes, again.or(settled), Some(Sights { claims, marks }))
+        (
+            outcomes,
+            again.or(settled),
+            Some(WorkSnapshot {
+                claims,
+                fingerprints,
+            }),
+        )
     }
 
-    /// Applies one manifest. While somebody else fights over the object, that is what is said of it, for so long at
+    /// Applies one manifest. While another writer keeps changing the object, the conflict is reported, for so long at
     /// least.
-    async fn apply_step(
+    async fn apply_manifest(
         &self,
         id: &WorkId,
         epoch: u64,
-        step: Step,
+        planned: PlannedManifest,
         context: Context<'_>,
         executor: Option<&ServiceAccount>,
         release: Release,
-    ) -> (Outcome, Option<Duration>, Option<Mark>) {
-        if let Some(error) = step.refused.clone() {
-            self.explain(id, &step.object, &error);
-            return (self.observed(step, Err(error), None).await, None, None);
+    ) -> (ManifestOutcome, Option<Duration>, Option<Fingerprint>) {
+        if let Some(error) = planned.refused.clone() {
+            self.explain(id, &planned.object, &error);
+            return (self.observed(planned, Err(error), None).await, None, None);
         }
         let desired = Desired {
-            object: &step.object,
-            manifest: &step.manifest,
-            strategy: &step.strategy,
+            object: &planned.object,
+            manifest: &planned.manifest,
+            strategy: &planned.strategy,
             executor,
             may_remove: release == Release::Remove,
         };
         // This version was applied before, so what has to be written now was changed by somebody else.
-        let repairs = self.feuds.knows(id, epoch) || finished::was_applied(&step.object, context);
-        let rivals = if self.feuds.is_suspicious(id, epoch, &step.object) {
-            self.target.rivals(desired).await
+        let repairs = self.write_conflicts.knows(id, epoch)
+            || finished::was_applied(&planned.object, context);
+        let conflicting_managers = if self
+            .write_conflicts
+            .is_near_limit(id, epoch, &planned.object)
+        {
+            self.applier.conflicting_managers(desired).await
         } else {
             Vec::new()
         };
-        let applied = match unfit(&step) {
+        let applied = match unfit(&planned) {
             Some(unfit) => Err(unfit),
-            None => self.target.apply(id, desired).await,
+            None => self.applier.apply(id, desired).await,
         };
-        let (mut applied, observed, mark) = match applied {
+        let (mut applied, observed, fingerprint) = match applied {
             Ok(applied) => {
                 if applied.changed {
-                    let object = &step.object;
+                    let object = &planned.object;
                     info!(resource.id = %id, object = %object, "Applied {object}");
                     if repairs {
-                        self.note_repair(id, epoch, object, &rivals);
+                        self.note_repair(id, epoch, object, &conflicting_managers);
                     }
                 }
                 // Rules read all of an object, and that a Job has finished must not be missed.
-                let ruled = !step.feedback.is_empty()
-                    || !step.conditions.is_empty()
-                    || status::is_job(&step.object);
-                let exact = |mark: Mark| if ruled { mark.exact() } else { mark };
-                (Ok(()), applied.observed, applied.mark.map(exact))
+                let ruled = !planned.feedback.is_empty()
+                    || !planned.conditions.is_empty()
+                    || status::is_job(&planned.object);
+                let exact = |fingerprint: Fingerprint| {
+                    if ruled {
+                        fingerprint.exact()
+                    } else {
+                        fingerprint
+                    }
+                };
+                (Ok(()), applied.observed, applied.fingerprint.map(exact))
             }
             Err(error) => {
-                self.explain(id, &step.object, &error);
+                self.explain(id, &planned.object, &error);
                 (Err(error), None, None)
             }
         };
-        let unrest = self.feuds.unrest(id, epoch, &step.object, Instant::now());
-        let unrest = unrest.map(|(left, words)| {
+        let ongoing = self
+            .write_conflicts
+            .ongoing(id, epoch, &planned.object, Instant::now());
+        let ongoing = ongoing.map(|(left, message)| {
             if applied.is_ok() {
-                applied = Err(fought_over(words));
+                applied = Err(contested(message));
             }
             left
         });
-        let outcome = self.observed(step, applied, observed).await;
-        let mark = mark.filter(|_| unrest.is_none() && outcome.observed.is_ok());
-        (outcome, unrest, mark)
+        let outcome = self.observed(planned, applied, observed).await;
+        let fingerprint = fingerprint.filter(|_| ongoing.is_none() && outcome.observed.is_ok());
+        (outcome, ongoing, fingerprint)
     }
 
-    /// Two who repair each other would never rest: from some point on this one takes its time.
-    fn note_repair(&self, id: &WorkId, epoch: u64, object: &ObjectRef, rivals: &[String]) {
+    /// Two writers that repair each other would never stop: from some number of repairs on there is a pause after each.
+    fn note_repair(
+        &self,
+        id: &WorkId,
+        epoch: u64,
+        object: &ObjectRef,
+        conflicting_managers: &[String],
+    ) {
         let now = Instant::now();
-        let Some(pause) = self.feuds.repaired(id, epoch, object, now) else {
+        let Some(pause) = self.write_conflicts.repaired(id, epoch, object, now) else {
             return;
         };
-        let told = self.feuds.unrest(id, epoch, object, now);
-        let mut words = told.map(|(_, words)| words).unwrap_or_default();
-        if words.is_empty() || !rivals.is_empty() {
-            words = feud_words(object, rivals);
-            self.feuds.tell(id, object, &words);
+        let ongoing = self.write_conflicts.ongoing(id, epoch, object, now);
+        let mut message = ongoing.map(|(_, message)| message).unwrap_or_default();
+        if message.is_empty() || !conflicting_managers.is_empty() {
+            message = conflict_message(object, conflicting_managers);
+            self.write_conflicts.set_message(id, object, &message);
         }
         info!(resource.id = %id, object = %object, "Puts {object} back after {} s", pause.as_secs());
-        self.explain(id, object, &fought_over(words));
+        self.explain(id, object, &contested(message));
     }
 
     /// What is seen of an object that is spent: gone, or nobody knows. `None` when it is to be applied.
     async fn spent(
         &self,
-        step: &Step,
+        planned: &PlannedManifest,
         context: Context<'_>,
     ) -> Option<Result<Option<serde_json::Value>, String>> {
-        if !status::is_spent(step, context) {
+        if !status::is_spent(planned, context) {
             return None;
         }
-        match self.target.observe(&step.object).await {
+        match self.applier.observe(&planned.object).await {
             Ok(Some(_)) => None,
             Ok(None) => Some(Ok(None)),
             Err(error) => Some(Err(error.message)),
@@ -253,57 +289,68 @@ impl<S: Store, T: Target> Reconciler<S, T> {
 
     pub(super) async fn observed(
         &self,
-        step: Step,
-        applied: Result<(), TargetError>,
+        planned: PlannedManifest,
+        applied: Result<(), ApplierError>,
         observed: Option<serde_json::Value>,
-    ) -> Outcome {
+    ) -> ManifestOutcome {
         let observed = match observed {
             Some(observed) => Ok(Some(observed)),
             None => {
-                let observed = self.target.observe(&step.object).await;
+                let observed = self.applier.observe(&planned.object).await;
                 observed.map_err(|error| error.message)
             }
         };
-        Outcome {
-            step,
+        ManifestOutcome {
+            planned,
             applied,
             observed,
         }
     }
 
-    async fn all_fail(&self, spec: Spec, error: &TargetError) -> (Vec<Outcome>, Again) {
-        let steps = self.plan(spec).await;
-        let failed = |step| Outcome {
-            step,
+    async fn all_fail(&self, spec: Spec, error: &ApplierError) -> (Vec<ManifestOutcome>, Recheck) {
+        let plan = self.plan(spec).await;
+        let failed = |planned| ManifestOutcome {
+            planned,
             applied: Err(error.clone()),
             observed: Err(error.message.clone()),
         };
-        (steps.into_iter().map(failed).collect(), error.into())
+        (plan.into_iter().map(failed).collect(), error.into())
     }
 }
 
-fn has_no_namespace(outcome: &Outcome) -> bool {
-    let applied = outcome.applied.as_ref();
-    applied.is_err_and(|error| error.kind == ErrorKind::NoNamespace)
+/// What the record of a work's objects carries.
+fn record_metadata(head: &Head) -> RecordMetadata {
+    RecordMetadata {
+        labels: labels(head.metadata.as_deref()),
+        bundle_name: bundle_name(head),
+    }
 }
 
-fn fought_over(words: String) -> TargetError {
-    TargetError {
-        kind: ErrorKind::Conflict {
+fn has_no_namespace(outcome: &ManifestOutcome) -> bool {
+    let applied = outcome.applied.as_ref();
+    applied.is_err_and(|error| error.kind == ApplierErrorKind::NoNamespace)
+}
+
+fn contested(message: String) -> ApplierError {
+    ApplierError {
+        kind: ApplierErrorKind::Conflict {
             owner: String::new(),
         },
-        message: words,
+        message,
     }
 }
 
-fn feud_words(object: &ObjectRef, rivals: &[String]) -> String {
-    let (who, hint) = if rivals.is_empty() {
+fn conflict_message(object: &ObjectRef, conflicting_managers: &[String]) -> String {
+    let (who, hint) = if conflicting_managers.is_empty() {
         (
             "somebody else".to_owned(),
             "look for its other writer in `metadata.managedFields`, another agent may use the same field manager, and",
         )
     } else {
-        let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
+        let names: Vec<String> = conflicting_managers
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect();
         (names.join(" and "), "stop the other writer, or")
     };
     format!(
@@ -312,54 +359,27 @@ fn feud_words(object: &ObjectRef, rivals: &[String]) -> String {
     )
 }
 
-/// Judges, off the event loop when there are rules to evaluate, which may take a second.
-pub(super) async fn judged(outcomes: Vec<Outcome>, context: Context<'_>) -> Status {
-    if outcomes
-        .iter()
-        .all(|outcome| outcome.step.conditions.is_empty())
-    {
-        return status::judge(outcomes, context);
-    }
-    let previous = context.previous.clone();
-    let Context {
-        generation,
-        now,
-        max_raw_bytes,
-        ..
-    } = context;
-    blocking(move || {
-        let context = Context {
-            previous: &previous,
-            generation,
-            now,
-            max_raw_bytes,
-        };
-        status::judge(outcomes, context)
-    })
-    .await
-}
-
-/// A manifest that no cluster can be brought to, refused in the words of the API that would not have taken it.
-fn unfit(step: &Step) -> Option<TargetError> {
-    if step.strategy == Strategy::ReadOnly {
+/// A manifest that no cluster can be brought to, refused with the message of the API that would not have taken it.
+fn unfit(planned: &PlannedManifest) -> Option<ApplierError> {
+    if planned.strategy == Strategy::ReadOnly {
         return None;
     }
-    let (path, problem) = link::bundle::manifest::unfit(&step.manifest)?;
-    Some(TargetError {
-        kind: ErrorKind::Invalid,
-        message: format!("manifests[{}].{path}: {problem}", step.ordinal),
+    let (path, problem) = link::bundle::manifest::unfit(&planned.manifest)?;
+    Some(ApplierError {
+        kind: ApplierErrorKind::Invalid,
+        message: format!("manifests[{}].{path}: {problem}", planned.ordinal),
     })
 }
 
 /// Whose rights count. Only service accounts are known (docs/MAESTRO.md §6.5).
-fn executor(executer: Option<&Executer>) -> Result<Option<ServiceAccount>, TargetError> {
+fn executor(executer: Option<&Executer>) -> Result<Option<ServiceAccount>, ApplierError> {
     let Some(Executer { subject }) = executer else {
         return Ok(None);
     };
     match &subject.service_account {
         Some(account) if subject.kind == "ServiceAccount" => Ok(Some(account.clone())),
-        _ => Err(TargetError {
-            kind: ErrorKind::Invalid,
+        _ => Err(ApplierError {
+            kind: ApplierErrorKind::Invalid,
             message: format!(
                 "the executer's subject is of type `{}`; hint: only `ServiceAccount` with `serviceAccount.namespace` \
                  and `serviceAccount.name` is known",

@@ -9,25 +9,25 @@ use jiff::{SignedDuration, Timestamp};
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Spec};
 
-use super::apply::judged;
+use super::judge::judged;
 use super::unmatched::unmatched;
-use super::{Again, Look, Reconciler};
+use super::{PassResult, Recheck, Reconciler};
+use crate::applier::Applier;
 use crate::status::{self, Context};
-use crate::target::Target;
 use crate::work::{Store, WorkId};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Looks at the objects of a finished work, or removes them when their time has come.
-    pub(super) async fn look_at_finished(
+    pub(super) async fn observe_finished(
         &self,
         id: &WorkId,
         spec: Spec,
         context: Context<'_>,
-    ) -> Look {
-        let nothing_new = Look {
+    ) -> PassResult {
+        let nothing_new = PassResult {
             status: context.previous.clone(),
-            again: Again::Eventually,
-            sights: None,
+            again: Recheck::Eventually,
+            snapshot: None,
         };
         if status::has(&context.previous.conditions, status::EXPIRED, context) {
             return nothing_new;
@@ -38,12 +38,12 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             .and_then(|option| option.ttl_seconds_after_finished);
         let left = ttl.and_then(|ttl| time_left(&context.previous.conditions, ttl, context.now));
         if left == Some(Duration::ZERO) {
-            let held = match self.target.claim(id, &[]).await {
+            let held = match self.applier.claim(id, &[]).await {
                 Ok(held) => held,
                 Err(error) => {
                     self.health.failing(error.message);
-                    return Look {
-                        again: Again::Backoff,
+                    return PassResult {
+                        again: Recheck::Backoff,
                         ..nothing_new
                     };
                 }
@@ -51,54 +51,54 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             let held = self.with_modes(held, option.as_ref());
             let settled = self.settle(id, &held).await;
             return match settled {
-                Again::Eventually => Look {
+                Recheck::Eventually => PassResult {
                     status: status::expired(ttl.unwrap_or_default(), context),
-                    again: Again::Eventually,
-                    sights: None,
+                    again: Recheck::Eventually,
+                    snapshot: None,
                 },
-                again => Look {
+                again => PassResult {
                     again,
                     ..nothing_new
                 },
             };
         }
         let configs = spec.manifest_configs.clone();
-        let steps = self.plan(spec).await;
-        // What an earlier look could not give up, and a record that somebody took away.
-        let settled = match self.claim(id, &steps, option.as_ref()).await {
+        let plan = self.plan(spec).await;
+        // What an earlier pass could not give up, and a record that somebody took away.
+        let settled = match self.claim(id, &plan, option.as_ref()).await {
             Ok((_, stale)) => self.settle(id, &stale).await,
-            Err(_) => Again::Backoff,
+            Err(_) => Recheck::Backoff,
         };
         let mut outcomes = Vec::new();
-        for step in steps {
-            outcomes.push(self.observed(step, Ok(()), None).await);
+        for planned in plan {
+            outcomes.push(self.observed(planned, Ok(()), None).await);
         }
         let unread = outcomes.iter().any(|outcome| outcome.observed.is_err());
         let unmatched = unmatched(&configs, &outcomes);
         let mut status = judged(outcomes, context).await;
         status::unmatched(&mut status, &unmatched, context);
-        let again = left.map_or(Again::Eventually, Again::After).or(settled);
-        Look {
+        let again = left.map_or(Recheck::Eventually, Recheck::After).or(settled);
+        PassResult {
             status,
             again: if unread {
-                again.or(Again::Backoff)
+                again.or(Recheck::Backoff)
             } else {
                 again
             },
-            sights: None,
+            snapshot: None,
         }
     }
 
-    /// A work that has just finished is looked at again at once: its time to live may be short.
+    /// A work that has just finished is reconciled again at once: its time to live may be short.
     pub(super) fn finished_just_now(
         &self,
         status: &link::bundle::Status,
         context: Context<'_>,
-    ) -> Again {
+    ) -> Recheck {
         if status::is_complete(&status.conditions, context) {
-            Again::After(Duration::ZERO)
+            Recheck::After(Duration::ZERO)
         } else {
-            Again::Eventually
+            Recheck::Eventually
         }
     }
 }

@@ -1,25 +1,26 @@
 //! What a work holds: recorded before an object is touched, given up when the work no longer declares it, and kept for a
-//! work whose source has not spoken yet.
+//! work whose source has sent nothing yet.
 
 use link::bundle::DeleteOption;
 use tracing::warn;
 
-use super::{Again, Cause, Next, Reconciler, Step, given_up};
-use crate::target::{Claim, Held, Release, Target, TargetError};
+use super::{Cause, QueueAction, Recheck, Reconciler, given_up};
+use crate::applier::{Applier, ApplierError, Claim, HeldObject, Release};
+use crate::planned::PlannedManifest;
 use crate::work::{Entry, Store, WorkId};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     /// Records what is about to be held. Returns how much that is, and what is to be given up.
     pub(super) async fn claim(
         &self,
         id: &WorkId,
-        steps: &[Step],
+        plan: &[PlannedManifest],
         option: Option<&DeleteOption>,
-    ) -> Result<(usize, Vec<(Held, Release)>), TargetError> {
-        let claims: Vec<Claim> = steps.iter().filter_map(Step::claim).collect();
-        let mut claimed = self.target.claim(id, &claims).await;
+    ) -> Result<(usize, Vec<(HeldObject, Release)>), ApplierError> {
+        let claims: Vec<Claim> = plan.iter().filter_map(PlannedManifest::claim).collect();
+        let mut claimed = self.applier.claim(id, &claims).await;
         if claims.is_empty()
-            && let Err(error) = self.target.register(id).await
+            && let Err(error) = self.applier.register(id).await
         {
             claimed = claimed.and(Err(error));
         }
@@ -27,10 +28,10 @@ impl<S: Store, T: Target> Reconciler<S, T> {
             Ok(stale) => {
                 self.health.ok();
                 let stale = given_up(
-                    steps,
+                    plan,
                     stale,
                     |held| self.mode(held, option),
-                    |object| self.target.identify(object),
+                    |object| self.applier.identify(object),
                 );
                 Ok((claims.len(), stale))
             }
@@ -41,34 +42,34 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         }
     }
 
-    /// Gives up what the work no longer declares, and has the target write down what is held now.
-    pub(super) async fn settle(&self, id: &WorkId, stale: &[(Held, Release)]) -> Again {
+    /// Gives up what the work no longer declares, and has the applier write down what is held now.
+    pub(super) async fn settle(&self, id: &WorkId, stale: &[(HeldObject, Release)]) -> Recheck {
         if !stale.is_empty() {
             let remaining = self.release(id, stale).await;
             if !remaining.is_empty() {
-                return Again::Backoff;
+                return Recheck::Backoff;
             }
         }
-        match self.target.settle(id).await {
-            Ok(()) => Again::Eventually,
+        match self.applier.settle(id).await {
+            Ok(()) => Recheck::Eventually,
             Err(error) => {
                 warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
-                Again::Backoff
+                Recheck::Backoff
             }
         }
     }
 
     /// A work that was taken over with its objects: there is nothing to compare them with until its source has spoken, so
     /// they are held and otherwise left alone.
-    pub(super) async fn hold_awaited(&self, id: &WorkId, entry: &Entry) -> Next {
+    pub(super) async fn hold_awaited(&self, id: &WorkId, entry: &Entry) -> QueueAction {
         if entry.dropped && !entry.deleting {
             return self.forget(id).await;
         }
-        match self.target.register(id).await {
-            Ok(()) => Next::Forget,
+        match self.applier.register(id).await {
+            Ok(()) => QueueAction::Forget,
             Err(error) => {
                 warn!(resource.id = %id, error = %error, "Could not record what work `{id}` holds");
-                Next::Retry(Cause::default())
+                QueueAction::Retry(Cause::default())
             }
         }
     }

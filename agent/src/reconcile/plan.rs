@@ -1,89 +1,37 @@
 //! The pure half of reconcile: in which order manifests are applied, which settings hold for each, and what becomes of
 //! objects that a work holds and does not claim any more.
 //!
-//! Which object a manifest declares is the target's to say ([`Identity`]). While it cannot say, nothing is claimed for
+//! The applier decides which object a manifest declares ([`ObjectIdentity`]). While it cannot, nothing is claimed for
 //! the manifest, and nothing is given up that may turn out to be its object.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use link::bundle::manifest::ObjectRef;
-use link::bundle::rules::Named;
-use link::bundle::{ConditionRule, DeleteOption, FeedbackRule, ManifestConfig, Spec};
+use link::bundle::rules::ObjectSelector;
+use link::bundle::{DeleteOption, ManifestConfig, Spec};
 use serde_json::Value;
 
 use super::Reconciler;
-use crate::target::{
-    Claim, ErrorKind, Held, Identity, Release, Strategy, Target, TargetError, key,
+use crate::applier::{
+    Applier, ApplierError, ApplierErrorKind, HeldObject, ObjectIdentity, Release, key,
 };
-use crate::work::{Store, sha256_hex};
-
-/// One manifest with everything needed to apply and judge it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Step {
-    /// Index in the spec.
-    pub ordinal: usize,
-    /// Which object.
-    pub object: ObjectRef,
-    /// Plural resource name.
-    pub resource: String,
-    /// See [`Identity::key`].
-    pub key: Option<String>,
-    /// Why it is not even tried: another manifest declares the same object.
-    pub refused: Option<TargetError>,
-    /// The manifest.
-    pub manifest: Value,
-    /// How to apply it.
-    pub strategy: Strategy,
-    /// What to read back.
-    pub feedback: Vec<FeedbackRule>,
-    /// Conditions to compute.
-    pub conditions: Vec<ConditionRule>,
-}
-
-// === impl Step ===
-
-impl Step {
-    /// What the work claims of the target for this manifest; nothing when it only reads, is refused, or has no place.
-    pub fn claim(&self) -> Option<Claim> {
-        if self.strategy == Strategy::ReadOnly || self.refused.is_some() || self.key.is_none() {
-            return None;
-        }
-        let insists = self.strategy.insists_on_content();
-        let content = insists.then(|| sha256_hex(self.content().as_bytes()));
-        Some(Claim {
-            object: self.object.clone(),
-            content,
-        })
-    }
-
-    // A namespace that means nothing makes no other content.
-    fn content(&self) -> String {
-        let mut manifest = Cow::Borrowed(&self.manifest);
-        if self.object.namespace.is_empty()
-            && manifest["metadata"].get("namespace").is_some()
-            && let Some(metadata) = manifest.to_mut()["metadata"].as_object_mut()
-        {
-            metadata.remove("namespace");
-        }
-        manifest.to_string()
-    }
-}
+use crate::planned::PlannedManifest;
+use crate::work::Store;
 
 // === impl Reconciler ===
 
-impl<S: Store, T: Target> Reconciler<S, T> {
-    /// Has the target learn what the manifests are of, then plans.
-    pub(super) async fn plan(&self, spec: Spec) -> Vec<Step> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
+    /// Has the applier learn what the manifests are of, then plans.
+    pub(super) async fn plan(&self, spec: Spec) -> Vec<PlannedManifest> {
         let declared: Vec<ObjectRef> = spec.manifests.iter().map(ObjectRef::of).collect();
-        self.target.learn(&declared).await;
-        plan(spec, |object| self.target.identify(object))
+        self.applier.learn(&declared).await;
+        plan(spec, |object| self.applier.identify(object))
     }
 }
 
 /// Orders a spec's manifests by kind rank, stably, and looks their settings up. Of several manifests that declare one
 /// object the first counts.
-pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> {
+pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> ObjectIdentity) -> Vec<PlannedManifest> {
     let Spec {
         manifests,
         manifest_configs: configs,
@@ -91,14 +39,14 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
     } = spec;
     let definitions = definitions(&manifests);
     let mut first: HashMap<String, (usize, ObjectRef)> = HashMap::new();
-    let mut steps = Vec::with_capacity(manifests.len());
+    let mut plan = Vec::with_capacity(manifests.len());
     for (ordinal, manifest) in manifests.into_iter().enumerate() {
         let declared = ObjectRef::of(&manifest);
         let mut identity = identify(&declared);
         if let Some(definition) = definitions.iter().find(|it| it.defines(&declared)) {
             definition.complete(&mut identity);
         }
-        let Identity {
+        let ObjectIdentity {
             object,
             resource,
             key,
@@ -110,10 +58,12 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
         }
         let matching: Vec<&ManifestConfig> = configs
             .iter()
-            .filter(|config| Named::from(&config.resource_identifier).means(&object, &resource))
+            .filter(|config| {
+                ObjectSelector::from(&config.resource_identifier).selects(&object, &resource)
+            })
             .collect();
         // Per field the first matching configuration that sets it.
-        steps.push(Step {
+        plan.push(PlannedManifest {
             strategy: matching
                 .iter()
                 .find_map(|config| config.update_strategy.as_ref())
@@ -136,27 +86,27 @@ pub fn plan(spec: Spec, identify: impl Fn(&ObjectRef) -> Identity) -> Vec<Step> 
             manifest,
         });
     }
-    steps.sort_by_key(|step| rank(&step.object));
-    steps
+    plan.sort_by_key(|planned| rank(&planned.object));
+    plan
 }
 
 /// What is to be given up of what is held and not claimed any more, and how. What a manifest still declares, though
-/// only to be read, stays without an owner; what may be the object of a manifest without a place is not given up yet.
+/// only to be read, stays without an owner; what may be the object of a manifest without a location is not given up yet.
 pub fn given_up(
-    steps: &[Step],
-    stale: Vec<Held>,
-    mode: impl Fn(&Held) -> Release,
-    identify: impl Fn(&ObjectRef) -> Identity,
-) -> Vec<(Held, Release)> {
-    let may_be_declared = |held: &Held| {
-        let mut homeless = steps.iter().filter(|step| step.key.is_none());
-        homeless.any(|step| step.object.name == held.name)
+    plan: &[PlannedManifest],
+    stale: Vec<HeldObject>,
+    mode: impl Fn(&HeldObject) -> Release,
+    identify: impl Fn(&ObjectRef) -> ObjectIdentity,
+) -> Vec<(HeldObject, Release)> {
+    let may_be_declared = |held: &HeldObject| {
+        let mut homeless = plan.iter().filter(|planned| planned.key.is_none());
+        homeless.any(|planned| planned.object.name == held.name)
     };
     let stale = stale.into_iter().filter(|held| !may_be_declared(held));
     stale
         .map(|held| {
             let key = identify(&held.object()).key;
-            let is_declared = key.is_some() && steps.iter().any(|step| step.key == key);
+            let is_declared = key.is_some() && plan.iter().any(|planned| planned.key == key);
             let mode = if is_declared {
                 Release::Orphan
             } else {
@@ -195,7 +145,7 @@ pub fn release_mode(option: Option<&DeleteOption>, object: &ObjectRef, resource:
     }
 }
 
-/// A kind that a manifest of the spec defines: the target may not know it yet.
+/// A kind that a manifest of the spec defines: the applier may not know it yet.
 struct Definition {
     group: String,
     kind: String,
@@ -221,8 +171,8 @@ impl Definition {
         object.group == self.group && object.kind == self.kind
     }
 
-    /// Says what the target could not.
-    fn complete(&self, identity: &mut Identity) {
+    /// Says what the applier could not.
+    fn complete(&self, identity: &mut ObjectIdentity) {
         identity.resource.clone_from(&self.plural);
         if identity.key.is_some() {
             return;
@@ -243,18 +193,18 @@ fn definitions(manifests: &[Value]) -> Vec<Definition> {
     definitions.filter_map(Definition::of).collect()
 }
 
-fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> TargetError {
-    let words = |object: &ObjectRef| {
+fn twice(ordinal: usize, object: &ObjectRef, first: usize, before: &ObjectRef) -> ApplierError {
+    let describe = |object: &ObjectRef| {
         let separator = if object.group.is_empty() { "" } else { "/" };
         format!("{}{separator}{} {object}", object.group, object.version)
     };
-    TargetError {
-        kind: ErrorKind::Invalid,
+    ApplierError {
+        kind: ApplierErrorKind::Invalid,
         message: format!(
             "manifests[{ordinal}] ({}) declares the object that manifests[{first}] ({}) declares; \
              hint: leave one of the two out",
-            words(object),
-            words(before)
+            describe(object),
+            describe(before)
         ),
     }
 }

@@ -1,48 +1,49 @@
-//! One look at a work that is to go: give every held object up, and say what is still in the way.
+//! One pass over a work that is to go: give every held object up, and report what is still in the way.
 
 use link::bundle::DeleteOption;
 use link::error::chain;
 use tracing::{info, warn};
 
-use super::keep::Write;
-use super::{Again, Look, Reconciler, parse, release_mode};
+use super::record_status::StatusWrite;
+use super::{PassResult, Recheck, Reconciler, parse, release_mode};
+use crate::applier::{Applier, HeldObject, Release, Released};
 use crate::status::{self, Remaining};
-use crate::target::{Held, Release, Released, Target};
 use crate::work::{Entry, StatusRecord, Store, Work, WorkId};
 
-impl<S: Store, T: Target> Reconciler<S, T> {
+impl<S: Store, T: Applier> Reconciler<S, T> {
     pub(super) async fn remove(
         &self,
         id: &WorkId,
         entry: &Entry,
         work: &Work,
         before: Option<&StatusRecord>,
-    ) -> Look {
+    ) -> PassResult {
         let previous = before.map(|record| record.status.clone());
         let previous = previous.unwrap_or_default();
         let context = self.context(work, &previous);
-        // What was said about blockers before stands until this look knows better.
-        let told = previous.condition("Deleting").is_some();
-        let deleting = if told {
+        // What was reported about blockers before stands until this pass knows better.
+        let reported = previous.condition("Deleting").is_some();
+        let deleting = if reported {
             previous.clone()
         } else {
             status::deleting(&[], context)
         };
-        let held = match self.target.claim(id, &[]).await {
+        let held = match self.applier.claim(id, &[]).await {
             Ok(held) => held,
             Err(error) => {
                 self.health.failing(error.message);
-                return Look {
+                return PassResult {
                     status: deleting,
-                    again: Again::Backoff,
-                    sights: None,
+                    again: Recheck::Backoff,
+                    snapshot: None,
                 };
             }
         };
-        if !held.is_empty() && !told {
+        if !held.is_empty() && !reported {
             // Tell it before it may take long.
-            let told = self.keep(id, entry, work, before, deleting, Write::Later);
-            if let Err(error) = told.await {
+            let reported =
+                self.record_status(id, entry, work, before, deleting, StatusWrite::Later);
+            if let Err(error) = reported.await {
                 warn!(resource.id = %id, error = %chain(&error), "Could not keep the status of work `{id}`");
             }
         }
@@ -50,35 +51,39 @@ impl<S: Store, T: Target> Reconciler<S, T> {
         let held = self.with_modes(held, option.as_ref());
         let remaining = self.release(id, &held).await;
         if remaining.is_empty()
-            && let Err(error) = self.target.settle(id).await
+            && let Err(error) = self.applier.settle(id).await
         {
             warn!(resource.id = %id, error = %error, "Could not record what work `{id}` gave up");
-            return Look {
+            return PassResult {
                 status: status::deleting(&[], context),
-                again: Again::Backoff,
-                sights: None,
+                again: Recheck::Backoff,
+                snapshot: None,
             };
         }
         if remaining.is_empty() {
-            return Look {
+            return PassResult {
                 status: status::deleted(self.consumer.as_str(), context),
-                again: Again::Eventually,
-                sights: None,
+                again: Recheck::Eventually,
+                snapshot: None,
             };
         }
-        Look {
+        PassResult {
             status: status::deleting(&remaining, context),
-            again: Again::Backoff,
-            sights: None,
+            again: Recheck::Backoff,
+            snapshot: None,
         }
     }
 
     /// Gives held objects up, against the order in which they were applied. Returns what is still there and why.
-    pub(super) async fn release(&self, id: &WorkId, held: &[(Held, Release)]) -> Vec<Remaining> {
+    pub(super) async fn release(
+        &self,
+        id: &WorkId,
+        held: &[(HeldObject, Release)],
+    ) -> Vec<Remaining> {
         let mut remaining = Vec::new();
         for (held, mode) in held.iter().rev() {
             let object = held.object();
-            match self.target.release(id, held, *mode).await {
+            match self.applier.release(id, held, *mode).await {
                 Ok(Released::Gone) => {
                     info!(resource.id = %id, object = %object, "Removed {object}");
                 }
@@ -105,17 +110,17 @@ impl<S: Store, T: Target> Reconciler<S, T> {
 
     pub(super) fn with_modes(
         &self,
-        held: Vec<Held>,
+        held: Vec<HeldObject>,
         option: Option<&DeleteOption>,
-    ) -> Vec<(Held, Release)> {
+    ) -> Vec<(HeldObject, Release)> {
         let held = held.into_iter();
         held.map(|held| (held.clone(), self.mode(&held, option)))
             .collect()
     }
 
     /// What happens to an object that is given up.
-    pub(super) fn mode(&self, held: &Held, option: Option<&DeleteOption>) -> Release {
+    pub(super) fn mode(&self, held: &HeldObject, option: Option<&DeleteOption>) -> Release {
         let object = held.object();
-        release_mode(option, &object, &self.target.resource(&object))
+        release_mode(option, &object, &self.applier.resource(&object))
     }
 }

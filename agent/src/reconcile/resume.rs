@@ -1,79 +1,91 @@
-//! Works that an earlier process left in order are not looked at again after a start: what that process saw of their
-//! objects is kept with their statuses, and the target tells what has changed since. Pure but for the start itself.
+//! Works that an earlier process left in order are not reconciled again after a start: what that process observed of their
+//! objects is kept with their statuses, and the applier finds out what has changed since. Pure but for the start itself.
 
 use link::bundle::manifest::ObjectRef;
 use tracing::info;
 
 use super::{Reconciler, jittered};
-use crate::target::{Mark, Target};
-use crate::work::{Looked, Store, sha256_hex};
+use crate::applier::{Applier, Fingerprint};
+use crate::digest::sha256_hex;
+use crate::work::{Store, StoredSnapshot};
 
-/// What a look saw, when it leaves nothing to be done.
+/// What a pass observed, when it leaves nothing to be done.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Sights {
+pub(super) struct WorkSnapshot {
     pub(super) claims: usize,
     /// By ordinal of the manifest; `None` when something was not seen.
-    pub(super) marks: Vec<(usize, Option<Mark>)>,
+    pub(super) fingerprints: Vec<(usize, Option<Fingerprint>)>,
 }
 
-impl<S: Store, T: Target> Reconciler<S, T> {
-    /// Looks at every work that was not left in order, or may not be by now; at the others after the period.
+impl<S: Store, T: Applier> Reconciler<S, T> {
+    /// Queues every work that was not left in order, or may not be by now; the others come after the period.
     pub(super) fn begin(&self) {
-        let looks = self.store.take_looks();
+        let snapshots = self.store.take_snapshots();
         if self.paused.is_some() || self.store.index().paused().is_some() {
-            return self.look_at_everything();
+            return self.queue_everything();
         }
-        let made_by = self.maker();
-        let mut rested = 0_usize;
+        let writer = self.writer();
+        let mut resumed = 0_usize;
         for id in self.store.index().ids() {
-            let former = looks.get(&id).and_then(|looked| read(looked, &made_by));
-            let rests = former.is_some_and(|(claims, seen)| self.target.resume(&id, claims, &seen));
-            if rests {
-                rested += 1;
+            let former = snapshots.get(&id).and_then(|stored| read(stored, &writer));
+            let resumes =
+                former.is_some_and(|(claims, seen)| self.applier.resume(&id, claims, &seen));
+            if resumes {
+                resumed += 1;
                 self.queue.add_later(&id, jittered(self.period));
             } else {
                 self.queue.add(&id);
             }
         }
-        info!(works = rested, "Found {rested} works as they were left");
+        info!(works = resumed, "Found {resumed} works as they were left");
     }
 
-    /// The words that are kept of a look.
-    pub(super) fn words(&self, sights: Sights) -> Option<String> {
-        let Sights { claims, mut marks } = sights;
-        marks.sort_by_key(|(ordinal, _)| *ordinal);
-        let marks: Option<Vec<String>> = marks
+    /// The text that is kept of a snapshot.
+    pub(super) fn encode(&self, snapshot: WorkSnapshot) -> Option<String> {
+        let WorkSnapshot {
+            claims,
+            mut fingerprints,
+        } = snapshot;
+        fingerprints.sort_by_key(|(ordinal, _)| *ordinal);
+        let fingerprints: Option<Vec<String>> = fingerprints
             .into_iter()
-            .map(|(_, mark)| mark.map(|mark| mark.to_string()))
+            .map(|(_, fingerprint)| fingerprint.map(|fingerprint| fingerprint.to_string()))
             .collect();
-        Some(format!("{} {claims} {}", self.maker(), marks?.join(" ")))
+        Some(format!(
+            "{} {claims} {}",
+            self.writer(),
+            fingerprints?.join(" ")
+        ))
     }
 
-    /// Whose looks count: another version of this program, or other settings, may judge in another way.
-    fn maker(&self) -> String {
+    /// Whose snapshots count: another version of this program, or other settings, may judge in another way.
+    fn writer(&self) -> String {
         let settings = format!(
             "{} {} {} {}",
             PROGRAM, self.consumer, self.max_raw_bytes, self.max_status_bytes
         );
-        let mut maker = sha256_hex(settings.as_bytes());
-        maker.truncate(DIGITS);
-        maker
+        let mut writer = sha256_hex(settings.as_bytes());
+        writer.truncate(DIGITS);
+        writer
     }
 }
 
 /// The number of claims, and each object with what was seen of it.
-fn read(looked: &Looked, made_by: &str) -> Option<(usize, Vec<(ObjectRef, Mark)>)> {
-    let mut words = looked.words.split_whitespace();
-    if words.next()? != made_by {
+fn read(stored: &StoredSnapshot, writer: &str) -> Option<(usize, Vec<(ObjectRef, Fingerprint)>)> {
+    let mut parts = stored.text.split_whitespace();
+    if parts.next()? != writer {
         return None;
     }
-    let claims = words.next()?.parse().ok()?;
-    let marks: Vec<Mark> = words.map(Mark::read).collect();
+    let claims = parts.next()?.parse().ok()?;
+    let fingerprints: Vec<Fingerprint> = parts.map(Fingerprint::read).collect();
     // A status that had to be shortened names fewer objects.
-    if marks.len() != looked.objects.len() {
+    if fingerprints.len() != stored.objects.len() {
         return None;
     }
-    Some((claims, looked.objects.iter().cloned().zip(marks).collect()))
+    Some((
+        claims,
+        stored.objects.iter().cloned().zip(fingerprints).collect(),
+    ))
 }
 
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");

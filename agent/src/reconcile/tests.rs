@@ -6,16 +6,16 @@ use link::order::Version;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::target::{Applied, Claim, Desired, Held, Release, Released};
+use crate::applier::{Applied, Claim, Desired, HeldObject, Release, Released};
 use crate::work::{Files, Head};
 
-mod feuds;
 mod finished;
+mod write_conflicts;
 
-/// A target whose answers are set by the test.
+/// An applier whose answers are set by the test.
 #[derive(Default)]
 struct Fake {
-    held: Mutex<Vec<Held>>,
+    held: Mutex<Vec<HeldObject>>,
     pending: Mutex<u32>,
     broken: Mutex<bool>,
     applied: Mutex<u32>,
@@ -30,12 +30,12 @@ struct Fake {
     watch_panics: Mutex<bool>,
 }
 
-impl Target for Fake {
-    async fn claim(&self, _: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+impl Applier for Fake {
+    async fn claim(&self, _: &WorkId, declared: &[Claim]) -> Result<Vec<HeldObject>, ApplierError> {
         let mut held = self.held.lock().unwrap();
-        let declared: Vec<Held> = declared
+        let declared: Vec<HeldObject> = declared
             .iter()
-            .map(|claim| Held::from(&claim.object))
+            .map(|claim| HeldObject::from(&claim.object))
             .collect();
         let stale = held
             .iter()
@@ -46,18 +46,18 @@ impl Target for Fake {
         Ok(stale)
     }
 
-    async fn register(&self, _: &WorkId) -> Result<(), TargetError> {
+    async fn register(&self, _: &WorkId) -> Result<(), ApplierError> {
         *self.registered.lock().unwrap() += 1;
         Ok(())
     }
 
-    async fn apply(&self, _: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+    async fn apply(&self, _: &WorkId, desired: Desired<'_>) -> Result<Applied, ApplierError> {
         if std::mem::take(&mut *self.apply_panics.lock().unwrap()) {
             panic!("an apply fails on purpose");
         }
         if *self.broken.lock().unwrap() {
-            return Err(TargetError {
-                kind: ErrorKind::Unavailable,
+            return Err(ApplierError {
+                kind: ApplierErrorKind::Unavailable,
                 message: format!("could not write {}: no answer", desired.object),
             });
         }
@@ -65,18 +65,18 @@ impl Target for Fake {
         Ok(Applied {
             changed: !*self.peaceful.lock().unwrap(),
             observed: Some(desired.manifest.clone()),
-            mark: None,
+            fingerprint: None,
         })
     }
 
-    async fn rivals(&self, _: Desired<'_>) -> Vec<String> {
+    async fn conflicting_managers(&self, _: Desired<'_>) -> Vec<String> {
         vec!["hpa".into()]
     }
 
-    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
         if *self.blind.lock().unwrap() {
-            return Err(TargetError {
-                kind: ErrorKind::Unavailable,
+            return Err(ApplierError {
+                kind: ApplierErrorKind::Unavailable,
                 message: format!("could not read {object}: no answer"),
             });
         }
@@ -87,7 +87,12 @@ impl Target for Fake {
         Ok((found && applied).then(|| finished_job(&object.name)))
     }
 
-    async fn release(&self, _: &WorkId, held: &Held, _: Release) -> Result<Released, TargetError> {
+    async fn release(
+        &self,
+        _: &WorkId,
+        held: &HeldObject,
+        _: Release,
+    ) -> Result<Released, ApplierError> {
         let mut pending = self.pending.lock().unwrap();
         if *pending > 0 {
             *pending -= 1;
@@ -97,7 +102,7 @@ impl Target for Fake {
         Ok(Released::Gone)
     }
 
-    async fn settle(&self, _: &WorkId) -> Result<(), TargetError> {
+    async fn settle(&self, _: &WorkId) -> Result<(), ApplierError> {
         Ok(())
     }
 
@@ -120,7 +125,7 @@ fn finished_job(name: &str) -> Value {
 
 struct Fixture {
     _dir: tempfile::TempDir,
-    target: Arc<Fake>,
+    applier: Arc<Fake>,
     reconciler: Reconciler<Arc<Files>, Fake>,
     told: Arc<Mutex<u32>>,
     now: Arc<Mutex<Timestamp>>,
@@ -129,16 +134,19 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let target = Arc::new(Fake::default());
+        let applier = Arc::new(Fake::default());
         let told = Arc::new(Mutex::new(0));
         let counter = Arc::clone(&told);
         let now = Arc::new(Mutex::new("2026-08-01T10:00:00Z".parse().unwrap()));
         let reconciler = Reconciler {
             store: Arc::new(Files::open(dir.path()).unwrap().store),
-            target: Arc::clone(&target),
-            queue: Arc::new(Queue::new(Duration::from_secs(1), Duration::from_secs(9))),
+            applier: Arc::clone(&applier),
+            queue: Arc::new(WorkQueue::new(
+                Duration::from_secs(1),
+                Duration::from_secs(9),
+            )),
             on_status: Box::new(move |_| *counter.lock().unwrap() += 1),
-            feuds: Feuds::default(),
+            write_conflicts: WriteConflicts::default(),
             on_trouble: Box::new(|_, _, _| {}),
             consumer: ConsumerName::new("cluster1").unwrap(),
             paused: None,
@@ -154,7 +162,7 @@ impl Fixture {
         };
         Self {
             _dir: dir,
-            target,
+            applier,
             reconciler,
             told,
             now,
@@ -232,7 +240,7 @@ impl Fixture {
         *self.told.lock().unwrap()
     }
 
-    async fn look(&self) -> (Next, Vec<String>, u32) {
+    async fn look(&self) -> (QueueAction, Vec<String>, u32) {
         let next = self.reconciler.reconcile(&"w".into()).await;
         let record = self.reconciler.store.status(&"w".into()).unwrap().unwrap();
         let conditions = record.status.conditions.iter();
@@ -249,13 +257,13 @@ async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
     fixture.order(false);
     let (next, ..) = fixture.look().await;
     assert!(
-        matches!(next, Next::After(delay) if delay >= Duration::from_secs(240) && delay <= Duration::from_secs(360))
+        matches!(next, QueueAction::After(delay) if delay >= Duration::from_secs(240) && delay <= Duration::from_secs(360))
     );
     fixture.order(true);
-    *fixture.target.pending.lock().unwrap() = 2;
+    *fixture.applier.pending.lock().unwrap() = 2;
     for _ in 0..2 {
         let (next, conditions, told) = fixture.look().await;
-        assert!(matches!(next, Next::Retry(_)), "{next:?}");
+        assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
         assert_eq!(
             conditions,
             ["Applied=True", "Available=True", "Deleting=True"]
@@ -263,7 +271,7 @@ async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
         assert_eq!(told, 3, "applied, deleting, and what it waits for");
     }
     let (next, conditions, told) = fixture.look().await;
-    assert_eq!(next, Next::Forget);
+    assert_eq!(next, QueueAction::Forget);
     assert_eq!(conditions[2..], ["Deleting=True", "Deleted=True"]);
     assert_eq!(told, 4);
 }
@@ -272,14 +280,14 @@ async fn a_removal_that_takes_time_is_told_once_and_acknowledged_at_its_end() {
 async fn a_target_that_does_not_answer_is_told_and_tried_again_without_new_noise() {
     let fixture = Fixture::new();
     fixture.order(false);
-    *fixture.target.broken.lock().unwrap() = true;
+    *fixture.applier.broken.lock().unwrap() = true;
     for _ in 0..3 {
         let (next, conditions, told) = fixture.look().await;
-        assert!(matches!(next, Next::Retry(_)), "{next:?}");
+        assert!(matches!(next, QueueAction::Retry(_)), "{next:?}");
         assert_eq!(conditions, ["Applied=False", "Available=False"]);
         assert_eq!(told, 1);
     }
-    *fixture.target.broken.lock().unwrap() = false;
+    *fixture.applier.broken.lock().unwrap() = false;
     assert_eq!(fixture.look().await.1, ["Applied=True", "Available=True"]);
 }
 
@@ -305,7 +313,7 @@ async fn a_version_that_came_during_a_pause_is_applied_after_it_and_not_told_bef
     *fixture.now.lock().unwrap() += SignedDuration::from_secs(5);
     index.set_paused(None);
     fixture.look().await;
-    assert_eq!(*fixture.target.applied.lock().unwrap(), 2);
+    assert_eq!(*fixture.applier.applied.lock().unwrap(), 2);
     assert_eq!(applied_at(), Some(*fixture.now.lock().unwrap()));
 }
 
@@ -314,16 +322,16 @@ async fn an_awaited_work_holds_its_objects_whatever_becomes_of_itself() {
     let fixture = Fixture::new();
     fixture.order(false);
     fixture.look().await;
-    let held = fixture.target.held.lock().unwrap().clone();
+    let held = fixture.applier.held.lock().unwrap().clone();
     let store = &fixture.reconciler.store;
     Files::commit(store, &[Work::awaited("w".into())]).unwrap();
     for dropped in [false, true] {
         let drop = |entry: &mut Entry| entry.dropped = dropped;
         store.index().update(&"w".into(), drop);
         let next = fixture.reconciler.reconcile(&"w".into()).await;
-        assert_eq!(next, Next::Forget);
-        assert_eq!(*fixture.target.registered.lock().unwrap(), 1);
-        assert_eq!(*fixture.target.held.lock().unwrap(), held);
+        assert_eq!(next, QueueAction::Forget);
+        assert_eq!(*fixture.applier.registered.lock().unwrap(), 1);
+        assert_eq!(*fixture.applier.held.lock().unwrap(), held);
     }
 }
 
@@ -340,7 +348,7 @@ async fn a_paused_work_is_looked_at_and_not_touched() {
     );
     fixture.order(true);
     assert_eq!(fixture.look().await.1.last().unwrap(), "Paused=True");
-    assert_eq!(*fixture.target.applied.lock().unwrap(), 0);
+    assert_eq!(*fixture.applier.applied.lock().unwrap(), 0);
     index.set_paused(None);
     let (_, conditions, _) = fixture.look().await;
     assert_eq!(conditions.last().unwrap(), "Deleted=True");
@@ -350,13 +358,13 @@ async fn a_paused_work_is_looked_at_and_not_touched() {
 async fn a_worker_and_a_watch_that_die_are_made_again_counted_and_cost_no_work() {
     let fixture = Fixture::new();
     fixture.order(false);
-    *fixture.target.apply_panics.lock().unwrap() = true;
-    *fixture.target.watch_panics.lock().unwrap() = true;
+    *fixture.applier.apply_panics.lock().unwrap() = true;
+    *fixture.applier.watch_panics.lock().unwrap() = true;
     let registry = prometheus::Registry::new();
     let restarts = Restarts::register(&registry).unwrap();
-    let (target, stop) = (Arc::clone(&fixture.target), CancellationToken::new());
+    let (applier, stop) = (Arc::clone(&fixture.applier), CancellationToken::new());
     let running = tokio::spawn(fixture.reconciler.run(stop.clone(), restarts));
-    while *target.applied.lock().unwrap() == 0 || restarted(&registry).len() < 2 {
+    while *applier.applied.lock().unwrap() == 0 || restarted(&registry).len() < 2 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(restarted(&registry), ["reconcile 1", "watches 1"]);

@@ -29,7 +29,7 @@ pub struct Reporter {
     pub clock: Clock,
 }
 
-/// How much of what the source said of a work goes back with its status; less from one to the next.
+/// How much of the metadata that the source sent goes back with the status; less from one to the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Echo {
     Everything,
@@ -44,8 +44,8 @@ enum Echo {
 // === impl Reporter ===
 
 impl Reporter {
-    /// The message that tells the source of a work its status, small enough to be sent: what is only an echo of what the
-    /// source said goes first (annotations, labels, tracing, name), then words of the status ([`status::fit`]).
+    /// The message with the status of a work for its source, small enough to be sent: what only echoes the source is left
+    /// out first (annotations, labels, tracing, name), then texts of the status are shortened ([`status::fit`]).
     pub fn message(
         &self,
         head: &Head,

@@ -1,4 +1,4 @@
-//! A Kubernetes cluster as the place of an agent: connect, lead, open, run.
+//! A Kubernetes cluster as the backend of an agent: connect, lead, open, run.
 //!
 //! Nothing but a wrong kubeconfig ends the process: an API server that is away, definitions that are not installed
 //! and rights that are not granted yet are waited for, and `/readyz` says which.
@@ -17,17 +17,17 @@ use link::supervise::Restarts;
 use prometheus::Registry;
 use tracing::{info, warn};
 
-use super::{ClusterPlace, Front, health};
+use super::{ClusterBackend, Front, health};
+use crate::applier::kubernetes::{Kubernetes, KubernetesOptions};
 use crate::cluster::election::{self, Election};
-use crate::cluster::events::Recorder;
 use crate::cluster::{self, definitions};
-use crate::target::kubernetes::{Kubernetes, Options};
+use crate::events::Recorder;
 use crate::work::{self, Found, Objects, Store, Work, WorkId};
 
 /// A cluster that is connected to and not yet worked in.
-pub(super) struct Cluster {
+pub(super) struct ClusterService {
     cluster: cluster::Cluster,
-    options: Options,
+    options: KubernetesOptions,
     consumer: ConsumerName,
     election: Option<Election>,
     leader: Check,
@@ -41,12 +41,12 @@ pub(super) struct Cluster {
 #[error("another agent leads, the lease could not be renewed in time, or task `election` died")]
 struct Deposed;
 
-// === impl Cluster ===
+// === impl ClusterService ===
 
-impl Cluster {
+impl ClusterService {
     /// Finds the cluster; nothing is asked of it yet. The checks given are those of the store and of the target.
     pub(super) async fn connect(
-        place: ClusterPlace,
+        backend: ClusterBackend,
         consumer: &ConsumerName,
         clock: &Clock,
         registry: &Registry,
@@ -56,9 +56,9 @@ impl Cluster {
     ) -> Result<Self, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
         let api = health(checks.add("kubernetes"));
-        let cluster = place.options.connect(registry, restarts, api).await?;
-        let election = place.election.map(|candidate| {
-            let config = election::Config {
+        let cluster = backend.options.connect(registry, restarts, api).await?;
+        let election = backend.election.map(|candidate| {
+            let config = election::ElectionConfig {
                 namespace: cluster.namespace.clone(),
                 name: format!("agent-{consumer}"),
                 name_of_process: candidate.name_of_process,
@@ -66,10 +66,10 @@ impl Cluster {
             };
             config.build(cluster.client.clone(), registry, clock.clone())
         });
-        let options = Options {
-            agent_id: place.agent_id,
-            adopted: place.adopted,
-            poll: place.poll,
+        let options = KubernetesOptions {
+            agent_id: backend.agent_id,
+            adopted: backend.adopted,
+            poll: backend.poll,
         };
         let leader = checks.add("leader");
         let election = election.transpose().map_err(failed)?;
@@ -130,9 +130,9 @@ impl Cluster {
             opened = self.open() => opened,
             () = drain.requested() => return Ok(()),
         };
-        let (store, target) = opened;
+        let (store, applier) = opened;
         front.config.on_trouble = self.recorder.on_trouble();
-        let worked = front.run(store.clone(), target, drain).await;
+        let worked = front.run(store.clone(), applier, drain).await;
         if let Err(error) = store.flush().await {
             warn!(error = %chain(&error), "Could not note the last acknowledgements; those statuses are sent again");
         }
@@ -153,22 +153,26 @@ impl Cluster {
         for object in unreadable {
             warn!("Left alone what is no work of this agent: {object}");
         }
-        let target = patiently(&self.target, "read the AppliedManifestWorks", || {
+        let applier = patiently(&self.target, "read the AppliedManifestWorks", || {
             Kubernetes::open(client.clone(), self.options.clone())
         });
-        let target = target.await;
-        let awaited = || self.await_source(&store, target.owners());
+        let applier = applier.await;
+        let awaited = || self.await_source(&store, applier.owners());
         patiently(&self.store, "take over works", awaited).await;
         info!(
             works = store.index().ids().len(),
             "Opened the works in the cluster"
         );
-        (store, target)
+        (store, applier)
     }
 
     /// Works whose objects were taken over are held from now on, so that the next resync asks for them; without it
     /// nobody would ever say that they are to go.
-    async fn await_source(&self, store: &Objects, owners: Vec<WorkId>) -> Result<(), work::Error> {
+    async fn await_source(
+        &self,
+        store: &Objects,
+        owners: Vec<WorkId>,
+    ) -> Result<(), work::StoreError> {
         let unknown = owners
             .into_iter()
             .filter(|id| store.index().entry(id).is_none());

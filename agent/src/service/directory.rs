@@ -1,4 +1,4 @@
-//! Directories of this machine as the place of an agent.
+//! Directories of this machine as the backend of an agent.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use link::error::Failure;
 use tracing::info;
 
-use crate::target::directory::Directory;
+use crate::applier::directory::Directory;
 use crate::work::Files;
 
 /// Works in one directory, objects in another.
 pub(super) struct Directories {
     pub(super) store: Arc<Files>,
-    pub(super) target: Directory,
+    pub(super) applier: Directory,
 }
 
 // === impl Directories ===
@@ -29,7 +29,7 @@ impl Directories {
         );
         Ok(Self {
             store: Arc::new(opened.store),
-            target: Directory::open(root, &state_dir.join("ownership"), sweep)?,
+            applier: Directory::open(root, &state_dir.join("ownership"), sweep)?,
         })
     }
 }

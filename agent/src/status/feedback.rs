@@ -5,7 +5,8 @@ use link::bundle::{FeedbackRule, FeedbackValue, FieldValue, JsonPath, go_json};
 use serde_json::Value;
 use serde_json_path::JsonPath as Path;
 
-pub(crate) mod dialect;
+use crate::jsonpath;
+
 mod well_known;
 
 /// Reads every value the rules ask for. Errors leave the other values standing.
@@ -37,7 +38,7 @@ pub fn read(
     (values, errors)
 }
 
-/// A value, nothing where the object has none, or why it cannot be told.
+/// A value, nothing where the object has none, or why it cannot be read.
 type Answer = Result<Option<FeedbackValue>, String>;
 
 fn well_known_values(object: &Value, coordinates: &ObjectRef, max_raw_bytes: usize) -> Vec<Answer> {
@@ -47,7 +48,7 @@ fn well_known_values(object: &Value, coordinates: &ObjectRef, max_raw_bytes: usi
             coordinates.group, coordinates.version, coordinates.kind
         ))];
     };
-    let read = |(name, paths): &well_known::Known| {
+    let read = |(name, paths): &well_known::NamedValue| {
         let mut answers = paths
             .iter()
             .map(|path| evaluate(object, name, path, max_raw_bytes));
@@ -74,7 +75,7 @@ fn value(object: &Value, coordinates: &ObjectRef, rule: &JsonPath, max_raw_bytes
 }
 
 fn evaluate(object: &Value, name: &str, path: &str, max_raw_bytes: usize) -> Answer {
-    let query = dialect::translate(path)
+    let query = jsonpath::translate(path)
         .map_err(|problem| format!("path `{path}` of value {name} {problem}"))?;
     let query = Path::parse(&query)
         .map_err(|error| format!("path `{path}` of value {name} is not a JSONPath: {error}"))?;

@@ -1,25 +1,25 @@
 //! Keeps a status below what one message may hold: the largest feedback goes first, and the condition says so; then
-//! words are cut, and at the very end manifests are left out. The conditions of the work itself always stay.
+//! messages are cut, and at the very end manifests are left out. The conditions of the work itself always stay.
 
 use jiff::Timestamp;
 use link::bundle::{Condition, ManifestStatus, Status, go_json};
 
 use super::spent::FINISHED;
 
-/// Drops and shortens until the JSON of the status is at most `limit` bytes. Feedback values that are dropped are told
+/// Drops and shortens until the JSON of the status is at most `limit` bytes. Feedback values that are dropped are named
 /// in `StatusFeedbackSynced`, manifests that are left out in `StatusComplete`; nothing is sent half.
 pub fn fit(status: &mut Status, limit: usize, now: Timestamp) {
-    // Said anew below when it is still so.
-    let told = take(status, INCOMPLETE);
+    // Set again below when it still holds.
+    let before = take(status, INCOMPLETE);
     drop_feedback(status, limit, now);
-    for longest in WORDS {
+    for longest in MESSAGE_BYTES {
         if size(status) <= limit {
             return;
         }
         shorten(status, longest);
     }
     if size(status) > limit {
-        leave_out_manifests(status, limit, told, now);
+        leave_out_manifests(status, limit, before, now);
     }
 }
 
@@ -60,10 +60,10 @@ fn drop_feedback(status: &mut Status, limit: usize, now: Timestamp) {
     }
 }
 
-/// Cuts what is said of manifests to so many bytes, and what is said of the work to no less than [`WORK_WORDS`].
+/// Cuts what is said of manifests to so many bytes, and what is said of the work to no less than [`WORK_MESSAGE_BYTES`].
 fn shorten(status: &mut Status, longest: usize) {
     for condition in &mut status.conditions {
-        cut(&mut condition.message, longest.max(WORK_WORDS));
+        cut(&mut condition.message, longest.max(WORK_MESSAGE_BYTES));
     }
     for manifest in &mut status.resource_status {
         for condition in &mut manifest.conditions {
@@ -77,7 +77,12 @@ fn shorten(status: &mut Status, longest: usize) {
 
 /// Keeps as many manifests as fit: first those that have finished, because what is not remembered of them would be
 /// applied once more, then from the first on.
-fn leave_out_manifests(status: &mut Status, limit: usize, told: Option<Condition>, now: Timestamp) {
+fn leave_out_manifests(
+    status: &mut Status,
+    limit: usize,
+    before: Option<Condition>,
+    now: Timestamp,
+) {
     let mut manifests: Vec<_> = std::mem::take(&mut status.resource_status)
         .into_iter()
         .enumerate()
@@ -91,7 +96,7 @@ fn leave_out_manifests(status: &mut Status, limit: usize, told: Option<Condition
         bytes += size(manifest) + 1;
         bytes <= limit
     });
-    manifests.sort_by_key(|(place, _)| *place);
+    manifests.sort_by_key(|(index, _)| *index);
     let shown = manifests.len();
     status.resource_status = manifests.into_iter().map(|(_, it)| it).collect();
     let mut incomplete = Condition::new(
@@ -105,8 +110,8 @@ fn leave_out_manifests(status: &mut Status, limit: usize, told: Option<Condition
         0,
         now,
     );
-    if let Some(told) = told {
-        incomplete.last_transition_time = told.last_transition_time;
+    if let Some(before) = before {
+        incomplete.last_transition_time = before.last_transition_time;
     }
     status.conditions.push(incomplete);
 }
@@ -139,7 +144,7 @@ fn size<T: serde::Serialize>(value: &T) -> usize {
 const INCOMPLETE: &str = "StatusComplete";
 const CUT: &str = "…";
 // Lengths that are tried one after the other.
-const WORDS: [usize; 3] = [1024, 256, 64];
-const WORK_WORDS: usize = 256;
+const MESSAGE_BYTES: [usize; 3] = [1024, 256, 64];
+const WORK_MESSAGE_BYTES: usize = 256;
 // `"resourceStatus":[],` and the condition that says what is missing.
 const ENVELOPE: usize = 512;

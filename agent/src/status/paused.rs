@@ -1,12 +1,12 @@
-//! What is said of a work while the cluster's side has paused it: everything that can be seen, and that nothing
+//! The status of a work while the cluster's side has paused it: everything that can be seen, and that nothing
 //! is done.
 
 use link::bundle::{Condition, Status, set_condition};
 
-use super::{Context, Outcome, judge};
+use super::{Context, ManifestOutcome, judge};
 
 /// Judges what is there. Whether it was applied stays as it was; a work never applied says so.
-pub fn paused(outcomes: Vec<Outcome>, why: &str, context: Context<'_>) -> Status {
+pub fn paused(outcomes: Vec<ManifestOutcome>, why: &str, context: Context<'_>) -> Status {
     let mut status = judge(outcomes, context);
     let unapplied = |old: Option<&Condition>| {
         old.cloned().unwrap_or_else(|| {

@@ -1,4 +1,4 @@
-//! What is said while a work goes and when it is gone (docs/MAESTRO.md §3.4).
+//! The status while a work is being removed and when it is gone (docs/MAESTRO.md §3.4).
 
 use link::bundle::manifest::ObjectRef;
 use link::bundle::{Condition, Status, set_condition};
@@ -12,7 +12,7 @@ pub struct Remaining {
     pub object: ObjectRef,
     /// One CamelCase word.
     pub reason: &'static str,
-    /// What it waits for, in words.
+    /// What it waits for, as text.
     pub blocker: String,
 }
 

@@ -2,24 +2,24 @@ use link::bundle::{Spec, status_hash};
 use serde_json::json;
 
 use super::*;
+use crate::applier::ObjectIdentity;
 use crate::reconcile::plan;
-use crate::target::Identity;
 
-fn outcomes(spec: Value) -> Vec<Outcome> {
+fn outcomes(spec: Value) -> Vec<ManifestOutcome> {
     let spec: Spec = serde_json::from_value(spec).unwrap();
     plan(spec, |object| {
-        Identity::of(object.clone(), object.plural_guess())
+        ObjectIdentity::of(object.clone(), object.plural_guess())
     })
     .into_iter()
-    .map(|step| Outcome {
+    .map(|planned| ManifestOutcome {
         applied: Ok(()),
-        observed: Ok(Some(step.manifest.clone())),
-        step,
+        observed: Ok(Some(planned.manifest.clone())),
+        planned,
     })
     .collect()
 }
 
-fn two() -> Vec<Outcome> {
+fn two() -> Vec<ManifestOutcome> {
     outcomes(json!({"manifests": [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "d"}},
         {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "d"}, "status": {"readyReplicas": 2}}],
@@ -89,8 +89,8 @@ fn a_work_that_is_well_is_described_in_the_go_agent_s_words() {
 #[test]
 fn failures_are_described_in_the_go_agent_s_words() {
     let mut outcomes = two();
-    outcomes[0].applied = Err(TargetError {
-        kind: ErrorKind::Conflict { owner: "x".into() },
+    outcomes[0].applied = Err(ApplierError {
+        kind: ApplierErrorKind::Conflict { owner: "x".into() },
         message: "ConfigMap d/a is held by work `x`".into(),
     });
     outcomes[0].observed = Ok(None);
@@ -278,7 +278,7 @@ fn a_job_that_its_time_to_live_removed_keeps_what_was_said_of_it_until_its_manif
     let gone = |ttl: i64, seconds: i64| {
         let mut gone = job(ttl);
         gone[0].observed = Ok(None);
-        let spent = is_spent(&gone[0].step, context(&first, seconds));
+        let spent = is_spent(&gone[0].planned, context(&first, seconds));
         (spent, judge(gone, context(&first, seconds)))
     };
     let (spent, later) = gone(60, 61);

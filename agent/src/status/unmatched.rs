@@ -1,4 +1,4 @@
-//! What is said of a work some of whose rules match none of its manifests. Not a condition of the Go agent, which says
+//! The condition of a work some of whose rules match none of its manifests. Not a condition of the Go agent, which says
 //! nothing in this case; it is there only while there is such a rule.
 
 use link::bundle::Status;
@@ -11,8 +11,8 @@ pub fn unmatched(status: &mut Status, rules: &[String], context: Context<'_>) {
         return;
     }
     let message = format!("{}; the default settings hold instead", rules.join("; "));
-    let told = context.work(MATCHED, "False", "NoManifestMatches", message);
-    status.conditions.push(told);
+    let condition = context.work(MATCHED, "False", "NoManifestMatches", message);
+    status.conditions.push(condition);
 }
 
 const MATCHED: &str = "ManifestConfigsMatched";

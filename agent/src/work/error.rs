@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use link::error::Hint;
 
 use super::WorkId;
-use super::objects::Refusal;
+use super::refusal::ApiRefusal;
 
 /// Why the store could not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StoreError {
     /// Another process holds the state directory.
     #[error("state directory `{0}` is in use by another process")]
     Locked(PathBuf),
@@ -34,7 +34,7 @@ pub enum Error {
         object: String,
         /// What it said.
         #[source]
-        source: Refusal,
+        source: ApiRefusal,
     },
     /// The name of a work is taken by an object that is not this agent's. It concerns no other work.
     #[error("{object} is not this agent's: it is labelled for consumer `{consumer}`")]
@@ -48,9 +48,9 @@ pub enum Error {
     },
 }
 
-// === impl Error ===
+// === impl StoreError ===
 
-impl Hint for Error {
+impl Hint for StoreError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Locked(_) => Some("give each agent its own `--state-dir`".into()),
@@ -73,7 +73,7 @@ impl Hint for Error {
     }
 }
 
-impl Error {
+impl StoreError {
     /// The work that cannot be held because another agent's object has its name, if that is what happened.
     pub fn foreign(&self) -> Option<&WorkId> {
         match self {
@@ -83,7 +83,7 @@ impl Error {
     }
 
     /// What the API server said, if that is what happened.
-    pub(super) fn refusal(&self) -> Option<&Refusal> {
+    pub(super) fn refusal(&self) -> Option<&ApiRefusal> {
         match self {
             Self::Api { source, .. } => Some(source),
             _ => None,
@@ -96,10 +96,13 @@ fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(23 | 24))
 }
 
-/// Wraps what the file system said.
-pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+/// Wraps an error of the file system.
+pub(super) fn io_error(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> StoreError {
     let path = path.to_path_buf();
-    move |source| Error::Io {
+    move |source| StoreError::Io {
         operation,
         path,
         source,

@@ -1,4 +1,4 @@
-//! The durable set of works: `works/<name>.work` holds what was ordered, `works/<name>.status` what was reported.
+//! The durable set of works: `works/<name>.work` holds the work, `works/<name>.status` its newest status.
 //!
 //! Measured choice: one file per work and group commit (write all, sync in parallel, rename all, sync the
 //! directory once) instead of a journal, because a person can look at it and a damaged file costs one work only.
@@ -15,11 +15,13 @@ use link::order::SequenceId;
 use link::private;
 use tracing::{error, warn};
 
-use super::error::{Error, io_error};
-use super::file::{self, Damage, Drafts, TEMP_PREFIX, Unread, safe_name, write_atomic};
+use super::error::{StoreError, io_error};
+use super::file::{self, Damage, Unread};
 use super::sequence::Sequence;
-use super::sync::{sync_all, sync_directory};
-use super::{Head, Index, StatusRecord, Work, WorkId, modes};
+use super::{Head, StatusRecord, Work, WorkId, WorkIndex};
+use crate::disk::{
+    self, Drafts, TEMP_PREFIX, modes, safe_name, sync_all, sync_directory, write_atomic,
+};
 use memory::Memory;
 
 mod memory;
@@ -31,7 +33,7 @@ pub struct Files {
     dir: PathBuf,
     works: PathBuf,
     corrupt: PathBuf,
-    index: Index,
+    index: WorkIndex,
     // Held over check and write of a status, so that a removal or a commit cannot come between.
     writing: Mutex<()>,
     sequence: Mutex<Sequence>,
@@ -41,7 +43,7 @@ pub struct Files {
 
 /// What opening found.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedFiles {
     /// The store.
     pub store: Files,
     /// How many works it holds.
@@ -66,9 +68,9 @@ impl Files {
     /// Secrets: it becomes its owner's alone.
     ///
     /// # Errors
-    /// [`Error::Locked`] when another process has it open, [`Error::Io`] when it cannot be used, or one of the works
+    /// [`StoreError::Locked`] when another process has it open, [`StoreError::Io`] when it cannot be used, or one of the works
     /// cannot be read at the moment.
-    pub fn open(dir: &Path) -> Result<Opened, Error> {
+    pub fn open(dir: &Path) -> Result<OpenedFiles, StoreError> {
         let works = dir.join("works");
         let corrupt = dir.join("corrupt");
         for dir in [&works, &corrupt] {
@@ -80,30 +82,30 @@ impl Files {
             .map_err(io_error("create", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => return Err(Error::Locked(dir.into())),
+            Err(fs::TryLockError::WouldBlock) => return Err(StoreError::Locked(dir.into())),
             Err(fs::TryLockError::Error(source)) => {
                 return Err(io_error("lock", &lock_path)(source));
             }
         }
-        file::remove_temps(dir).map_err(io_error("list directory", dir))?;
+        disk::remove_temps(dir).map_err(io_error("list directory", dir))?;
         for dir in [dir, &works, &corrupt] {
             modes::tighten("the agent's state", modes::with_files(dir));
         }
-        let (memory, departed) = Memory::open(dir);
+        let (memory, tombstones) = Memory::open(dir);
         let store = Self {
             sequence: Mutex::new(Sequence::after(read_ceiling(dir)?)),
             memory,
             dir: dir.into(),
             works,
             corrupt,
-            index: Index::default(),
+            index: WorkIndex::default(),
             writing: Mutex::default(),
             _lock: lock,
         };
-        store.index.recall(departed);
+        store.index.recall(tombstones);
         let quarantined = store.load()?;
         let works = store.index.ids().len();
-        Ok(Opened {
+        Ok(OpenedFiles {
             store,
             works,
             quarantined,
@@ -113,8 +115,8 @@ impl Files {
     /// Makes works durable, all of them or none that a caller may acknowledge. One id at most once per call.
     ///
     /// # Errors
-    /// [`Error::Io`]; some of the works may be on disk already, which a repetition does not mind.
-    pub fn commit(&self, works: &[Work]) -> Result<(), Error> {
+    /// [`StoreError::Io`]; some of the works may be on disk already, which a repetition does not mind.
+    pub fn commit(&self, works: &[Work]) -> Result<(), StoreError> {
         let mut drafts = Drafts::default();
         for work in works {
             drafts
@@ -140,8 +142,8 @@ impl Files {
     /// that somebody took away.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read, which says nothing of its content, or a damaged file cannot be moved.
-    pub fn read(&self, id: &WorkId) -> Result<Option<Work>, Error> {
+    /// [`StoreError::Io`] when it cannot be read, which says nothing of its content, or a damaged file cannot be moved.
+    pub fn read(&self, id: &WorkId) -> Result<Option<Work>, StoreError> {
         if self.index.entry(id).is_none() {
             return Ok(None);
         }
@@ -174,7 +176,7 @@ impl Files {
     ///
     /// # Errors
     /// As [`Files::read`].
-    pub fn head(&self, id: &WorkId) -> Result<Option<Head>, Error> {
+    pub fn head(&self, id: &WorkId) -> Result<Option<Head>, StoreError> {
         if self.index.entry(id).is_none() {
             return Ok(None);
         }
@@ -187,8 +189,8 @@ impl Files {
     /// The newest status of a work. A damaged record is as good as none: the status is judged and sent again.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read.
-    pub fn status(&self, id: &WorkId) -> Result<Option<StatusRecord>, Error> {
+    /// [`StoreError::Io`] when it cannot be read.
+    pub fn status(&self, id: &WorkId) -> Result<Option<StatusRecord>, StoreError> {
         let path = self.path(id, STATUS);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -206,13 +208,13 @@ impl Files {
     /// Keeps a new status, unless the work was removed or committed again since `epoch`. Returns whether it did.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written.
+    /// [`StoreError::Io`] when it cannot be written.
     pub fn put_status(
         &self,
         id: &WorkId,
         epoch: u64,
         record: &StatusRecord,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, StoreError> {
         let _writing = self.writing();
         if self
             .index
@@ -229,8 +231,8 @@ impl Files {
     /// Notes that the broker took the status with this hash. A newer status stays unacknowledged.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written; the status would be sent once more after a restart.
-    pub fn acknowledge(&self, id: &WorkId, record: &StatusRecord) -> Result<(), Error> {
+    /// [`StoreError::Io`] when it cannot be written; the status would be sent once more after a restart.
+    pub fn acknowledge(&self, id: &WorkId, record: &StatusRecord) -> Result<(), StoreError> {
         let _writing = self.writing();
         let Some(entry) = self.index.entry(id) else {
             return Ok(());
@@ -251,16 +253,16 @@ impl Files {
     /// Forgets a deleting work whose deletion was acknowledged, and remembers that. Other works are left alone.
     ///
     /// # Errors
-    /// [`Error::Io`] when its file cannot be removed; it is then still held.
-    pub fn remove(&self, id: &WorkId) -> Result<(), Error> {
+    /// [`StoreError::Io`] when its file cannot be removed; it is then still held.
+    pub fn remove(&self, id: &WorkId) -> Result<(), StoreError> {
         let _writing = self.writing();
         let Some(entry) = self.index.entry(id).filter(|entry| entry.deleting) else {
             return Ok(());
         };
         match file::read_head(&self.path(id, WORK)) {
             Ok(head) => {
-                if let Some(line) = self.index.depart(&head, entry.created.as_deref()) {
-                    self.memory.note(&line, || self.index.departed());
+                if let Some(line) = self.index.note_deletion(&head, entry.created.as_deref()) {
+                    self.memory.note(&line, || self.index.tombstones());
                 }
             }
             // It has gone in an attempt before this one, or is damaged.
@@ -291,8 +293,8 @@ impl Files {
     /// A sequence id greater than every one before it, over restarts too.
     ///
     /// # Errors
-    /// [`Error::Io`] when the ceiling cannot be written.
-    pub fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+    /// [`StoreError::Io`] when the ceiling cannot be written.
+    pub fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, StoreError> {
         let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         let next = sequence.next(now);
         if let Some(ceiling) = next.ceiling {
@@ -305,7 +307,7 @@ impl Files {
         Ok(next.id)
     }
 
-    fn load(&self) -> Result<Vec<Quarantined>, Error> {
+    fn load(&self) -> Result<Vec<Quarantined>, StoreError> {
         let mut quarantined = Vec::new();
         let listing = fs::read_dir(&self.works).map_err(io_error("list directory", &self.works))?;
         for file in listing {
@@ -343,7 +345,7 @@ impl Files {
         Ok(quarantined)
     }
 
-    fn quarantine(&self, path: &Path, damage: Damage) -> Result<Quarantined, Error> {
+    fn quarantine(&self, path: &Path, damage: Damage) -> Result<Quarantined, StoreError> {
         let name = path.file_name().unwrap_or_default();
         let aside = self.corrupt.join(name);
         fs::rename(path, &aside).map_err(io_error("move aside", path))?;
@@ -359,7 +361,7 @@ impl Files {
         })
     }
 
-    fn write_status(&self, id: &WorkId, record: &StatusRecord) -> Result<(), Error> {
+    fn write_status(&self, id: &WorkId, record: &StatusRecord) -> Result<(), StoreError> {
         let path = self.path(id, STATUS);
         let bytes = serde_json::to_vec(record).unwrap_or_default();
         // Not synced: a status lost in a power cut is judged again.
@@ -378,7 +380,7 @@ impl Files {
 }
 
 // A damaged file is as good as none. One that cannot be read may hold a ceiling far above the clock.
-fn read_ceiling(dir: &Path) -> Result<Option<SequenceId>, Error> {
+fn read_ceiling(dir: &Path) -> Result<Option<SequenceId>, StoreError> {
     let path = dir.join(SEQUENCE);
     match fs::read(&path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim().parse().ok()),

@@ -1,7 +1,7 @@
 //! What memory keeps of every work, the same for every store.
 //!
-//! It owes its neighbours answers without I/O: which works there are, at which version, what was said of them, and
-//! which were deleted lately.
+//! It answers without I/O which works there are, at which version, what was reported of them, and which were deleted
+//! lately.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use link::bundle::resync::HeldVersion;
 use link::event::Event;
 use tokio::sync::Notify;
 
-use super::departed::Departed;
+use super::tombstones::Tombstones;
 use super::{Entry, Head, StatusRecord, WorkId};
 
-/// The index of a store. Its lock is held for moments only.
+/// The index of a store. Its lock is never held across I/O.
 #[derive(Debug, Default)]
-pub struct Index {
+pub struct WorkIndex {
     state: Mutex<State>,
     resync_wanted: Notify,
 }
@@ -23,14 +23,14 @@ pub struct Index {
 #[derive(Debug, Default)]
 struct State {
     entries: BTreeMap<WorkId, Entry>,
-    departed: Departed,
+    tombstones: Tombstones,
     epoch: u64,
     paused: Option<String>,
 }
 
-// === impl Index ===
+// === impl WorkIndex ===
 
-impl Index {
+impl WorkIndex {
     /// What memory keeps of a work.
     pub fn entry(&self, id: &WorkId) -> Option<Entry> {
         self.state().entries.get(id).cloned()
@@ -91,11 +91,11 @@ impl Index {
 
     /// Whether an event that wants a work to be there was written before that very bundle was deleted.
     pub fn is_late(&self, id: &WorkId, event: &Event) -> bool {
-        self.state().departed.is_late(id, event)
+        self.state().tombstones.is_late(id, event)
     }
 
     /// Notes that the source wants a work to be there that is being deleted, which cannot be done before it is gone. When
-    /// it has gone since that was seen, the source is asked at once: whoever removed it did not know.
+    /// it has gone since that was seen, the source is asked at once, because the removal was decided before that.
     pub fn note_refused_while_deleting(&self, id: &WorkId) {
         let noted = self.update(id, |entry| {
             entry.refused_while_deleting = entry.deleting;
@@ -116,7 +116,7 @@ impl Index {
         self.resync_wanted.notified().await;
     }
 
-    /// Takes a work as it was committed; what was said of it before stays, and what was decided on this side.
+    /// Takes a work as it was committed; what was reported of it before stays, and what was decided on this side.
     pub(crate) fn put(&self, head: &Head) {
         let mut state = self.state();
         state.epoch += 1;
@@ -136,7 +136,7 @@ impl Index {
         state.entries.insert(head.id.clone(), entry);
     }
 
-    /// Takes what was last said of a work.
+    /// Takes the newest status of a work.
     pub(super) fn put_status(&self, id: &WorkId, record: &StatusRecord) {
         self.update(id, |entry| {
             entry.status_hash = Some(record.hash.as_str().into());
@@ -166,18 +166,18 @@ impl Index {
     }
 
     /// Takes the deletions that are remembered.
-    pub(super) fn recall(&self, departed: Departed) {
-        self.state().departed = departed;
+    pub(super) fn recall(&self, tombstones: Tombstones) {
+        self.state().tombstones = tombstones;
     }
 
-    /// Remembers that a work was deleted, and answers with what is to be kept of that ([`Departed::note`]).
-    pub(crate) fn depart(&self, head: &Head, created: Option<&str>) -> Option<String> {
-        self.state().departed.note(head, created)
+    /// Remembers that a work was deleted, and answers with what is to be kept of that ([`Tombstones::note`]).
+    pub(crate) fn note_deletion(&self, head: &Head, created: Option<&str>) -> Option<String> {
+        self.state().tombstones.note(head, created)
     }
 
     /// The deletions that are remembered, as text.
-    pub(super) fn departed(&self) -> String {
-        self.state().departed.write()
+    pub(super) fn tombstones(&self) -> String {
+        self.state().tombstones.write()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

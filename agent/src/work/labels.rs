@@ -8,7 +8,6 @@ use serde_json::Value;
 
 use super::Head;
 use crate::crd::BUNDLE_NAME;
-use crate::target::RecordMetadata;
 
 /// Labels of an ObjectMeta as JSON text, as far as a cluster takes them: what it would refuse must not hold up the work.
 /// Names of our own are left out.
@@ -43,14 +42,6 @@ pub(crate) fn bundle_name(head: &Head) -> Option<String> {
     named
         .filter(|name| *name != head.id.as_str())
         .map(Into::into)
-}
-
-/// What the record of a work's objects carries.
-pub(crate) fn record_metadata(head: &Head) -> RecordMetadata {
-    RecordMetadata {
-        labels: labels(head.metadata.as_deref()),
-        bundle_name: bundle_name(head),
-    }
 }
 
 /// `[prefix/]name`

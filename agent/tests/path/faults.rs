@@ -5,11 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::target::directory::Directory;
-use agent::target::{
-    Applied, Change, Claim, Desired, Held, Release, Released, Target, TargetError,
+use agent::applier::directory::Directory;
+use agent::applier::{
+    Applied, Applier, ApplierError, Change, Claim, Desired, HeldObject, Release, Released,
 };
-use agent::work::{Error, Files, Head, Index, Refusal, StatusRecord, Store, Stored, Work, WorkId};
+use agent::work::{
+    ApiRefusal, Files, Head, StatusRecord, Store, StoreError, Stored, Work, WorkId, WorkIndex,
+};
 use jiff::Timestamp;
 use link::bundle::manifest::ObjectRef;
 use link::order::SequenceId;
@@ -82,7 +84,7 @@ impl Class {
         Self::NoAnswer,
     ];
 
-    fn error(self) -> Error {
+    fn error(self) -> StoreError {
         let code = match self {
             Self::NotFound => 2,
             Self::Interrupted => 4,
@@ -92,14 +94,14 @@ impl Class {
             Self::ReadOnly => 30,
             Self::Refused => 13,
             Self::NoAnswer => {
-                return Error::Api {
+                return StoreError::Api {
                     operation: "change",
                     object: "ManifestWork `agent/w`".into(),
-                    source: Refusal::Slow(Duration::from_secs(30)),
+                    source: ApiRefusal::Slow(Duration::from_secs(30)),
                 };
             }
         };
-        Error::Io {
+        StoreError::Io {
             operation: "use",
             path: "somewhere".into(),
             source: io::Error::from_raw_os_error(code),
@@ -134,7 +136,7 @@ impl Faulty {
         faults.commits.get(id).copied().unwrap_or_default()
     }
 
-    fn check(&self, call: Call) -> Result<(), Error> {
+    fn check(&self, call: Call) -> Result<(), StoreError> {
         let mut faults = self.faults.lock().unwrap();
         if faults.panics.take_if(|panics| *panics == call).is_some() {
             drop(faults);
@@ -148,15 +150,15 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    fn index(&self) -> &Index {
+    fn index(&self) -> &WorkIndex {
         Store::index(&self.files)
     }
 
-    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), StoreError> {
         self.check(Call::Commit)?;
         let foreign = self.faults.lock().unwrap().foreign.clone();
         if let Some(id) = foreign.filter(|id| works.iter().any(|work| work.head.id == *id)) {
-            return Err(Error::Foreign {
+            return Err(StoreError::Foreign {
                 object: format!("ManifestWork `agent/{id}`"),
                 consumer: "cluster2".into(),
                 id,
@@ -170,12 +172,12 @@ impl Store for Faulty {
         Ok(())
     }
 
-    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
+    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, StoreError> {
         self.check(Call::Read)?;
         Store::read(&self.files, id).await
     }
 
-    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
+    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, StoreError> {
         self.check(Call::Reported)?;
         Store::reported(&self.files, id).await
     }
@@ -185,27 +187,31 @@ impl Store for Faulty {
         id: &WorkId,
         epoch: u64,
         record: StatusRecord,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, StoreError> {
         self.check(Call::PutStatus)?;
         Store::put_status(&self.files, id, epoch, record).await
     }
 
-    async fn write_status(&self, id: &WorkId, look: Option<(u64, String)>) -> Result<(), Error> {
+    async fn write_status(
+        &self,
+        id: &WorkId,
+        look: Option<(u64, String)>,
+    ) -> Result<(), StoreError> {
         self.check(Call::WriteStatus)?;
         Store::write_status(&self.files, id, look).await
     }
 
-    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
+    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), StoreError> {
         self.check(Call::Acknowledge)?;
         Store::acknowledge(&self.files, id, record).await
     }
 
-    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+    async fn remove(&self, id: &WorkId) -> Result<(), StoreError> {
         self.check(Call::Remove)?;
         Store::remove(&self.files, id).await
     }
 
-    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, StoreError> {
         self.check(Call::Sequence)?;
         Store::next_sequence(&self.files, now).await
     }
@@ -221,30 +227,34 @@ pub(crate) struct Slow {
     pub(crate) release: Duration,
 }
 
-impl Target for Slow {
-    async fn claim(&self, owner: &WorkId, declared: &[Claim]) -> Result<Vec<Held>, TargetError> {
+impl Applier for Slow {
+    async fn claim(
+        &self,
+        owner: &WorkId,
+        declared: &[Claim],
+    ) -> Result<Vec<HeldObject>, ApplierError> {
         self.directory.claim(owner, declared).await
     }
 
-    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, TargetError> {
+    async fn apply(&self, owner: &WorkId, desired: Desired<'_>) -> Result<Applied, ApplierError> {
         self.directory.apply(owner, desired).await
     }
 
-    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, TargetError> {
+    async fn observe(&self, object: &ObjectRef) -> Result<Option<Value>, ApplierError> {
         self.directory.observe(object).await
     }
 
     async fn release(
         &self,
         owner: &WorkId,
-        held: &Held,
+        held: &HeldObject,
         mode: Release,
-    ) -> Result<Released, TargetError> {
+    ) -> Result<Released, ApplierError> {
         tokio::time::sleep(self.release).await;
         self.directory.release(owner, held, mode).await
     }
 
-    async fn settle(&self, owner: &WorkId) -> Result<(), TargetError> {
+    async fn settle(&self, owner: &WorkId) -> Result<(), ApplierError> {
         self.directory.settle(owner).await
     }
 

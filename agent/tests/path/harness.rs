@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::app::Config;
+use agent::app::AgentConfig;
+use agent::applier::directory::Directory;
 use agent::health::Health;
 use agent::intake::Rules;
 use agent::metrics::Metrics;
-use agent::target::directory::Directory;
 use agent::uplink::{Downlink, Incoming, PublishFailure, Published, Subscription, Uplink};
 use agent::work::{Files, Store, WorkId};
 use jiff::Timestamp;
@@ -369,7 +369,7 @@ impl Halted {
             Duration::from_millis(200),
         )
         .unwrap();
-        let target = Slow { directory, release };
+        let applier = Slow { directory, release };
         let registry = prometheus::Registry::new();
         let panics = Arc::new(AtomicBool::new(false));
         let (deaf, unheard) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
@@ -382,7 +382,7 @@ impl Halted {
             generation: 1,
             active,
         });
-        let config = Config {
+        let config = AgentConfig {
             rules: Rules {
                 consumer: consumer(),
                 sources: None,
@@ -412,7 +412,7 @@ impl Halted {
         let drain = CancellationToken::new();
         let agent = config.build(
             store.clone(),
-            target,
+            applier,
             Down(incoming),
             Up {
                 published: sender,

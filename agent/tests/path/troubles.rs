@@ -48,7 +48,7 @@ async fn sweep(call: Call, class: Class) {
     agent.pass(Duration::from_secs(5)).await;
     // What is acked is done: the first event, and what could be made durable or said since.
     let done = match call {
-        // The farewell needs nothing durable, when it was in the same batch.
+        // The removal notice needs nothing durable, when it was in the same batch.
         Call::Commit => 1..=2,
         Call::Read => 2..=2,
         Call::Sequence => 3..=3,

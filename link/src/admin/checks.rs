@@ -1,4 +1,4 @@
-//! Named readiness checks: whoever owns a condition holds its handle, nobody polls.
+//! Named readiness checks: the owner of a condition holds a handle and sets it; nothing is polled.
 
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,7 +11,7 @@ use serde::Serialize;
 pub struct Checks(Arc<Mutex<Vec<Entry>>>);
 
 /// One condition that comes and goes. It begins as failing with `starting`; when the last clone is dropped
-/// it fails with `stopped`, because nobody is left who could vouch for it.
+/// it fails with `stopped`, because nothing can set it any more.
 #[derive(Clone)]
 pub struct Check(Arc<Handle>);
 
@@ -25,7 +25,7 @@ pub struct Latch {
 
 /// What one check says at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Outcome {
+pub struct CheckOutcome {
     /// The check's name.
     pub name: String,
     /// Whether it passes.
@@ -35,7 +35,7 @@ pub struct Outcome {
     pub reason: Option<String>,
     /// For how many whole seconds it has passed or failed.
     pub since_seconds: u64,
-    /// Whether whoever asked leaves it out of the verdict.
+    /// Whether the request excludes it from the result.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub excluded: bool,
 }
@@ -46,7 +46,7 @@ pub struct Report {
     /// Whether all pass that are not excluded.
     pub ready: bool,
     /// The checks in the order they were added.
-    pub checks: Vec<Outcome>,
+    pub checks: Vec<CheckOutcome>,
     /// Names that were to be excluded and are no check's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
@@ -147,7 +147,7 @@ impl Check {
         self.0.checks.set(self.0.id, None);
     }
 
-    /// The condition does not hold; the reason is shown to whoever asks, so it must hold no secret.
+    /// The condition does not hold; the reason is shown to every caller, so it must hold no secret.
     pub fn failing(&self, reason: impl Into<String>) {
         self.0.checks.set(self.0.id, Some(reason.into()));
     }
@@ -182,8 +182,8 @@ impl fmt::Debug for Latch {
 // === impl Entry ===
 
 impl Entry {
-    fn outcome(&self, now: Instant) -> Outcome {
-        Outcome {
+    fn outcome(&self, now: Instant) -> CheckOutcome {
+        CheckOutcome {
             name: self.name.clone(),
             ok: self.failing.is_none(),
             reason: self.failing.clone(),
@@ -199,7 +199,7 @@ impl Report {
     /// Adds a failing line that no component owns.
     pub(super) fn fail(&mut self, name: &str, reason: String) {
         self.ready = false;
-        self.checks.push(Outcome {
+        self.checks.push(CheckOutcome {
             name: name.into(),
             ok: false,
             reason: Some(reason),
@@ -208,8 +208,9 @@ impl Report {
         });
     }
 
-    /// Leaves checks out of the verdict, by their whole names; they are shown all the same. As with kube-apiserver, a
-    /// name that is no check's is told and changes nothing: which checks there are depends on how a process is set up.
+    /// Excludes checks from the result, by their whole names; they are shown all the same. As with kube-apiserver, a
+    /// name that is no check's is named in the answer and changes nothing: which checks there are depends on how a
+    /// process is set up.
     pub(super) fn exclude<'a>(&mut self, names: impl IntoIterator<Item = &'a str>) {
         for name in names {
             let mut named = self
@@ -252,7 +253,7 @@ impl fmt::Display for Report {
     }
 }
 
-// Of a name that somebody asked for.
+// Of a name in a request.
 const SHOWN_NAME: usize = 64;
 
 /// Two units are enough to judge an outage: `12s`, `3m 5s`, `2h 4m`, `3d 1h`.

@@ -75,7 +75,7 @@ impl ObjectRef {
 /// ends say it in these words, the API of the whole bundle, an agent of this manifest alone.
 pub fn unfit(manifest: &Value) -> Option<(&'static str, String)> {
     let kind = manifest["kind"].as_str().unwrap_or_default();
-    // As kubectl tells: a kind that ends so and has no `items` is somebody's own.
+    // As kubectl decides: a kind that ends so and has no `items` is a custom one.
     if kind == "List" && manifest["apiVersion"] == "v1"
         || kind.ends_with("List") && manifest["items"].is_array()
     {

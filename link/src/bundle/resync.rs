@@ -1,7 +1,7 @@
 //! The resync payloads and their split by bytes (docs/MAESTRO.md §3.3, §4.4, §4.5).
 //!
 //! Maestro packs 1 000 entries into a message whatever they weigh, which IoT Core refuses from about 977 bundles
-//! on (field.md §0). Here a list is cut where the next entry would pass [`PART_BYTES`].
+//! on (docs/MAESTRO.md §4.5). Here a list is cut where the next entry would pass [`PART_BYTES`].
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Which manifests a rule of a bundle means, and what to say of one that means none.
+//! Which manifests a rule of a bundle selects, and what is wrong with one that selects none.
 //!
 //! A rule names its objects by group, plural, namespace and name; a typing error in one of the four makes it a rule
 //! about nothing, and what it was to protect is treated like everything else. Pure.
@@ -12,7 +12,7 @@ use super::spec::{OrphaningRule, ResourceIdentifier};
 /// A manifest as rules see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Its place among the manifests.
+    /// Its index among the manifests.
     pub index: usize,
     /// Which object it declares.
     pub object: ObjectRef,
@@ -22,9 +22,9 @@ pub struct Candidate {
     pub cluster_scoped: bool,
 }
 
-/// What a rule names.
+/// The objects that a rule is about, by group, plural, namespace and name.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'r> {
+pub struct ObjectSelector<'r> {
     group: &'r str,
     resource: &'r str,
     namespace: &'r str,
@@ -89,9 +89,9 @@ impl Candidate {
     }
 }
 
-// === impl Named ===
+// === impl ObjectSelector ===
 
-impl<'r> From<&'r ResourceIdentifier> for Named<'r> {
+impl<'r> From<&'r ResourceIdentifier> for ObjectSelector<'r> {
     fn from(rule: &'r ResourceIdentifier) -> Self {
         Self {
             group: &rule.group,
@@ -103,7 +103,7 @@ impl<'r> From<&'r ResourceIdentifier> for Named<'r> {
     }
 }
 
-impl<'r> From<&'r OrphaningRule> for Named<'r> {
+impl<'r> From<&'r OrphaningRule> for ObjectSelector<'r> {
     fn from(rule: &'r OrphaningRule) -> Self {
         Self {
             group: &rule.group,
@@ -115,9 +115,9 @@ impl<'r> From<&'r OrphaningRule> for Named<'r> {
     }
 }
 
-impl Named<'_> {
+impl ObjectSelector<'_> {
     /// Whether the rule means an object of this plural.
-    pub fn means(&self, object: &ObjectRef, resource: &str) -> bool {
+    pub fn selects(&self, object: &ObjectRef, resource: &str) -> bool {
         self.group == object.group
             && self.resource == resource
             && self.fits_place(object, kinds::scope(object) == Some(Scope::Cluster))
@@ -127,7 +127,10 @@ impl Named<'_> {
     /// What is wrong with a rule that can mean none of the manifests, with the nearest one; `None` for a rule that
     /// means one, or may mean one whose plural is not known here.
     pub fn problem(&self, candidates: &[Candidate]) -> Option<String> {
-        if candidates.iter().any(|candidate| self.may_mean(candidate)) {
+        if candidates
+            .iter()
+            .any(|candidate| self.may_select(candidate))
+        {
             return None;
         }
         let rank = |candidate: &Candidate| {
@@ -152,8 +155,8 @@ impl Named<'_> {
         ))
     }
 
-    /// Whether nothing that is known without a cluster speaks against it.
-    fn may_mean(&self, candidate: &Candidate) -> bool {
+    /// Whether nothing that is known without a cluster rules it out.
+    fn may_select(&self, candidate: &Candidate) -> bool {
         let resource = candidate.resource.as_deref().unwrap_or(self.resource);
         self.group == candidate.object.group
             && self.resource == resource
@@ -225,7 +228,7 @@ impl std::fmt::Display for Difference<'_> {
     }
 }
 
-/// `*` stands for any text, at any place.
+/// The wildcard of rules about manifests: `*` stands for any text, at any place; nothing else is special.
 fn wildcard(pattern: &str, text: &str) -> bool {
     let stars = pattern.bytes().filter(|byte| *byte == b'*').count();
     if pattern.len() - stars > text.len() {
@@ -280,7 +283,7 @@ mod tests {
             namespace: namespace.into(),
             name: name.into(),
         };
-        Named::from(&rule).problem(&candidates(manifests))
+        ObjectSelector::from(&rule).problem(&candidates(manifests))
     }
 
     #[test]
@@ -349,7 +352,7 @@ mod tests {
             ..OrphaningRule::default()
         };
         assert!(
-            Named::from(&rule)
+            ObjectSelector::from(&rule)
                 .problem(&candidates(&manifests()))
                 .is_some()
         );

@@ -11,7 +11,7 @@ pub const MAX_MANIFEST_BYTES: usize = 512_000;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct SpecProblem {
     /// Path of the field, as in `manifests[2].metadata.name`.
     pub path: String,
     /// What is wrong with it.
@@ -26,7 +26,7 @@ pub struct Declared(HashMap<ObjectRef, (usize, String)>);
 
 impl Declared {
     /// Notes what a manifest declares; answers with the problem when an earlier one declares the same object already, in
-    /// whatever version, group or place it says.
+    /// in whatever version, group or namespace it is written.
     pub fn note(&mut self, index: usize, object: &ObjectRef) -> Option<String> {
         let said = object.to_string();
         let version = api_version(object);
@@ -55,7 +55,7 @@ fn api_version(object: &ObjectRef) -> String {
     }
 }
 
-impl std::fmt::Display for Problem {
+impl std::fmt::Display for SpecProblem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "`{}` {}", self.path, self.message)
     }
@@ -65,9 +65,9 @@ impl std::fmt::Display for Problem {
 
 impl Spec {
     /// Every problem of the bundle; empty means valid.
-    pub fn problems(&self) -> Vec<Problem> {
+    pub fn problems(&self) -> Vec<SpecProblem> {
         let mut problems = Vec::new();
-        let mut add = |path: String, message: String| problems.push(Problem { path, message });
+        let mut add = |path: String, message: String| problems.push(SpecProblem { path, message });
         if self.manifests.is_empty() {
             add(
                 "manifests".into(),
@@ -104,7 +104,7 @@ impl Spec {
                 }
             }
             match (name_problem(&object.name, 253), unfit(manifest)) {
-                // What has no name because it is a list is told so.
+                // What has no name because it is a list gets that as its problem.
                 (Some(_), Some(("kind", problem))) => add(at(".kind"), problem),
                 (Some(problem), _) => add(at(".metadata.name"), problem),
                 (None, _) => {}

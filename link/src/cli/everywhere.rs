@@ -1,4 +1,4 @@
-//! The verbs that every binary has: `completions` for a shell, and `man` for whoever packages it.
+//! The verbs that every binary has: `completions` for a shell, and `man` for packagers.
 //!
 //! They are made of the same declaration as the command line itself, so they cannot fall behind it.
 
@@ -91,7 +91,7 @@ impl Verb {
 
 impl Hint for ScriptError {
     fn hint(&self) -> Option<String> {
-        Some("write it to a place that has room".into())
+        Some("write it to a disk that has room".into())
     }
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use crate::error::Hint;
 
-/// Whether anybody still reads standard output.
+/// Whether standard output is still read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a command whose output nobody reads any more should end with success"]
 pub enum Stdout {

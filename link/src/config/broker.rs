@@ -1,12 +1,14 @@
 //! The broker section: upstream's `config.yaml` (docs/MAESTRO.md §1.5), read strictly.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::credentials::Credentials;
-use super::key::{Key, Kind};
+use super::credentials::BrokerCredentials;
+use super::key::{Key, ValueKind};
 use super::layers::Layers;
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::value::{Invalid, Scalar, parse_host_port};
+use crate::iot::limits::{KEEP_ALIVE_MAX, KEEP_ALIVE_MIN};
 
 /// How to reach the broker and what to say there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,14 +24,14 @@ pub struct Broker {
     /// Whose rates of publishes and bytes this side keeps.
     pub rates: Rates,
     /// The topic patterns; `None` for the default scheme.
-    pub topics: Option<Topics>,
+    pub topics: Option<BrokerTopics>,
     /// The mutual TLS material; `None` when the file names none and it comes from elsewhere.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<BrokerCredentials>,
 }
 
 /// Topic patterns as written; their shapes are checked where the scheme is made of them (docs/MAESTRO.md §1.4).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topics {
+pub struct BrokerTopics {
     /// What the source publishes to one consumer.
     pub source_events: String,
     /// What a consumer publishes to the source.
@@ -57,27 +59,27 @@ impl Broker {
     pub const KEYS: &'static [Key] = &[
         Key::new(
             "brokerHost",
-            Kind::HostPort,
+            ValueKind::HostPort,
             "host and port of the broker, without a scheme; required",
         )
         .env("MQTT_BROKER_HOST")
         .flag("--broker-host"),
         Key::new(
             "username",
-            Kind::Text,
+            ValueKind::Text,
             "must be empty: the client certificate is the identity",
         )
         .env("MQTT_USERNAME"),
         Key::new(
             "password",
-            Kind::Text,
+            ValueKind::Text,
             "must be empty: the client certificate is the identity",
         )
         .env("MQTT_PASSWORD")
         .secret(),
         Key::new(
             "keepAlive",
-            Kind::Integer,
+            ValueKind::Integer,
             "MQTT keep-alive in seconds, 30 to 1200",
         )
         .default("60")
@@ -85,7 +87,7 @@ impl Broker {
         .flag("--keep-alive"),
         Key::new(
             "dialTimeout",
-            Kind::Duration,
+            ValueKind::Duration,
             "limit of one connection attempt, 100 ms to 10 min; an integer is nanoseconds",
         )
         .default("60s")
@@ -93,7 +95,7 @@ impl Broker {
         .flag("--dial-timeout"),
         Key::new(
             "rates",
-            Kind::Text,
+            ValueKind::Text,
             "rates of publishes and bytes to keep: `iot-core` (100/s, 512 KiB/s a connection) or `unlimited`",
         )
         .default("iot-core")
@@ -101,76 +103,76 @@ impl Broker {
         .flag("--broker-rates"),
         Key::new(
             "pubQoS",
-            Kind::Integer,
+            ValueKind::Integer,
             "quality of service of publishes; only 1",
         )
         .default("1"),
         Key::new(
             "subQoS",
-            Kind::Integer,
+            ValueKind::Integer,
             "quality of service of subscriptions; only 1",
         )
         .default("1"),
         Key::new(
             "topics.sourceEvents",
-            Kind::Text,
+            ValueKind::Text,
             "topic of events to a consumer; without `topics`, `maestro/consumers/+/sourceevents`",
         )
         .env("MQTT_TOPICS_SOURCE_EVENTS")
         .flag("--topics-source-events"),
         Key::new(
             "topics.agentEvents",
-            Kind::Text,
+            ValueKind::Text,
             "topic of events from a consumer; without `topics`, `maestro/consumers/+/agentevents`",
         )
         .env("MQTT_TOPICS_AGENT_EVENTS")
         .flag("--topics-agent-events"),
         Key::new(
             "topics.sourceBroadcast",
-            Kind::Text,
+            ValueKind::Text,
             "topic of events to all consumers",
         )
         .env("MQTT_TOPICS_SOURCE_BROADCAST")
         .flag("--topics-source-broadcast"),
         Key::new(
             "topics.agentBroadcast",
-            Kind::Text,
+            ValueKind::Text,
             "topic of events to all sources",
         )
         .env("MQTT_TOPICS_AGENT_BROADCAST")
         .flag("--topics-agent-broadcast"),
-        Key::new("caFile", Kind::Path, "CA of the broker's certificate, PEM")
+        Key::new("caFile", ValueKind::Path, "CA of the broker's certificate, PEM")
             .env("MQTT_CA_FILE")
             .flag("--ca-file"),
         Key::new(
             "caData",
-            Kind::Base64,
+            ValueKind::Base64,
             "the same as data; wins over `caFile`",
         )
         .env("MQTT_CA_DATA"),
         Key::new(
             "clientCertFile",
-            Kind::Path,
+            ValueKind::Path,
             "client certificate with its chain, PEM",
         )
         .env("MQTT_CLIENT_CERT_FILE")
         .flag("--client-cert-file"),
         Key::new(
             "clientCertData",
-            Kind::Base64,
+            ValueKind::Base64,
             "the same as data; wins over `clientCertFile`",
         )
         .env("MQTT_CLIENT_CERT_DATA"),
         Key::new(
             "clientKeyFile",
-            Kind::Path,
+            ValueKind::Path,
             "private key of the client certificate, PEM",
         )
         .env("MQTT_CLIENT_KEY_FILE")
         .flag("--client-key-file"),
         Key::new(
             "clientKeyData",
-            Kind::Base64,
+            ValueKind::Base64,
             "the same as data; wins over `clientKeyFile`",
         )
         .env("MQTT_CLIENT_KEY_DATA")
@@ -192,8 +194,8 @@ impl Broker {
         for name in ["pubQoS", "subQoS"] {
             layers.read(name, only_qos_1);
         }
-        let topics = Topics::read(layers);
-        let credentials = Credentials::read(layers);
+        let topics = BrokerTopics::read(layers);
+        let credentials = BrokerCredentials::read(layers);
         let (host, port) = address?.value;
         Some(Self {
             host,
@@ -207,9 +209,9 @@ impl Broker {
     }
 }
 
-// === impl Topics ===
+// === impl BrokerTopics ===
 
-impl Topics {
+impl BrokerTopics {
     /// Reads the section; `None` when no topic is given or a needed one is missing.
     fn read(layers: &mut Layers) -> Option<Self> {
         let mut read = |name| layers.read(name, Scalar::text).map(|setting| setting.value);
@@ -223,7 +225,7 @@ impl Topics {
                 let origin = layers.origin(any).cloned();
                 let what = format!("`{name}` is missing while `{any}` is given");
                 let fix = format!("add `{name}`, or remove `topics` to use the default topics");
-                layers.problem(Problem::new(origin, what, fix));
+                layers.problem(ConfigProblem::new(origin, what, fix));
             }
         }
         Some(Self {
@@ -239,7 +241,7 @@ fn refuse_login(layers: &mut Layers, name: &str) {
     if layers.is_given(name) {
         let origin = layers.origin(name).cloned();
         let what = format!("`{name}` is set, but the broker knows a client by its certificate");
-        layers.problem(Problem::new(
+        layers.problem(ConfigProblem::new(
             origin,
             what,
             "remove it or leave it empty".to_owned(),
@@ -283,8 +285,9 @@ const TOPIC_KEYS: [&str; 4] = [
 ];
 
 // Outside this range IoT Core uses its own number and the two ends disagree (docs/IOT-CORE.md §1.2).
-const KEEP_ALIVE_SECONDS: std::ops::RangeInclusive<i128> = 30..=1200;
+const KEEP_ALIVE_SECONDS: RangeInclusive<i128> =
+    KEEP_ALIVE_MIN.as_secs() as i128..=KEEP_ALIVE_MAX.as_secs() as i128;
 
 // Below, no TLS handshake across an ocean succeeds; above, a dead address would hold a start-up for too long.
-const DIAL_TIMEOUT: std::ops::RangeInclusive<Duration> =
+const DIAL_TIMEOUT: RangeInclusive<Duration> =
     Duration::from_millis(100)..=Duration::from_secs(600);

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::layers::{Layers, Setting};
-use super::problem::Problem;
+use super::problem::ConfigProblem;
 use super::value::{Invalid, Scalar};
 
 /// One piece of PEM: where it is, or the text itself. `Debug` never shows the text.
@@ -21,7 +21,7 @@ pub enum Material {
 
 /// What mutual TLS needs. Nothing is read from the files yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
+pub struct BrokerCredentials {
     /// The client certificate with its chain.
     pub certificate: Material,
     /// Its private key.
@@ -41,9 +41,9 @@ impl fmt::Debug for Material {
     }
 }
 
-// === impl Credentials ===
+// === impl BrokerCredentials ===
 
-impl Credentials {
+impl BrokerCredentials {
     /// Certificate, key and CA as files; `None` when any of them is given as data.
     pub fn files(&self) -> Option<[&Path; 3]> {
         match (&self.certificate, &self.key, &self.ca) {
@@ -57,7 +57,7 @@ impl Credentials {
     /// Reads the six keys. `None` when none of them is given (the identity comes from elsewhere, such as a mounted
     /// directory) or when something is refused.
     ///
-    /// Upstream leaves TLS off, in silence, when only a CA is given (docs/MAESTRO.md §8.1 row 5); here any incomplete
+    /// Upstream leaves TLS off, without an error, when only a CA is given (docs/MAESTRO.md §1.5); here any incomplete
     /// set is refused.
     pub(super) fn read(layers: &mut Layers) -> Option<Self> {
         let given =
@@ -95,7 +95,7 @@ impl Credentials {
         if let Some((names, what, fix)) = refusal {
             let name = names.into_iter().find(|name| layers.is_given(name))?;
             let origin = layers.origin(name).cloned();
-            layers.problem(Problem::new(
+            layers.problem(ConfigProblem::new(
                 origin,
                 format!("`{name}` {what}"),
                 fix.to_owned(),

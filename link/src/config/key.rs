@@ -3,15 +3,13 @@
 
 use std::fmt::Write as _;
 
-use super::Broker;
-
 /// One key of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The name in the file; a dot is one level down (`topics.sourceEvents`).
     pub name: &'static str,
     /// What a value looks like.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// The default as one would write it.
     pub default: Option<&'static str>,
     /// The environment variable of the same meaning.
@@ -26,7 +24,7 @@ pub struct Key {
 
 /// What a value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Any text.
     Text,
     /// `host:port`.
@@ -39,11 +37,6 @@ pub enum Kind {
     Path,
     /// PEM in Base64.
     Base64,
-}
-
-/// Every key of the link's own sections, in the order of the reference page.
-pub fn reference() -> Vec<Key> {
-    Broker::KEYS.to_vec()
 }
 
 /// A Markdown table of keys for the reference page.
@@ -72,7 +65,7 @@ pub fn reference_table(keys: &[Key]) -> String {
 
 impl Key {
     /// A key with a file name only; the other places are added with the methods below.
-    pub const fn new(name: &'static str, kind: Kind, meaning: &'static str) -> Self {
+    pub const fn new(name: &'static str, kind: ValueKind, meaning: &'static str) -> Self {
         Self {
             name,
             kind,
@@ -113,9 +106,9 @@ impl Key {
     }
 }
 
-// === impl Kind ===
+// === impl ValueKind ===
 
-impl Kind {
+impl ValueKind {
     /// The name of the kind in the reference.
     pub const fn name(self) -> &'static str {
         match self {

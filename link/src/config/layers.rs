@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use super::document::{self, Value};
 use super::env::Env;
 use super::key::Key;
-use super::nearest::nearest;
-use super::problem::{Origin, Problem, Problems};
+use super::problem::{ConfigProblem, ConfigProblems, Origin};
 use super::value::{Invalid, Scalar};
 use crate::error::chain;
 use crate::file::ReadError;
+use crate::spelling::nearest;
 use crate::telemetry::clip;
 
-/// A value with the place it came from.
+/// A value with its origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting<T> {
     /// The value.
@@ -28,8 +28,8 @@ pub struct Setting<T> {
 pub struct Layers {
     keys: Vec<Key>,
     values: BTreeMap<&'static str, Setting<Scalar>>,
-    problems: Vec<Problem>,
-    /// A source could not be read, so that nobody knows what is missing.
+    problems: Vec<ConfigProblem>,
+    /// A source could not be read, so that it is not known what is missing.
     unread: bool,
 }
 
@@ -198,11 +198,11 @@ impl Layers {
     }
 
     /// Adds a problem found by the reader of a section, such as a missing key or two that exclude each other.
-    pub fn problem(&mut self, problem: Problem) {
+    pub fn problem(&mut self, problem: ConfigProblem) {
         self.problems.push(problem);
     }
 
-    /// Adds the problem of a required key that nobody gave; the fix names every place it may be given in.
+    /// Adds the problem of a required key that is not given; the fix names every source that may give it.
     /// Nothing is added when a file could not be read: the key may well stand there.
     pub fn missing(&mut self, name: &str) {
         if self.unread {
@@ -221,7 +221,11 @@ impl Layers {
             Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
             None => return,
         };
-        self.problem(Problem::new(None, format!("`{name}` is missing"), fix));
+        self.problem(ConfigProblem::new(
+            None,
+            format!("`{name}` is missing"),
+            fix,
+        ));
     }
 
     /// Whether anything has been refused so far.
@@ -232,16 +236,18 @@ impl Layers {
     /// Ends the reading: the value, or every problem at once.
     ///
     /// # Errors
-    /// [`Problems`] when anything was refused, even if the value could be made.
-    pub fn finish<T>(self, value: Option<T>) -> Result<T, Problems> {
+    /// [`ConfigProblems`] when anything was refused, even if the value could be made.
+    pub fn finish<T>(self, value: Option<T>) -> Result<T, ConfigProblems> {
         match value {
             Some(value) if self.problems.is_empty() => Ok(value),
             None if self.problems.is_empty() => {
                 // A reader that gives up without a reason is a mistake in the program, but not a crash.
                 let what = "a section could not be read, although no key was refused";
-                Err(Problems::new(vec![Problem::new(None, what, None)]))
+                Err(ConfigProblems::new(vec![ConfigProblem::new(
+                    None, what, None,
+                )]))
             }
-            _ => Err(Problems::new(self.problems)),
+            _ => Err(ConfigProblems::new(self.problems)),
         }
     }
 
@@ -286,14 +292,15 @@ impl Layers {
         match nearest(name, &known) {
             Some(near) => {
                 let what = format!("unknown key `{name}` (did you mean `{near}`?)");
-                self.problem(Problem::new(origin, what, None));
+                self.problem(ConfigProblem::new(origin, what, None));
             }
             None => self.push(origin, format!("unknown key `{name}`"), "remove it"),
         }
     }
 
     fn push(&mut self, origin: Origin, what: impl Into<String>, fix: impl Into<String>) {
-        self.problems.push(Problem::new(origin, what, fix.into()));
+        self.problems
+            .push(ConfigProblem::new(origin, what, fix.into()));
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::problem::{Origin, Problem, Problems};
+use super::problem::{ConfigProblem, ConfigProblems, Origin};
 use crate::error::chain;
 use crate::file::{self, ReadError};
 use crate::id::ConsumerName;
 
-/// What a mounted directory holds (system.md §8). Certificates are not read here.
+/// What a mounted directory holds (docs/CONFIGURATION.md#mounted-files). Certificates are not read here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
     /// The directory.
@@ -23,8 +23,8 @@ pub struct Mount {
 /// Looks at a mounted directory.
 ///
 /// # Errors
-/// [`Problems`]: no such directory, part of an identity only, or a consumer name that is not valid.
-pub fn from_mount(directory: &Path) -> Result<Mount, Problems> {
+/// [`ConfigProblems`]: no such directory, part of an identity only, or a consumer name that is not valid.
+pub fn from_mount(directory: &Path) -> Result<Mount, ConfigProblems> {
     let at = |path: &Path| Origin::File {
         path: path.to_owned(),
         line: 0,
@@ -36,14 +36,22 @@ pub fn from_mount(directory: &Path) -> Result<Mount, Problems> {
             "does not exist"
         };
         let fix = "give the directory where the secrets are mounted".to_owned();
-        return Err(Problems::new(vec![Problem::new(at(directory), what, fix)]));
+        return Err(ConfigProblems::new(vec![ConfigProblem::new(
+            at(directory),
+            what,
+            fix,
+        )]));
     }
     let mut problems = Vec::new();
     let consumer = match consumer_name(&directory.join(CONSUMER_NAME)) {
         Ok(consumer) => consumer,
         Err(what) => {
             let fix = "write the name of the management cluster and nothing else".to_owned();
-            problems.push(Problem::new(at(&directory.join(CONSUMER_NAME)), what, fix));
+            problems.push(ConfigProblem::new(
+                at(&directory.join(CONSUMER_NAME)),
+                what,
+                fix,
+            ));
             None
         }
     };
@@ -58,10 +66,10 @@ pub fn from_mount(directory: &Path) -> Result<Mount, Problems> {
             missing.join(", no ")
         );
         let fix = "mount certificate, private key and CA together".to_owned();
-        problems.push(Problem::new(at(directory), what, fix));
+        problems.push(ConfigProblem::new(at(directory), what, fix));
     }
     if !problems.is_empty() {
-        return Err(Problems::new(problems));
+        return Err(ConfigProblems::new(problems));
     }
     Ok(Mount {
         directory: directory.to_owned(),
@@ -88,7 +96,7 @@ const CONSUMER_NAME_BYTES: u64 = 1024;
 const CONFIG: &str = "config.yaml";
 const CONSUMER_NAME: &str = "consumerName";
 
-/// Each file by the first deployment's name and by Kubernetes' (system.md §8).
+/// Each file by the first deployment's name and by Kubernetes' (docs/CONFIGURATION.md#mounted-files).
 const IDENTITY: [&[&str]; 3] = [
     &["certificate", "tls.crt"],
     &["privateKey", "tls.key"],

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every problem at once, each with its place and its fix.
+//! What is wrong with a configuration: every problem at once, each with its origin and its fix.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,7 +25,7 @@ pub enum Origin {
 
 /// One thing that is wrong. Its text never holds the value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct ConfigProblem {
     origin: Option<Origin>,
     what: String,
     fix: Option<String>,
@@ -33,7 +33,7 @@ pub struct Problem {
 
 /// All that is wrong with a configuration; `Display` prints one problem per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct ConfigProblems(Vec<ConfigProblem>);
 
 // === impl Origin ===
 
@@ -49,9 +49,9 @@ impl fmt::Display for Origin {
     }
 }
 
-// === impl Problem ===
+// === impl ConfigProblem ===
 
-impl Problem {
+impl ConfigProblem {
     /// A problem with what is wrong (naming the key), where, and how to fix it.
     pub fn new(
         origin: impl Into<Option<Origin>>,
@@ -71,7 +71,7 @@ impl Problem {
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(origin) = &self.origin {
             write!(f, "{origin}: ")?;
@@ -84,16 +84,16 @@ impl fmt::Display for Problem {
     }
 }
 
-// === impl Problems ===
+// === impl ConfigProblems ===
 
-impl Problems {
+impl ConfigProblems {
     /// Problems, of which there must be at least one to be an error.
-    pub(super) fn new(problems: Vec<Problem>) -> Self {
+    pub(super) fn new(problems: Vec<ConfigProblem>) -> Self {
         Self(problems)
     }
 
     /// Each problem, in the order of the sources and keys.
-    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+    pub fn iter(&self) -> impl Iterator<Item = &ConfigProblem> {
         self.0.iter()
     }
 
@@ -105,7 +105,7 @@ impl Problems {
     }
 }
 
-impl fmt::Display for Problems {
+impl fmt::Display for ConfigProblems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
             [one] => write!(f, "configuration is not valid: {one}"),
@@ -118,15 +118,15 @@ impl fmt::Display for Problems {
     }
 }
 
-impl std::error::Error for Problems {}
+impl std::error::Error for ConfigProblems {}
 
-impl Hint for Problems {
+impl Hint for ConfigProblems {
     fn hint(&self) -> Option<String> {
         Some("read docs/CONFIGURATION.md for every key, its default and its meaning".into())
     }
 }
 
-impl Problems {
+impl ConfigProblems {
     /// The same for the end of `main`: a wrong configuration is exit code 2, not 1.
     pub fn into_failure(self) -> Failure {
         let hint = self.hint();

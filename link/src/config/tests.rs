@@ -22,7 +22,7 @@ struct Args {
     broker: BrokerFlags,
 }
 
-fn load(text: &str, env: &[(&str, &str)], flags: &[&str]) -> Result<Broker, Problems> {
+fn load(text: &str, env: &[(&str, &str)], flags: &[&str]) -> Result<Broker, ConfigProblems> {
     let mut layers = Layers::new(Broker::KEYS);
     layers.text(Path::new("/etc/agent/config.yaml"), text);
     layers.env(&env.iter().copied().collect::<MapEnv>());
@@ -37,7 +37,7 @@ fn refusal(text: &str) -> Vec<String> {
     lines(&load(text, &[], &[]).unwrap_err())
 }
 
-fn lines(problems: &Problems) -> Vec<String> {
+fn lines(problems: &ConfigProblems) -> Vec<String> {
     problems
         .iter()
         .map(|problem| problem.to_string().replace("/etc/agent/", ""))
@@ -459,7 +459,7 @@ fn file_that_is_missing_or_no_text_is_named() {
 fn every_flag_of_the_keys_exists_and_every_name_is_unique() {
     let command = <Args as clap::CommandFactory>::command();
     let mut seen = std::collections::BTreeSet::new();
-    for key in reference() {
+    for key in Broker::KEYS {
         assert!(seen.insert(key.name), "{}", key.name);
         assert!(key.env.is_none_or(|env| seen.insert(env)), "{}", key.name);
         if let Some(flag) = key.flag {
@@ -482,11 +482,11 @@ fn every_flag_of_the_keys_exists_and_every_name_is_unique() {
         .filter(|arg| arg.get_long().is_some())
         .count();
     assert_eq!(
-        reference().iter().filter(|key| key.flag.is_some()).count(),
+        Broker::KEYS.iter().filter(|key| key.flag.is_some()).count(),
         flags
     );
     assert!(
-        reference_table(&reference())
+        reference_table(Broker::KEYS)
             .contains("| `keepAlive` | integer | `60` | `MQTT_KEEP_ALIVE` | `--keep-alive` |")
     );
 }

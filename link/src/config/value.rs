@@ -4,6 +4,7 @@ use std::net::Ipv6Addr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::iot::limits::MQTT_PORT;
 use crate::telemetry::clip;
 
 /// One value. The environment and flags only know text; YAML and JSON know more.
@@ -194,7 +195,7 @@ pub fn parse_host_port(text: &str) -> Result<(String, u16), Invalid> {
         let address = if has_port(address) {
             address.to_owned()
         } else {
-            format!("{address}:{DEFAULT_PORT}")
+            format!("{address}:{MQTT_PORT}")
         };
         return Err(Invalid::new(
             format!("is `{text}`, with the scheme `{scheme}://`"),
@@ -215,7 +216,7 @@ pub fn parse_host_port(text: &str) -> Result<(String, u16), Invalid> {
         };
         return Err(Invalid::new(
             format!("is `{text}`, without a port"),
-            format!("write `{host}:{DEFAULT_PORT}`"),
+            format!("write `{host}:{MQTT_PORT}`"),
         ));
     }
     // `has_port` has found the colon.
@@ -228,7 +229,7 @@ pub fn parse_host_port(text: &str) -> Result<(String, u16), Invalid> {
     match port {
         None => Err(Invalid::new(
             format!("is `{text}`, whose port is not 1 to 65535"),
-            format!("write `{host}:{DEFAULT_PORT}`"),
+            format!("write `{host}:{MQTT_PORT}`"),
         )),
         Some(_) if bare.is_empty() => Err(Invalid::new(
             format!("is `{text}`, without a host"),
@@ -248,9 +249,6 @@ fn has_port(text: &str) -> bool {
 
 // A value in a message: enough to recognise it, whatever was written there.
 const SHOWN_BYTES: usize = 64;
-
-// The port of MQTT over TLS, on IoT Core too (docs/IOT-CORE.md §1).
-const DEFAULT_PORT: u16 = 8883;
 
 #[cfg(test)]
 mod tests {

@@ -15,16 +15,16 @@ use crate::error::{ExitKind, Failure, Hint, chain};
 use crate::id::ClientId;
 use crate::identity::{self, Identity, Watcher};
 use crate::mqtt::{self, Driver, Inbound, Reconnect, Session, State};
-use crate::supervise::{TaskDied, Vital};
+use crate::supervise::{TaskDied, TaskGroup};
 
 /// One session to open.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct SessionSpec {
     /// Its client id.
     pub client_id: ClientId,
     /// Its topic filters; none for a session that only publishes.
     pub subscriptions: Vec<String>,
-    /// Whether it is told what to hear while it runs, by [`Session::listen`]. The broker keeps its session for
+    /// Whether it gets its filters while it runs, by [`Session::listen`]. The broker keeps its session for
     /// [`mqtt::SHARED_SESSION_EXPIRY`], because the filters may be shared.
     pub listens_later: bool,
 }
@@ -59,23 +59,23 @@ impl Endpoint {
     /// When the certificate is refused (exit code 2) or a metric is registered twice.
     pub fn links(
         &self,
-        lines: Vec<Line>,
+        lines: Vec<SessionSpec>,
         reconnect: &Reconnect,
         clock: Clock,
         registry: &Registry,
         checks: &Checks,
     ) -> Result<Links, Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
-        let metrics = identity::Metrics::register(registry).map_err(failed)?;
+        let metrics = identity::IdentityMetrics::register(registry).map_err(failed)?;
         let watching = identity::watch(
             self.identity.clone(),
             clock.clone(),
-            identity::Options::default(),
+            identity::WatchOptions::default(),
             metrics,
         );
         let (identity, watcher) = watching.map_err(Failure::misuse)?;
         info!(certificate = %identity.borrow().describe(), "Loaded the client certificate");
-        let metrics = mqtt::Metrics::register(registry).map_err(failed)?;
+        let metrics = mqtt::SessionMetrics::register(registry).map_err(failed)?;
         let mut links = Links {
             sessions: Vec::new(),
             inbound: Vec::new(),
@@ -113,10 +113,10 @@ impl Links {
     fn open(
         &mut self,
         endpoint: &Endpoint,
-        line: Line,
+        line: SessionSpec,
         reconnect: &Reconnect,
         identity: watch::Receiver<Arc<Identity>>,
-        metrics: mqtt::Metrics,
+        metrics: mqtt::SessionMetrics,
         check: Check,
     ) -> Result<(), Failure> {
         let mut config = mqtt::Config {
@@ -143,7 +143,7 @@ impl Links {
 // === impl Runner ===
 
 impl Runner {
-    /// Passes every check for now: this process stands by for another one and dials nothing, which is as it should be.
+    /// Passes every check for now: this process stands by for another one and does not connect, which is right for it.
     pub fn stand_by(&self) {
         self.identity_check.ok();
         for (check, _) in &self.readiness {
@@ -151,11 +151,11 @@ impl Runner {
         }
     }
 
-    /// The sessions are connected only while `permit` holds nothing; what it holds otherwise says why, for people.
+    /// The sessions are connected only while `withheld` holds nothing; what it holds otherwise is the reason, for people.
     #[must_use]
-    pub fn only_while(mut self, permit: &watch::Receiver<Option<&'static str>>) -> Self {
+    pub fn only_while(mut self, withheld: &watch::Receiver<Option<&'static str>>) -> Self {
         let drivers = self.drivers.into_iter();
-        let only_while = |driver: Driver| driver.only_while(permit.clone());
+        let only_while = |driver: Driver| driver.only_while(withheld.clone());
         self.drivers = drivers.map(only_while).collect();
         self
     }
@@ -165,7 +165,7 @@ impl Runner {
     /// # Errors
     /// [`TaskDied`] when a task ended that must not; `drain` is cancelled then, so that the rest of the process ends.
     pub async fn run(self, drain: CancellationToken) -> Result<(), TaskDied> {
-        let mut tasks = Vital::new(drain.clone());
+        let mut tasks = TaskGroup::new(drain.clone());
         for driver in self.drivers {
             tasks.spawn("MQTT session", driver.run(drain.clone()));
         }
@@ -174,7 +174,7 @@ impl Runner {
             let until = drain.clone();
             tasks.spawn("readiness of the broker", async move {
                 show_session(check, state).await;
-                // A session that ended too early is that task's death, not this one's.
+                // A session that ended too early is reported by its own task.
                 until.cancelled().await;
             });
         }
@@ -214,7 +214,7 @@ async fn show_session(check: Check, mut state: watch::Receiver<State>) {
 async fn show_identity(
     check: Check,
     identity: watch::Receiver<Arc<Identity>>,
-    mut problem: watch::Receiver<Option<identity::Problem>>,
+    mut problem: watch::Receiver<Option<identity::IdentityProblem>>,
     clock: Clock,
 ) {
     loop {

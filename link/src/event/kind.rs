@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The only data type this link speaks (docs/MAESTRO.md §2.2).
+/// The only data type of this link (docs/MAESTRO.md §2.2).
 pub const MANIFEST_BUNDLES: &str = "io.open-cluster-management.works.v1alpha1.manifestbundles";
 
 /// The CloudEvents `type`, taken apart.
@@ -13,7 +13,7 @@ pub struct Kind {
     pub data_type: String,
     /// Which half of the resource.
     pub sub_resource: SubResource,
-    /// What is asked or told.
+    /// The action: what is requested or reported.
     pub action: Action,
 }
 

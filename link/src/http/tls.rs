@@ -1,7 +1,8 @@
 //! TLS for a listener: the handshake within a bound of time, and the stream that comes of it.
 //!
-//! **Contract:** whoever makes a [`ServerTls`] says with which configuration the next handshake goes, so that a replaced
-//! certificate is used without a restart. A handshake is made by the task of its connection, never by the one that accepts.
+//! **Contract:** the maker of a [`ServerTls`] gives the configuration of each handshake, so that a replaced
+//! certificate is used without a restart. A handshake is made by the task of its connection, never by the one that
+//! accepts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,8 +47,8 @@ pub enum Stream {
 // === impl ServerTls ===
 
 impl ServerTls {
-    /// What changes meanwhile (certificate, CA) is the affair of the resolver and the verifier in `config`. `failed` counts
-    /// the handshakes that came to nothing.
+    /// What changes meanwhile (certificate, CA) is the affair of the resolver and the verifier in `config`. `failed`
+    /// counts the handshakes that came to nothing.
     pub fn new(config: Arc<ServerConfig>, failed: IntCounter) -> Self {
         Self {
             config,

@@ -1,4 +1,4 @@
-//! Certificates: what they say of themselves, and whether they are fit for their place.
+//! Certificates: their fields, and whether they are fit for the use they are put to.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -11,11 +11,12 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-use super::error::Error;
-use super::key::{self, KeyKind};
+use super::error::IdentityError;
+use super::key;
+use super::key_kind::KeyKind;
 use crate::clock::rfc3339_seconds;
 
-/// What a client certificate says of itself.
+/// The fields of a client certificate that people and checks need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// Subject as text; control characters replaced.
@@ -95,23 +96,23 @@ pub fn subject_and_issuer(der: &CertificateDer<'_>) -> Option<(String, String)> 
 pub(super) fn check_client(
     path: &Path,
     chain: &[CertificateDer<'_>],
-) -> Result<Description, Error> {
+) -> Result<Description, IdentityError> {
     for (index, der) in chain.iter().enumerate() {
         parse(der).ok_or_else(|| encoding(path, index))?;
     }
     let leaf = chain.first().ok_or_else(|| encoding(path, 0))?;
     let certificate = parse(leaf).ok_or_else(|| encoding(path, 0))?;
     let description = Description::of(&certificate, leaf);
-    // First: a version that knows no extensions says nothing about the rest.
+    // First: a version without extensions makes the other checks meaningless.
     if certificate.version() != X509Version::V3 {
-        return Err(Error::CertificateVersion {
+        return Err(IdentityError::CertificateVersion {
             path: path.to_owned(),
             subject: description.subject,
             version: certificate.version().0.saturating_add(1),
         });
     }
     if certificate.is_ca() {
-        return Err(Error::ClientIsCa {
+        return Err(IdentityError::ClientIsCa {
             path: path.to_owned(),
             subject: description.subject,
         });
@@ -119,7 +120,7 @@ pub(super) fn check_client(
     if let Ok(Some(usage)) = certificate.extended_key_usage()
         && !(usage.value.client_auth || usage.value.any)
     {
-        return Err(Error::NotForClients {
+        return Err(IdentityError::NotForClients {
             path: path.to_owned(),
             subject: description.subject,
         });
@@ -133,16 +134,16 @@ pub(super) fn check_dates(
     path: &Path,
     description: &Description,
     now: Timestamp,
-) -> Result<(), Error> {
+) -> Result<(), IdentityError> {
     if description.is_expired(now) {
-        return Err(Error::Expired {
+        return Err(IdentityError::Expired {
             path: path.to_owned(),
             not_after: description.not_after,
             now,
         });
     }
     if now < description.not_before {
-        return Err(Error::NotYetValid {
+        return Err(IdentityError::NotYetValid {
             path: path.to_owned(),
             not_before: description.not_before,
             now,
@@ -154,11 +155,14 @@ pub(super) fn check_dates(
 /// Checks that every certificate of the CA file is one.
 ///
 /// Its dates are left alone: a trust anchor is a name and a key, and verification does not look at its dates.
-pub(super) fn check_ca(path: &Path, certificates: &[CertificateDer<'_>]) -> Result<(), Error> {
+pub(super) fn check_ca(
+    path: &Path,
+    certificates: &[CertificateDer<'_>],
+) -> Result<(), IdentityError> {
     for (index, der) in certificates.iter().enumerate() {
         let certificate = parse(der).ok_or_else(|| encoding(path, index))?;
         if !can_issue(&certificate) {
-            return Err(Error::NotACa {
+            return Err(IdentityError::NotACa {
                 path: path.to_owned(),
                 position: index + 1,
                 subject: printable(&certificate.subject().to_string()),
@@ -193,8 +197,8 @@ fn parse<'a>(der: &'a CertificateDer<'_>) -> Option<X509Certificate<'a>> {
     }
 }
 
-fn encoding(path: &Path, index: usize) -> Error {
-    Error::CertificateEncoding {
+fn encoding(path: &Path, index: usize) -> IdentityError {
+    IdentityError::CertificateEncoding {
         path: path.to_owned(),
         position: index + 1,
     }

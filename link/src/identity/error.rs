@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::content::Class;
-use super::key::KeyKind;
+use super::class::Class;
+use super::key_kind::KeyKind;
 use crate::clock::rfc3339_seconds;
 use crate::error::Hint;
 
@@ -24,7 +24,7 @@ pub enum Role {
 
 /// Why an identity was refused.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum IdentityError {
     /// The directory does not exist.
     #[error("identity directory `{}` does not exist", directory.display())]
     NoDirectory {
@@ -225,9 +225,9 @@ impl fmt::Display for Role {
     }
 }
 
-// === impl Error ===
+// === impl IdentityError ===
 
-impl Hint for Error {
+impl Hint for IdentityError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NoDirectory { directory } | Self::List { directory, .. } => {

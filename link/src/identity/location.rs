@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::error::{Error, Role};
+use super::error::{IdentityError, Role};
 use crate::file::ReadError;
 
 /// Where an identity is found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
     /// A mounted directory with `certificate`, `privateKey`, `ca.crt`, or else `tls.crt`, `tls.key`, `ca.crt`
-    /// (system.md §8).
+    /// (docs/CONFIGURATION.md#mounted-files).
     Directory(PathBuf),
     /// Three files by name.
     Files {
@@ -56,7 +56,7 @@ pub(super) struct Contents {
 
 impl Location {
     /// Finds out which files make up the set. Directory: the first pair of names of which any file is there.
-    pub fn files(&self) -> Result<Files, Error> {
+    pub fn files(&self) -> Result<Files, IdentityError> {
         match self {
             Self::Files {
                 certificate,
@@ -73,7 +73,7 @@ impl Location {
                 let (certificate, key) = PAIRS
                     .into_iter()
                     .find(|(certificate, key)| has(certificate) || has(key))
-                    .ok_or_else(|| Error::NoFiles {
+                    .ok_or_else(|| IdentityError::NoFiles {
                         directory: directory.clone(),
                         present: present.clone(),
                     })?;
@@ -165,7 +165,7 @@ impl Contents {
         }
     }
 
-    pub(super) fn read(location: &Location) -> Result<Self, Error> {
+    pub(super) fn read(location: &Location) -> Result<Self, IdentityError> {
         let files = location.files()?;
         let certificate = read(Role::Certificate, &files.certificate)?;
         let key = read(Role::Key, &files.key)?;
@@ -194,15 +194,15 @@ impl Contents {
     }
 }
 
-fn list(directory: &Path) -> Result<Vec<String>, Error> {
+fn list(directory: &Path) -> Result<Vec<String>, IdentityError> {
     let entries = std::fs::read_dir(directory).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Error::NoDirectory {
+        io::ErrorKind::NotFound => IdentityError::NoDirectory {
             directory: directory.to_owned(),
         },
-        io::ErrorKind::PermissionDenied => Error::DirectoryDenied {
+        io::ErrorKind::PermissionDenied => IdentityError::DirectoryDenied {
             directory: directory.to_owned(),
         },
-        _ => Error::List {
+        _ => IdentityError::List {
             directory: directory.to_owned(),
             source,
         },
@@ -216,7 +216,7 @@ fn list(directory: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// The CA file, or all of a directory of them, one after the other.
-fn read_ca(path: &Path) -> Result<Vec<u8>, Error> {
+fn read_ca(path: &Path) -> Result<Vec<u8>, IdentityError> {
     if !path.is_dir() {
         return read(Role::Ca, path);
     }
@@ -229,7 +229,7 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, Error> {
         }
     }
     if all.is_empty() {
-        return Err(Error::Missing {
+        return Err(IdentityError::Missing {
             role: Role::Ca,
             path: path.join("*.crt"),
         });
@@ -237,30 +237,30 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(all)
 }
 
-fn read(role: Role, path: &Path) -> Result<Vec<u8>, Error> {
+fn read(role: Role, path: &Path) -> Result<Vec<u8>, IdentityError> {
     let path_of = || path.to_owned();
     crate::file::read(path, MAX_FILE_BYTES).map_err(|error| match error {
         ReadError::Io(source) => match source.kind() {
-            io::ErrorKind::NotFound => Error::Missing {
+            io::ErrorKind::NotFound => IdentityError::Missing {
                 role,
                 path: path_of(),
             },
-            io::ErrorKind::PermissionDenied => Error::Denied {
+            io::ErrorKind::PermissionDenied => IdentityError::Denied {
                 role,
                 path: path_of(),
             },
-            _ => Error::Read {
+            _ => IdentityError::Read {
                 role,
                 path: path_of(),
                 source,
             },
         },
-        ReadError::TooLarge { limit } => Error::TooLarge {
+        ReadError::TooLarge { limit } => IdentityError::TooLarge {
             role,
             path: path_of(),
             limit,
         },
-        ReadError::NotRegular(_) | ReadError::NotText => Error::NotAFile {
+        ReadError::NotRegular(_) | ReadError::NotText => IdentityError::NotAFile {
             role,
             path: path_of(),
         },

@@ -6,7 +6,7 @@ use super::certificate::Description;
 
 /// The metrics of one watched identity.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct IdentityMetrics {
     expiry: IntGauge,
     refused_set: IntGauge,
     accepted: IntCounter,
@@ -14,9 +14,9 @@ pub struct Metrics {
     unchanged: IntCounter,
 }
 
-// === impl Metrics ===
+// === impl IdentityMetrics ===
 
-impl Metrics {
+impl IdentityMetrics {
     /// Creates the metrics and registers them; fails when the registry already has them.
     pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let expiry = IntGauge::with_opts(Opts::new(

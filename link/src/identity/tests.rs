@@ -34,7 +34,7 @@ fn refusal_with(file: &str, content: impl AsRef<[u8]>) -> String {
     refusal_in(&directory)
 }
 
-fn load(set: &Set) -> Result<Identity, Error> {
+fn load(set: &Set) -> Result<Identity, IdentityError> {
     let directory = set.in_directory();
     Identity::load(&Location::Directory(directory.path().into()), now())
 }
@@ -63,7 +63,10 @@ fn a_set_in_memory_is_checked_as_one_in_files() {
     let in_files = load(&one).unwrap();
     assert_eq!(check(&one.key).unwrap().digest(), in_files.digest());
     let error = check(&other.key).unwrap_err();
-    assert!(matches!(error, Error::KeyMismatch { .. }), "{error}");
+    assert!(
+        matches!(error, IdentityError::KeyMismatch { .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn a_file_that_may_not_be_read_is_named() {
     fs::set_permissions(&key, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(&key).is_ok() {
         // The superuser reads everything; the wording is what is left to look at.
-        let error = Error::Denied {
+        let error = IdentityError::Denied {
             role: Role::Key,
             path: "/mnt/privateKey".into(),
         };

@@ -5,6 +5,7 @@
 //! (torn, expired, damaged) is reported once per distinct content, looked at again soon, and never published.
 
 mod events;
+mod limit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use tracing::{error, info, warn};
 
 use self::events::Events;
 use super::location::Contents;
-use super::{Digest, Error, Identity, Location, Metrics};
+use super::{Digest, Identity, IdentityError, IdentityMetrics, Location};
 use crate::clock::{Clock, rfc3339_seconds};
 use crate::error::{Hint, chain};
 
 /// How closely the files are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct WatchOptions {
     /// Time between looks when no event comes.
     pub poll_interval: Duration,
     /// How long the directory must be quiet after an event before the files are read.
@@ -33,22 +34,22 @@ pub struct Options {
 
 /// Why the files are not what is in use, or why what is in use is no good any more.
 #[derive(Clone, Debug)]
-pub struct Problem {
+pub struct IdentityProblem {
     /// When it was first seen.
     pub since: Timestamp,
     /// What it is.
-    pub error: Arc<Error>,
+    pub error: Arc<IdentityError>,
 }
 
 /// The task that follows one identity. Does nothing until [`Watcher::run`] is polled.
 pub struct Watcher {
     location: Location,
     clock: Clock,
-    options: Options,
-    metrics: Metrics,
+    options: WatchOptions,
+    metrics: IdentityMetrics,
     events: Events,
     published: channel::Sender<Arc<Identity>>,
-    problem: channel::Sender<Option<Problem>>,
+    problem: channel::Sender<Option<IdentityProblem>>,
     reported: Option<Report>,
 }
 
@@ -58,9 +59,9 @@ pub struct Watcher {
 pub fn watch(
     location: Location,
     clock: Clock,
-    options: Options,
-    metrics: Metrics,
-) -> Result<(channel::Receiver<Arc<Identity>>, Watcher), Error> {
+    options: WatchOptions,
+    metrics: IdentityMetrics,
+) -> Result<(channel::Receiver<Arc<Identity>>, Watcher), IdentityError> {
     let mut events = Events::new(location.directories());
     // Watching begins before reading, so that no change falls in between.
     events.arm();
@@ -71,7 +72,7 @@ pub fn watch(
     let watcher = Watcher {
         location,
         clock,
-        options: options.sane(),
+        options: options.bounded(),
         metrics,
         events,
         published,
@@ -84,15 +85,15 @@ pub fn watch(
 // What a report was about, so that the same thing is not said at every look.
 type Report = (Option<Digest>, String);
 
-enum Seen {
+enum Observation {
     Unchanged,
     Good(Box<Identity>),
-    Bad(Option<Digest>, Error),
+    Bad(Option<Digest>, IdentityError),
 }
 
-// === impl Options ===
+// === impl WatchOptions ===
 
-impl Default for Options {
+impl Default for WatchOptions {
     fn default() -> Self {
         Self {
             poll_interval: Duration::from_secs(30),
@@ -101,8 +102,8 @@ impl Default for Options {
     }
 }
 
-impl Options {
-    fn sane(self) -> Self {
+impl WatchOptions {
+    fn bounded(self) -> Self {
         Self {
             poll_interval: self.poll_interval.max(MIN_PAUSE),
             debounce: self.debounce,
@@ -115,9 +116,9 @@ impl Options {
     }
 }
 
-// === impl Problem ===
+// === impl IdentityProblem ===
 
-impl fmt::Display for Problem {
+impl fmt::Display for IdentityProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -132,7 +133,7 @@ impl fmt::Display for Problem {
 
 impl Watcher {
     /// The last problem, `None` while the files and the set in use are the same and valid.
-    pub fn problem(&self) -> channel::Receiver<Option<Problem>> {
+    pub fn problem(&self) -> channel::Receiver<Option<IdentityProblem>> {
         self.problem.subscribe()
     }
 
@@ -174,25 +175,25 @@ impl Watcher {
         let location = self.location.clone();
         let digest = current.digest();
         // Off the runtime: a mount can hang.
-        let seen = tokio::task::spawn_blocking(move || see(&location, digest, now)).await;
-        match seen {
+        let observed = tokio::task::spawn_blocking(move || observe(&location, digest, now)).await;
+        match observed {
             // The set in use stays; the next look may see other files.
             Err(ended) if ended.is_panic() => {
                 error!(location = %self.location, "Looking at the identity files panicked; they are looked at again later");
             }
             // Cancelled, because the runtime is going down.
             Err(_) => {}
-            Ok(Seen::Good(identity)) => self.accept(*identity),
-            Ok(Seen::Bad(digest, error)) => self.refuse(digest, error, now),
-            Ok(Seen::Unchanged) if current.describe().is_expired(now) => {
-                let error = Error::Expired {
+            Ok(Observation::Good(identity)) => self.accept(*identity),
+            Ok(Observation::Bad(digest, error)) => self.refuse(digest, error, now),
+            Ok(Observation::Unchanged) if current.describe().is_expired(now) => {
+                let error = IdentityError::Expired {
                     path: current.files().certificate.clone(),
                     not_after: current.describe().not_after,
                     now,
                 };
                 self.refuse(Some(digest), error, now);
             }
-            Ok(Seen::Unchanged) => {
+            Ok(Observation::Unchanged) => {
                 self.metrics.unchanged();
                 if self.clear() {
                     info!(location = %self.location, "Identity files hold the set in use again");
@@ -220,7 +221,7 @@ impl Watcher {
         self.published.send_replace(Arc::new(identity));
     }
 
-    fn refuse(&mut self, digest: Option<Digest>, error: Error, now: Timestamp) {
+    fn refuse(&mut self, digest: Option<Digest>, error: IdentityError, now: Timestamp) {
         let report = (digest, subject(&error));
         if self.reported.as_ref() == Some(&report) {
             return;
@@ -234,7 +235,7 @@ impl Watcher {
         self.metrics.refused();
         self.metrics.problem(true);
         self.reported = Some(report);
-        self.problem.send_replace(Some(Problem {
+        self.problem.send_replace(Some(IdentityProblem {
             since: now,
             error: Arc::new(error),
         }));
@@ -258,25 +259,25 @@ impl fmt::Debug for Watcher {
     }
 }
 
-fn see(location: &Location, current: Digest, now: Timestamp) -> Seen {
+fn observe(location: &Location, current: Digest, now: Timestamp) -> Observation {
     let contents = match Contents::read(location) {
         Ok(contents) => contents,
-        Err(error) => return Seen::Bad(None, error),
+        Err(error) => return Observation::Bad(None, error),
     };
     if contents.digest() == current {
-        return Seen::Unchanged;
+        return Observation::Unchanged;
     }
     match Identity::check(&contents, now) {
-        Ok(identity) => Seen::Good(Box::new(identity)),
-        Err(error) => Seen::Bad(Some(contents.digest()), error),
+        Ok(identity) => Observation::Good(Box::new(identity)),
+        Err(error) => Observation::Bad(Some(contents.digest()), error),
     }
 }
 
 /// The text of an error without what changes from look to look.
-fn subject(error: &Error) -> String {
+fn subject(error: &IdentityError) -> String {
     match error {
-        Error::Expired { .. } => "expired".into(),
-        Error::NotYetValid { .. } => "not yet valid".into(),
+        IdentityError::Expired { .. } => "expired".into(),
+        IdentityError::NotYetValid { .. } => "not yet valid".into(),
         other => other.to_string(),
     }
 }

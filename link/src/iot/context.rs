@@ -1,7 +1,7 @@
 //! What IoT Core knows about a connection when it evaluates a policy.
 //!
-//! **Invariant:** a value that AWS does not document for this connection is [`Value::Unknown`] with the reason, never
-//! a guess; [`Value::Absent`] is only what AWS documents as having no value.
+//! **Invariant:** a value that AWS does not document for this connection is [`VariableValue::Unknown`] with the reason,
+//! never a guess; [`VariableValue::Absent`] is only what AWS documents as having no value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +23,7 @@ pub struct ArnPrefix {
 /// One connection in the eyes of the policy evaluator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
-    /// Where the broker lives; resource names of requests begin with it.
+    /// Region and account of the broker; resource names of requests begin with it.
     pub arn: ArnPrefix,
     /// The client id of CONNECT.
     pub client_id: String,
@@ -62,7 +62,7 @@ pub struct Certificate {
 
 /// What is known of a policy variable or condition key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
+pub enum VariableValue {
     /// Its one value.
     One(String),
     /// Its values, for a key that is a list.
@@ -70,15 +70,15 @@ pub enum Value {
     /// None, and AWS documents that it has none for such a connection.
     Absent,
     /// Not known here.
-    Unknown(Doubt),
+    Unknown(UnknownReason),
 }
 
 /// Why a variable's value is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Doubt {
+pub enum UnknownReason {
     /// AWS IoT documents no such variable, or not in this spelling.
     Unlisted,
-    /// It has a value on a real connection that this evaluator was not told.
+    /// It has a value on a real connection that this evaluator was not given.
     Unseen,
     /// The connection has no value for it.
     Absent,
@@ -144,29 +144,34 @@ impl Context {
     }
 
     /// What is known of a policy variable or condition key, such as `iot:ClientId`.
-    pub fn value(&self, name: &str) -> Value {
+    pub fn value(&self, name: &str) -> VariableValue {
         if let Some(attribute) = name.strip_prefix("iot:Certificate.") {
             return self.certificate.value(attribute);
         }
         if let Some(part) = name.strip_prefix("iot:Connection.Thing.") {
             return self.thing_variable(part);
         }
-        let known = |value: Option<String>| value.map_or(Value::Unknown(Doubt::Unseen), Value::One);
+        let known = |value: Option<String>| {
+            value.map_or(
+                VariableValue::Unknown(UnknownReason::Unseen),
+                VariableValue::One,
+            )
+        };
         match name {
-            "iot:ClientId" => Value::One(self.client_id.clone()),
+            "iot:ClientId" => VariableValue::One(self.client_id.clone()),
             "iot:CertificateId" => known(self.certificate.id.clone()),
             "aws:SourceIp" => known(self.source_ip.map(|ip| ip.to_canonical().to_string())),
-            "iot:DomainName" | "iot:LastWillTopic" => Value::Unknown(Doubt::Unseen),
-            _ => Value::Unknown(Doubt::Unlisted),
+            "iot:DomainName" | "iot:LastWillTopic" => VariableValue::Unknown(UnknownReason::Unseen),
+            _ => VariableValue::Unknown(UnknownReason::Unlisted),
         }
     }
 
-    fn thing_variable(&self, part: &str) -> Value {
+    fn thing_variable(&self, part: &str) -> VariableValue {
         let attribute = part
             .strip_prefix("Attributes[")
             .and_then(|rest| rest.strip_suffix(']'));
         if !matches!(part, "IsAttached" | "ThingName" | "ThingTypeName") && attribute.is_none() {
-            return Value::Unknown(Doubt::Unlisted);
+            return VariableValue::Unknown(UnknownReason::Unlisted);
         }
         let thing = self
             .thing
@@ -174,20 +179,20 @@ impl Context {
             .filter(|thing| thing.attached && thing.name == self.client_id);
         if part == "IsAttached" {
             // Always known, so that a Deny on `false` holds for a client without a thing.
-            return Value::One(thing.is_some().to_string());
+            return VariableValue::One(thing.is_some().to_string());
         }
         let value = thing.and_then(|thing| match attribute {
             Some(name) => thing.attributes.get(name).cloned(),
             None if part == "ThingName" => Some(thing.name.clone()),
             None => thing.type_name.clone(),
         });
-        value.map_or(Value::Absent, Value::One)
+        value.map_or(VariableValue::Absent, VariableValue::One)
     }
 }
 
-// === impl Doubt ===
+// === impl UnknownReason ===
 
-impl fmt::Display for Doubt {
+impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unlisted => "is no variable that AWS IoT documents",
@@ -199,6 +204,11 @@ impl fmt::Display for Doubt {
             Self::List => "is a list",
         })
     }
+}
+
+/// Whether a variable's value could itself be read as a pattern.
+pub(super) fn is_special(value: &str) -> bool {
+    value.contains(['*', '?']) || value.contains("${") || value.contains("$(")
 }
 
 #[cfg(test)]

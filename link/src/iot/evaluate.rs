@@ -1,7 +1,7 @@
 //! Allow, deny or unknown, with the statement that decided and, for a deny, what would have allowed it.
 //!
 //! Deny by default; a matching Deny wins over every Allow (docs/IOT-CORE.md §1.7). The parts of one MQTT operation (a
-//! retained publish needs `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are asked one by one.
+//! retained publish needs `iot:Publish` and `iot:RetainPublish`, everything needs `iot:Connect`) are evaluated in turn.
 //!
 //! **Invariant:** the answer is Allow only where AWS's documentation says so. Where a statement that may decide has a
 //! construct whose meaning is not documented, or not known here, the answer is [`Decision::Unknown`] with the
@@ -10,14 +10,14 @@
 use std::fmt;
 
 use super::context::Context;
-use super::policy::{Action, Document, Effect, Statement};
+use super::policy::{Document, Effect, PolicyAction, Statement};
 use super::wildcard;
 
 pub use self::near_miss::NearMiss;
 pub use self::unknown::Construct;
 
-use self::condition::Verdict;
-use self::resource::Scope;
+use self::condition::ConditionResult;
+use self::resource::StatementScope;
 use self::unknown::Truth;
 
 mod action;
@@ -30,7 +30,7 @@ mod unknown;
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// The action that is checked.
-    pub action: Action,
+    pub action: PolicyAction,
     /// On what.
     pub resource: Resource<'a>,
     /// By whom.
@@ -70,7 +70,7 @@ pub enum Decision {
         /// What was asked.
         asked: Asked,
     },
-    /// It depends on a construct that is not known here: to be refused, and told.
+    /// It depends on a construct that is not known here: to be refused, with the construct as the reason.
     Unknown {
         /// The statement with the construct; `None` when a whole document is unknown.
         by: Option<StatementRef>,
@@ -85,14 +85,14 @@ pub enum Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     /// The action.
-    pub action: Action,
+    pub action: PolicyAction,
     /// The full resource name.
     pub resource: String,
     /// How many policies were looked at; with none, the certificate has no policy attached.
     pub policies: usize,
 }
 
-/// A statement by its place among the policies.
+/// A statement by its index among the policies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementRef {
     /// Index of the policy among those evaluated.
@@ -120,14 +120,14 @@ pub fn evaluate(policies: &[Document], request: &Request<'_>) -> Decision {
         .find_map(unread)
         .map(|construct| (None, construct));
     let (mut may_deny, mut may_allow) = (unread.clone(), unread);
-    for (place, statement) in statements(policies) {
-        let scope = Scope {
+    for (index, statement) in statements(policies) {
+        let scope = StatementScope {
             context: request.context,
             effect: statement.effect,
-            version: policies[place.policy].version,
+            version: policies[index.policy].version,
         };
         let (pattern, applies) = applies(statement, request, &asked.resource, scope);
-        let named = || place.named(policies, pattern);
+        let named = || index.named(policies, pattern);
         match (statement.effect, applies) {
             (_, Truth::No) => {}
             (Effect::Deny, Truth::Yes) => {
@@ -176,7 +176,7 @@ impl<'a> Request<'a> {
     /// The connection itself, under the context's client id.
     pub fn connect(context: &'a Context) -> Self {
         Self::new(
-            Action::Connect,
+            PolicyAction::Connect,
             Resource::Client(&context.client_id),
             context,
         )
@@ -184,22 +184,22 @@ impl<'a> Request<'a> {
 
     /// A PUBLISH to `topic`.
     pub fn publish(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Publish, Resource::Topic(topic), context)
+        Self::new(PolicyAction::Publish, Resource::Topic(topic), context)
     }
 
     /// The retain flag on a PUBLISH to `topic`.
     pub fn retain_publish(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::RetainPublish, Resource::Topic(topic), context)
+        Self::new(PolicyAction::RetainPublish, Resource::Topic(topic), context)
     }
 
     /// One filter of a SUBSCRIBE.
     pub fn subscribe(filter: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Subscribe, Resource::Filter(filter), context)
+        Self::new(PolicyAction::Subscribe, Resource::Filter(filter), context)
     }
 
     /// The delivery of a message on `topic`.
     pub fn receive(topic: &'a str, context: &'a Context) -> Self {
-        Self::new(Action::Receive, Resource::Topic(topic), context)
+        Self::new(PolicyAction::Receive, Resource::Topic(topic), context)
     }
 
     /// The full resource name that policies are matched against.
@@ -207,11 +207,24 @@ impl<'a> Request<'a> {
         format!("{}:{}", self.context.arn, self.resource)
     }
 
-    fn new(action: Action, resource: Resource<'a>, context: &'a Context) -> Self {
+    fn new(action: PolicyAction, resource: Resource<'a>, context: &'a Context) -> Self {
         Self {
             action,
             resource,
             context,
+        }
+    }
+}
+
+// === impl Resource ===
+
+impl<'a> Resource<'a> {
+    /// What an action on `name` is checked against.
+    pub fn of(action: PolicyAction, name: &'a str) -> Self {
+        match action {
+            PolicyAction::Connect => Self::Client(name),
+            PolicyAction::Subscribe => Self::Filter(name),
+            _ => Self::Topic(name),
         }
     }
 }
@@ -278,12 +291,12 @@ impl Decision {
                 construct,
                 asked,
             } => {
-                let place = by
+                let statement = by
                     .as_ref()
                     .map(|by| format!(" in {by}"))
                     .unwrap_or_default();
                 format!(
-                    "{asked} is refused as unknown: construct {construct}{place}; {}",
+                    "{asked} is refused as unknown: construct {construct}{statement}; {}",
                     construct.hint()
                 )
             }
@@ -311,14 +324,14 @@ impl fmt::Display for StatementRef {
     }
 }
 
-// A statement's place before anybody asked for its names.
+// A statement's index, before its names are needed.
 #[derive(Clone, Copy)]
-struct Place {
+struct StatementIndex {
     policy: usize,
     statement: usize,
 }
 
-impl Place {
+impl StatementIndex {
     fn named(self, policies: &[Document], resource: &str) -> StatementRef {
         let document = &policies[self.policy];
         StatementRef {
@@ -331,10 +344,10 @@ impl Place {
     }
 }
 
-fn statements(policies: &[Document]) -> impl Iterator<Item = (Place, &Statement)> {
+fn statements(policies: &[Document]) -> impl Iterator<Item = (StatementIndex, &Statement)> {
     policies.iter().enumerate().flat_map(|(policy, document)| {
         let statements = document.statements.iter().enumerate();
-        statements.map(move |(statement, content)| (Place { policy, statement }, content))
+        statements.map(move |(statement, content)| (StatementIndex { policy, statement }, content))
     })
 }
 
@@ -343,7 +356,7 @@ fn applies<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> (&'s str, Truth) {
     let action = action::covers(statement, request.action);
     if action == Truth::No {
@@ -361,9 +374,9 @@ fn applies<'s>(
         return ("", Truth::No);
     }
     let condition = match condition::check(&statement.condition, request, scope) {
-        Verdict::Met => Truth::Yes,
-        Verdict::Unmet { .. } => Truth::No,
-        Verdict::Unknown(construct) => Truth::Unknown(construct),
+        ConditionResult::Met => Truth::Yes,
+        ConditionResult::Unmet { .. } => Truth::No,
+        ConditionResult::Unknown(construct) => Truth::Unknown(construct),
     };
     let applies = Truth::all([action, resource, condition]);
     if applies == Truth::Yes

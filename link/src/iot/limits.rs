@@ -1,7 +1,7 @@
-//! What IoT Core allows, as numbers (docs/IOT-CORE.md §1.2), and the checks that keep us inside before the broker punishes.
+//! What IoT Core allows, as numbers (docs/IOT-CORE.md §1.2), and the checks that refuse what it would refuse.
 //!
-//! Marks as in the source: *documented* was read in an AWS text or observed on the wire; *secondary* comes from a
-//! copy; *measured* was found by others in the field.
+//! This is the one home of these numbers. How each is known: *documented* was read in an AWS text or observed on the
+//! wire; *secondary* comes from a copy; *measured* was found by others in the field.
 
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ pub use self::error::LimitError;
 use self::text::check_property;
 pub(crate) use self::text::is_carried;
 pub use self::text::is_text;
+use super::filter;
 use crate::message::Message;
 
 mod error;
@@ -48,48 +49,37 @@ pub const CONNECT_INTERVAL_MEASURED: Duration = Duration::from_secs(10);
 pub const KEEP_ALIVE_MIN: Duration = Duration::from_secs(30);
 /// The longest keep-alive; 0 and anything longer become this (documented).
 pub const KEEP_ALIVE_MAX: Duration = Duration::from_secs(1200);
-/// The longest keep-alive through an interface VPC endpoint (documented).
-pub const KEEP_ALIVE_VPC_ENDPOINT: Duration = Duration::from_secs(230);
 /// A silent client is dropped after this many keep-alives, in percent (documented: 1.5 times).
 pub const KEEP_ALIVE_GRACE_PERCENT: u32 = 150;
 /// The longest session expiry of an account that did not ask for more (documented).
 pub const SESSION_EXPIRY: Duration = Duration::from_secs(60 * 60);
-/// The longest session expiry an account can ask for: 7 days (documented).
-pub const SESSION_EXPIRY_MAX: Duration = Duration::from_secs(604_800);
-/// How much later than its expiry a session may really end; never earlier (documented).
-pub const SESSION_EXPIRY_LATE: Duration = Duration::from_secs(30 * 60);
 /// Stored messages per second handed to a client that comes back, besides live traffic (documented).
 pub const STORED_PER_SECOND: u32 = 10;
 /// Stored messages per second handed to each active member of a shared subscription (documented).
 pub const STORED_PER_SECOND_SHARED: u32 = 20;
-/// Messages per second that one account may queue for absent clients (secondary).
-pub const QUEUED_PER_SECOND_ACCOUNT: u32 = 500;
-/// The shortest message expiry in seconds; 0 becomes this (documented).
-pub const MESSAGE_EXPIRY_MIN: u32 = 1;
 /// The longest message expiry in seconds; more becomes this (documented).
 pub const MESSAGE_EXPIRY_MAX: u32 = 604_800;
 /// Topic aliases a client may define (documented, observed).
 pub const TOPIC_ALIASES: u16 = 8;
-/// Connections of one account in a big region (secondary).
-pub const ACCOUNT_CONNECTIONS: u32 = 500_000;
-/// CONNECTs per second of one account in a big region; small ones have 100 (secondary).
-pub const ACCOUNT_CONNECTS_PER_SECOND: u32 = 500;
-/// Publishes per second, each way, of one account in a big region; small ones have 2 000 (secondary).
-pub const ACCOUNT_PUBLISHES_PER_SECOND: u32 = 20_000;
-/// Subscriptions of one account in a big region (secondary).
-pub const ACCOUNT_SUBSCRIPTIONS: u32 = 500_000;
-/// Subscribed filters per second of one account in a big region (secondary).
-pub const ACCOUNT_SUBSCRIBES_PER_SECOND: u32 = 500;
-/// Connections through one VPC endpoint (documented).
-pub const VPC_ENDPOINT_CONNECTIONS: u32 = 100_000;
 /// Characters of a policy document, white space not counted (documented).
 pub const POLICY_CHARACTERS: usize = 2048;
 /// Versions kept of one policy (documented).
 pub const POLICY_VERSIONS: usize = 5;
 /// Policies attached to one certificate (documented).
 pub const POLICIES_PER_PRINCIPAL: usize = 10;
-/// How long a policy edit may take to apply: minutes, because it is cached (documented); the figure is field.md's.
-pub const POLICY_PROPAGATION: Duration = Duration::from_secs(8 * 60);
+/// Tags on one resource (AWS general reference, IoT Core quotas).
+pub const TAGS_PER_RESOURCE: usize = 50;
+/// Attributes of a thing without a thing type (AWS general reference, IoT Core quotas).
+pub const THING_ATTRIBUTES: usize = 3;
+/// Attributes of a thing with a thing type (AWS general reference, IoT Core quotas).
+pub const TYPED_THING_ATTRIBUTES: usize = 50;
+/// The port of MQTT with client certificates (docs/IOT-CORE.md §1.6).
+pub const MQTT_PORT: u16 = 8883;
+/// Bits of the smallest RSA key of a client certificate (docs/IOT-CORE.md §1.6).
+pub const RSA_BITS: usize = 2048;
+/// Bytes of a message that are charged as one: 5 KB. Whether that is 5 000 or 5 120 is not documented (docs/IOT-CORE.md §3);
+/// the smaller gives the higher estimate.
+pub const METERED_BYTES: u64 = 5_000;
 
 /// The limits of one connection, to be kept by the client and enforced by a broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,10 +134,10 @@ impl ConnectionLimits {
     /// # Errors
     /// [`LimitError`] with the measured value and the limit.
     pub fn check_topic(&self, topic: &str) -> Result<(), LimitError> {
-        if topic.contains(['+', '#']) {
+        if filter::has_wildcard(topic) {
             return malformed("topic", topic, "holds a wildcard: only filters may");
         }
-        self.check_text("topic", topic, after_rule_prefix(topic))
+        self.check_text("topic", topic, filter::counted(topic))
     }
 
     /// Checks one filter of a SUBSCRIBE. `$share/<name>/` is not counted.
@@ -155,38 +145,20 @@ impl ConnectionLimits {
     /// # Errors
     /// [`LimitError`] with the measured value and the limit.
     pub fn check_filter(&self, filter: &str) -> Result<(), LimitError> {
-        let (share, rest) = split_share(filter);
-        match share {
-            None if filter.starts_with("$share/") => {
-                return malformed("filter", filter, "has no filter after `$share/NAME/`");
-            }
-            Some("") => return malformed("filter", filter, "has an empty share name"),
-            Some(name) if name.contains(['+', '#']) => {
-                return malformed("filter", filter, "has a wildcard in its share name");
-            }
-            Some(name) if name.chars().count() > SHARE_NAME_CHARACTERS => {
-                return Err(LimitError::ShareName {
-                    name: name.to_owned(),
-                    characters: name.chars().count(),
-                    limit: SHARE_NAME_CHARACTERS,
-                });
-            }
-            _ => {}
+        if let Some(problem) = filter::problem(filter) {
+            return malformed("filter", filter, problem);
         }
-        self.check_text("filter", filter, after_rule_prefix(rest))?;
-        let mut levels = rest.split('/').peekable();
-        while let Some(level) = levels.next() {
-            if level.contains('+') && level != "+" {
-                return malformed("filter", filter, "has a `+` that is not a whole level");
-            }
-            if level.contains('#') && level != "#" {
-                return malformed("filter", filter, "has a `#` that is not a whole level");
-            }
-            if level == "#" && levels.peek().is_some() {
-                return malformed("filter", filter, "has a `#` that is not the last level");
-            }
+        let (share, rest) = filter::split_share(filter);
+        if let Some(name) = share
+            && name.chars().count() > SHARE_NAME_CHARACTERS
+        {
+            return Err(LimitError::ShareName {
+                name: name.to_owned(),
+                characters: name.chars().count(),
+                limit: SHARE_NAME_CHARACTERS,
+            });
         }
-        Ok(())
+        self.check_text("filter", filter, filter::counted(rest))
     }
 
     /// Checks the size of a payload.
@@ -228,18 +200,6 @@ impl ConnectionLimits {
         }
         self.check_payload(message.payload.len())?;
         self.check_packet(message.packet_bytes())
-    }
-
-    /// Checks how many filters one SUBSCRIBE carries.
-    ///
-    /// # Errors
-    /// [`LimitError::Filters`].
-    pub fn check_filter_count(&self, filters: usize) -> Result<(), LimitError> {
-        let limit = self.filters_per_subscribe;
-        if filters > limit {
-            return Err(LimitError::Filters { filters, limit });
-        }
-        Ok(())
     }
 
     /// Checks how many subscriptions a connection would hold.
@@ -291,17 +251,6 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Splits `$share/NAME/FILTER` into the group name and the filter; any other filter has no group.
-pub fn split_share(filter: &str) -> (Option<&str>, &str) {
-    let parts = filter
-        .strip_prefix("$share/")
-        .and_then(|rest| rest.split_once('/'));
-    match parts {
-        Some((group, rest)) => (Some(group), rest),
-        None => (None, filter),
-    }
-}
-
 /// [`ConnectionLimits::check_topic`] with IoT Core's numbers.
 ///
 /// # Errors
@@ -326,15 +275,12 @@ pub fn check_payload(bytes: usize) -> Result<(), LimitError> {
     ConnectionLimits::IOT_CORE.check_payload(bytes)
 }
 
-/// What keeps a message from being sent.
-pub type Misfit = LimitError;
-
 /// Whether IoT Core takes a message, measured on the whole packet as it is sent at QoS 1
 /// ([`ConnectionLimits::check_message`] with IoT Core's numbers).
 ///
 /// # Errors
-/// [`Misfit`] names what is too large, its size and the limit.
-pub fn fits(message: &Message) -> Result<(), Misfit> {
+/// [`LimitError`] names what is too large, its size and the limit.
+pub fn fits(message: &Message) -> Result<(), LimitError> {
     ConnectionLimits::IOT_CORE.check_message(message)
 }
 
@@ -374,13 +320,6 @@ fn malformed(what: &'static str, text: &str, problem: &'static str) -> Result<()
         text: text.to_owned(),
         problem,
     })
-}
-
-fn after_rule_prefix(topic: &str) -> &str {
-    topic
-        .strip_prefix("$aws/rules/")
-        .and_then(|rest| rest.split_once('/'))
-        .map_or(topic, |(_, rest)| rest)
 }
 
 #[cfg(test)]

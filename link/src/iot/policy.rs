@@ -1,7 +1,7 @@
 //! The policy document model: what AWS IoT reads from JSON, no more, and what it writes back.
 //!
 //! Reading is strict (an unknown key would silently grant or refuse something else than its author meant); what is
-//! legal but probably a mistake is told by [`Document::warnings`]. Deciding is [`super::evaluate()`]'s work.
+//! legal but probably a mistake is reported by [`Document::warnings`]. Deciding is [`super::evaluate()`]'s work.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,11 +17,10 @@ pub use self::error::PolicyError;
 mod error;
 mod json;
 mod parse;
-mod warnings;
 
 /// A version of the policy language.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Version {
+pub enum PolicyVersion {
     /// `2012-10-17`, in which variables work.
     #[default]
     V2012,
@@ -37,7 +36,7 @@ pub struct Document {
     /// The optional `Id` key.
     pub id: Option<String>,
     /// The version of the language it is written in.
-    pub version: Version,
+    pub version: PolicyVersion,
     /// The statements in order.
     pub statements: Vec<Statement>,
     /// Why it could not be read, if it could not: whatever it says is unknown ([`Document::read`]).
@@ -61,11 +60,11 @@ pub struct Statement {
     pub resources: Vec<String>,
     /// Operator → key → values; all must hold.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub condition: Condition,
+    pub condition: PolicyCondition,
 }
 
 /// The `Condition` block: operator → key → values.
-pub type Condition = BTreeMap<String, BTreeMap<String, Vec<String>>>;
+pub type PolicyCondition = BTreeMap<String, BTreeMap<String, Vec<String>>>;
 
 /// What a statement does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -78,7 +77,7 @@ pub enum Effect {
 
 /// What a client does and a broker checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Action {
+pub enum PolicyAction {
     /// `iot:Connect` on `client/<id>`.
     Connect,
     /// `iot:Publish` on `topic/<name>`.
@@ -147,11 +146,6 @@ impl Document {
         }
         Ok(())
     }
-
-    /// What is legal but probably not meant: one sentence each, beginning with the place.
-    pub fn warnings(&self) -> Vec<String> {
-        warnings::of(self)
-    }
 }
 
 /// Characters of a policy text without white space, as IoT Core counts them (docs/IOT-CORE.md §1.2).
@@ -171,9 +165,9 @@ impl Serialize for Document {
     }
 }
 
-// === impl Version ===
+// === impl PolicyVersion ===
 
-impl Version {
+impl PolicyVersion {
     /// As it stands in a document.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -188,7 +182,7 @@ impl Version {
 impl Statement {
     /// A statement that allows `actions` on `resources`, without conditions.
     pub fn allow(
-        actions: impl IntoIterator<Item = Action>,
+        actions: impl IntoIterator<Item = PolicyAction>,
         resources: impl IntoIterator<Item = String>,
     ) -> Self {
         Self {
@@ -196,7 +190,7 @@ impl Statement {
             effect: Effect::Allow,
             actions: actions.into_iter().map(|a| a.to_string()).collect(),
             resources: resources.into_iter().collect(),
-            condition: Condition::new(),
+            condition: PolicyCondition::new(),
         }
     }
 
@@ -213,7 +207,7 @@ impl Statement {
     }
 
     /// Whether one of the action patterns covers `action`. Spelling counts, as `iot:Publish` is spelled.
-    pub fn covers(&self, action: Action) -> bool {
+    pub fn covers(&self, action: PolicyAction) -> bool {
         self.actions.iter().any(|pattern| {
             pattern == action.name()
                 || (pattern.contains(['*', '?']) && wildcard::matches(pattern, action.name()))
@@ -221,9 +215,9 @@ impl Statement {
     }
 }
 
-// === impl Action ===
+// === impl PolicyAction ===
 
-impl Action {
+impl PolicyAction {
     /// Every action the evaluator knows.
     pub const ALL: [Self; 5] = [
         Self::Connect,
@@ -254,7 +248,7 @@ impl Action {
     }
 }
 
-impl fmt::Display for Action {
+impl fmt::Display for PolicyAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }

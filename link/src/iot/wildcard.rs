@@ -4,41 +4,41 @@
 //! literal; `${*}`, `${?}` and `${$}` stand for the characters themselves. In a document of version `2008-10-17`
 //! variables are plain text.
 //!
-//! **Invariant:** where AWS does not document what a pattern means, the answer is [`Fit::Unclear`], never a guess: a
-//! variable without a known value leaves a hole that anything may fill, so that only what no filling could match is
+//! **Invariant:** where AWS does not document what a pattern means, the answer is [`PatternMatch::Unclear`], never a guess: a
+//! variable without a known value stays unresolved and may stand for any text, so that only what no text could match is
 //! certain not to fit.
 
 use std::fmt::Write as _;
 
-use super::context::{Context, Doubt, Value};
+use super::context::{Context, UnknownReason, VariableValue, is_special};
 
 mod matching;
 
 /// A pattern with its variables resolved, ready to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern {
+pub struct PolicyPattern {
     tokens: Vec<Token>,
-    holes: Vec<Hole>,
+    unresolved: Vec<UnresolvedVariable>,
 }
 
 /// A variable whose value is not known, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hole {
+pub struct UnresolvedVariable {
     /// The variable's name, as written.
     pub name: String,
     /// Why it has no value.
-    pub doubt: Doubt,
+    pub reason: UnknownReason,
 }
 
 /// Whether a text fits a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fit<'p> {
+pub enum PatternMatch<'p> {
     /// In every reading.
     Yes,
     /// In no reading.
     No,
     /// It depends on the value of a variable.
-    Unclear(&'p Hole),
+    Unclear(&'p UnresolvedVariable),
     /// It depends on what one character is: `?` stands before one outside ASCII.
     Character,
 }
@@ -48,24 +48,24 @@ enum Token {
     Char(char),
     One,
     Any,
-    Hole,
+    Unresolved,
 }
 
-// === impl Pattern ===
+// === impl PolicyPattern ===
 
-impl Pattern {
-    /// Resolves the variables of `text` and takes it apart. A variable without a value leaves a hole.
+impl PolicyPattern {
+    /// Resolves the variables of `text` and takes it apart. A variable without a value stays unresolved.
     pub fn resolve(text: &str, context: &Context) -> Self {
         let mut pattern = Self {
             tokens: Vec::new(),
-            holes: Vec::new(),
+            unresolved: Vec::new(),
         };
         let mut rest = text;
         while let Some(start) = rest.find("${") {
             pattern.push_wild(&rest[..start]);
             let inside = &rest[start + 2..];
             let Some(length) = inside.find('}') else {
-                pattern.push_hole(inside, Doubt::Unlisted);
+                pattern.push_unresolved(inside, UnknownReason::Unlisted);
                 return pattern;
             };
             pattern.push_variable(&inside[..length], context);
@@ -79,32 +79,32 @@ impl Pattern {
     pub fn literal_variables(text: &str) -> Self {
         Self {
             tokens: text.chars().map(wild).collect(),
-            holes: Vec::new(),
+            unresolved: Vec::new(),
         }
     }
 
     /// Whether the whole of `text` fits the pattern in every reading.
     pub fn matches(&self, text: &str) -> bool {
-        self.fit(text) == Fit::Yes
+        self.fit(text) == PatternMatch::Yes
     }
 
     /// Whether the whole of `text` fits the pattern.
-    pub fn fit(&self, text: &str) -> Fit<'_> {
+    pub fn fit(&self, text: &str) -> PatternMatch<'_> {
         let mut readings = matching::readings(&self.tokens, text);
         let all = readings.clone().all(|fits| fits);
         if !readings.any(|fits| fits) {
-            return Fit::No;
+            return PatternMatch::No;
         }
-        match self.holes.first() {
-            Some(hole) => Fit::Unclear(hole),
-            None if all => Fit::Yes,
-            None => Fit::Character,
+        match self.unresolved.first() {
+            Some(variable) => PatternMatch::Unclear(variable),
+            None if all => PatternMatch::Yes,
+            None => PatternMatch::Character,
         }
     }
 
     /// The variables without a value, in order.
-    pub fn holes(&self) -> &[Hole] {
-        &self.holes
+    pub fn unresolved(&self) -> &[UnresolvedVariable] {
+        &self.unresolved
     }
 
     /// Whether `text` is the pattern letter by letter, its wildcards taken as characters; never with a hole.
@@ -114,7 +114,7 @@ impl Pattern {
             Token::Char(c) => characters.next() == Some(*c),
             Token::One => characters.next() == Some('?'),
             Token::Any => characters.next() == Some('*'),
-            Token::Hole => false,
+            Token::Unresolved => false,
         });
         same && characters.next().is_none()
     }
@@ -128,7 +128,7 @@ impl Pattern {
         };
         Self {
             tokens: self.tokens.iter().map(lower).collect(),
-            holes: self.holes.clone(),
+            unresolved: self.unresolved.clone(),
         }
     }
 
@@ -137,25 +137,25 @@ impl Pattern {
             self.tokens.extend(name.chars().map(Token::Char));
             return;
         }
-        let doubt = match context.value(name) {
-            Value::One(value) if !is_special(&value) => {
+        let reason = match context.value(name) {
+            VariableValue::One(value) if !is_special(&value) => {
                 self.tokens.extend(value.chars().map(Token::Char));
                 return;
             }
             // Documented for certificates alone: the variable is then not replaced.
-            Value::One(_) => Doubt::Wildcard,
-            Value::Many(_) => Doubt::List,
-            Value::Absent => Doubt::Absent,
-            Value::Unknown(doubt) => doubt,
+            VariableValue::One(_) => UnknownReason::Wildcard,
+            VariableValue::Many(_) => UnknownReason::List,
+            VariableValue::Absent => UnknownReason::Absent,
+            VariableValue::Unknown(reason) => reason,
         };
-        self.push_hole(name, doubt);
+        self.push_unresolved(name, reason);
     }
 
-    fn push_hole(&mut self, name: &str, doubt: Doubt) {
-        self.tokens.push(Token::Hole);
-        self.holes.push(Hole {
+    fn push_unresolved(&mut self, name: &str, reason: UnknownReason) {
+        self.tokens.push(Token::Unresolved);
+        self.unresolved.push(UnresolvedVariable {
             name: name.to_owned(),
-            doubt,
+            reason,
         });
     }
 
@@ -167,7 +167,7 @@ impl Pattern {
             let special = matches!(inside.next(), Some('*' | '?' | '$'));
             if special && inside.next() == Some(')') {
                 self.tokens.extend(rest[..start].chars().map(wild));
-                self.push_hole(&rest[start + 2..=start + 2], Doubt::Unlisted);
+                self.push_unresolved(&rest[start + 2..=start + 2], UnknownReason::Unlisted);
                 rest = &rest[start + 4..];
             } else {
                 self.tokens.extend(rest[..start + 2].chars().map(wild));
@@ -178,14 +178,9 @@ impl Pattern {
     }
 }
 
-/// Whether `text` fits `pattern`, which holds no variables.
+/// Whether `text` fits `pattern`, whose variables, if it has any, are plain text: the wildcards of IAM policies too.
 pub fn matches(pattern: &str, text: &str) -> bool {
-    Pattern::literal_variables(pattern).matches(text)
-}
-
-/// Whether a variable's value could itself be read as a pattern.
-pub fn is_special(value: &str) -> bool {
-    value.contains(['*', '?']) || value.contains("${") || value.contains("$(")
+    PolicyPattern::literal_variables(pattern).matches(text)
 }
 
 /// The pattern that matches exactly `text`.

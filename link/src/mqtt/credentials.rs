@@ -1,9 +1,9 @@
 //! Which certificate the next connection uses: a new one is tried before it is trusted, and the old one is kept
-//! until the broker took the new one (system.md §6d). Pure: the driver tells it what happened.
+//! until the broker took the new one (docs/ARCHITECTURE.md, invariant D). Pure: the driver feeds it events.
 //!
-//! **Invariant:** only the broker can refuse a certificate. A network that does not answer says nothing about it and
-//! changes nothing; a connection closed without a word (IoT Core's way to refuse, and also what a broken network does)
-//! counts as a refusal when it happens several times in a row.
+//! **Invariant:** only the broker can refuse a certificate. A network that does not answer is no refusal and
+//! changes nothing; a connection closed without a reason code (IoT Core's way to refuse, and also what a broken network
+//! does) counts as a refusal when it happens several times in a row.
 //! **Invariant:** when one of the two is refused, the other is tried next, whatever was said about it before.
 
 use std::time::Duration;
@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 /// A trusted value and perhaps a candidate to replace it.
 #[derive(Debug)]
-pub(super) struct Credentials<T> {
+pub(super) struct TrustedCredentials<T> {
     trusted: T,
-    // Whether a connection ever worked with `trusted`; before that there is nothing to go back to.
+    // Whether a connection ever worked with `trusted`; before that there is nothing to fall back to.
     proven: bool,
     // On trial: the next connection uses it.
     candidate: Option<T>,
@@ -26,10 +26,10 @@ pub(super) struct Credentials<T> {
 
 /// Why a connection could not be made, as far as the certificate is concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(super) enum AttemptFailure {
     /// The broker named the certificate or its policy as the cause.
     Refused,
-    /// Closed without a word.
+    /// Closed without a reason code.
     Closed,
     /// The network, the broker's own certificate, or a broker in trouble.
     Elsewhere,
@@ -37,7 +37,7 @@ pub(super) enum Failure {
 
 /// What a failed attempt means for the certificates.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum CredentialChange {
     /// The same one is used again.
     Same,
     /// The new one is set aside; the old one is used.
@@ -46,9 +46,9 @@ pub(super) enum Turn {
     Recalled,
 }
 
-// === impl Credentials ===
+// === impl TrustedCredentials ===
 
-impl<T: Clone> Credentials<T> {
+impl<T: Clone> TrustedCredentials<T> {
     pub(super) fn new(first: T) -> Self {
         Self {
             trusted: first,
@@ -89,24 +89,24 @@ impl<T: Clone> Credentials<T> {
     }
 
     /// A connection attempt failed.
-    pub(super) fn failed(&mut self, failure: Failure, now: Instant) -> Turn {
+    pub(super) fn failed(&mut self, failure: AttemptFailure, now: Instant) -> CredentialChange {
         self.closed = match failure {
-            Failure::Closed => self.closed + 1,
-            Failure::Refused | Failure::Elsewhere => 0,
+            AttemptFailure::Closed => self.closed + 1,
+            AttemptFailure::Refused | AttemptFailure::Elsewhere => 0,
         };
-        if failure != Failure::Refused && self.closed < CLOSED_IN_A_ROW {
-            return Turn::Same;
+        if failure != AttemptFailure::Refused && self.closed < CLOSED_IN_A_ROW {
+            return CredentialChange::Same;
         }
         self.closed = 0;
         if let Some(candidate) = self.candidate.take() {
             self.refused = Some((candidate, now + RETRY_REFUSED));
-            return Turn::SetAside;
+            return CredentialChange::SetAside;
         }
         match self.refused.take() {
-            None => Turn::Same,
+            None => CredentialChange::Same,
             Some((candidate, _)) => {
                 self.candidate = Some(candidate);
-                Turn::Recalled
+                CredentialChange::Recalled
             }
         }
     }
@@ -134,8 +134,8 @@ pub(super) const CLOSED_IN_A_ROW: u32 = 3;
 mod tests {
     use super::*;
 
-    fn with_candidate() -> Credentials<&'static str> {
-        let mut credentials = Credentials::new("old");
+    fn with_candidate() -> TrustedCredentials<&'static str> {
+        let mut credentials = TrustedCredentials::new("old");
         assert!(!credentials.connected());
         credentials.offer("new");
         assert_eq!(*credentials.current(), "new");
@@ -146,7 +146,10 @@ mod tests {
     fn a_refused_candidate_gives_way_to_the_old_one_and_is_tried_again_later() {
         let now = Instant::now();
         let mut credentials = with_candidate();
-        assert_eq!(credentials.failed(Failure::Refused, now), Turn::SetAside);
+        assert_eq!(
+            credentials.failed(AttemptFailure::Refused, now),
+            CredentialChange::SetAside
+        );
         assert_eq!(*credentials.current(), "old");
         assert!(!credentials.connected());
         assert_eq!(credentials.retry_at(), Some(now + RETRY_REFUSED));
@@ -163,12 +166,16 @@ mod tests {
     fn a_network_failure_is_no_refusal_and_costs_no_ten_minutes() {
         let now = Instant::now();
         let mut credentials = with_candidate();
-        for failure in [Failure::Closed, Failure::Closed, Failure::Elsewhere]
-            .into_iter()
-            .cycle()
-            .take(100)
+        for failure in [
+            AttemptFailure::Closed,
+            AttemptFailure::Closed,
+            AttemptFailure::Elsewhere,
+        ]
+        .into_iter()
+        .cycle()
+        .take(100)
         {
-            assert_eq!(credentials.failed(failure, now), Turn::Same);
+            assert_eq!(credentials.failed(failure, now), CredentialChange::Same);
             assert_eq!(*credentials.current(), "new");
         }
         assert!(credentials.connected());
@@ -179,8 +186,12 @@ mod tests {
     fn being_closed_three_times_in_a_row_counts_as_a_refusal_and_twice_does_not() {
         let now = Instant::now();
         let mut credentials = with_candidate();
-        for expected in [Turn::Same, Turn::Same, Turn::SetAside] {
-            assert_eq!(credentials.failed(Failure::Closed, now), expected);
+        for expected in [
+            CredentialChange::Same,
+            CredentialChange::Same,
+            CredentialChange::SetAside,
+        ] {
+            assert_eq!(credentials.failed(AttemptFailure::Closed, now), expected);
         }
         assert_eq!(*credentials.current(), "old");
     }
@@ -188,19 +199,28 @@ mod tests {
     #[test]
     fn a_candidate_set_aside_is_used_at_once_when_the_old_one_is_dead() {
         let now = Instant::now();
-        for deaths in [vec![Failure::Refused], vec![Failure::Closed; 3]] {
+        for deaths in [
+            vec![AttemptFailure::Refused],
+            vec![AttemptFailure::Closed; 3],
+        ] {
             let mut credentials = with_candidate();
-            credentials.failed(Failure::Refused, now);
+            credentials.failed(AttemptFailure::Refused, now);
             credentials.connected();
             let turns: Vec<_> = deaths
                 .into_iter()
                 .map(|failure| credentials.failed(failure, now))
                 .collect();
-            assert_eq!(turns.last(), Some(&Turn::Recalled));
+            assert_eq!(turns.last(), Some(&CredentialChange::Recalled));
             assert_eq!(*credentials.current(), "new");
-            // While both are dead they take turns.
-            assert_eq!(credentials.failed(Failure::Refused, now), Turn::SetAside);
-            assert_eq!(credentials.failed(Failure::Refused, now), Turn::Recalled);
+            // While both are refused they alternate.
+            assert_eq!(
+                credentials.failed(AttemptFailure::Refused, now),
+                CredentialChange::SetAside
+            );
+            assert_eq!(
+                credentials.failed(AttemptFailure::Refused, now),
+                CredentialChange::Recalled
+            );
             assert!(credentials.connected());
             assert_eq!(*credentials.current(), "new");
         }
@@ -208,12 +228,12 @@ mod tests {
 
     #[test]
     fn before_the_first_connection_the_newest_is_used_at_once() {
-        let mut credentials = Credentials::new("first");
+        let mut credentials = TrustedCredentials::new("first");
         credentials.offer("second");
         assert_eq!(*credentials.current(), "second");
         assert_eq!(
-            credentials.failed(Failure::Refused, Instant::now()),
-            Turn::Same
+            credentials.failed(AttemptFailure::Refused, Instant::now()),
+            CredentialChange::Same
         );
         assert_eq!(*credentials.current(), "second");
     }

@@ -18,18 +18,18 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use self::failure::offered;
-use self::permit::Permit;
-use super::credentials::Credentials;
-use super::gate::Gate;
+use self::withheld::Withheld;
+use super::credentials::TrustedCredentials;
 use super::inbound::{Delivery, Inbound, received};
 use super::liveness::{Liveness, PING_INTERVAL};
-use super::metrics::Metrics;
+use super::metrics::SessionMetrics;
 use super::options::{client, client_options};
 use super::pump::{DRAIN_DEADLINE, Pump};
 use super::reading::Reading;
 use super::reason::{ConnectError, unencodable};
 use super::session::Session;
 use super::shared::Shared;
+use super::socket::ReadPause;
 use super::state::State;
 use super::{Config, Reconnect};
 use crate::backoff::Backoff;
@@ -37,9 +37,9 @@ use crate::identity::Identity;
 use crate::tls;
 
 mod failure;
-mod permit;
+mod withheld;
 
-/// Runs a session: drives the connection and the pump until it is told to stop.
+/// Runs a session: drives the connection and the pump until it is asked to stop.
 pub struct Driver {
     shared: Arc<Shared>,
     events: EventLoop,
@@ -48,23 +48,23 @@ pub struct Driver {
     // What CONNECT asks for; the library's own setting is shortened once the connection stands.
     keep_alive: Duration,
     identity: watch::Receiver<Arc<Identity>>,
-    credentials: Credentials<Arc<rustls::ClientConfig>>,
-    tls: tls::Options,
+    credentials: TrustedCredentials<Arc<rustls::ClientConfig>>,
+    tls: tls::TlsOptions,
     reconnect: Reconnect,
     backoff: Backoff,
     // Attempts in a row that were closed before CONNACK: once is the network, repeatedly it is a refusal.
     silent_closes: u32,
     // The first connection of the session that the broker keeps now.
     session_since: u64,
-    permit: Permit,
+    withheld: Withheld,
 }
 
 enum Ended {
     Failed(ConnectError),
-    // A message could not be sent as it is: the library's words.
+    // A message could not be sent as it is: the library's error.
     Message(String),
     // The session is over, because this process may not be connected now.
-    Withdrawn,
+    Withheld,
     Orderly,
 }
 
@@ -78,39 +78,39 @@ enum Next {
     Offered(Arc<rustls::ClientConfig>),
     RetryRefused,
     Silent,
-    Withdrawn(&'static str),
+    Withheld(&'static str),
     Stop,
 }
 
 pub(super) fn build(
     config: Config,
     identity: watch::Receiver<Arc<Identity>>,
-    metrics: Metrics,
-) -> Result<(Session, Inbound, Driver), tls::Error> {
+    metrics: SessionMetrics,
+) -> Result<(Session, Inbound, Driver), tls::TlsError> {
     let mut tls = config.tls.clone();
     if config.port == 443 && tls.alpn.is_none() {
         tls.alpn = Some(tls::ALPN_MQTT.to_string());
     }
     let first = tls::client_config(&identity.borrow(), &tls)?;
-    let gate = Gate::default();
-    let (client, events) = client(client_options(&config, first.clone(), gate.clone()));
+    let pause = ReadPause::default();
+    let (client, events) = client(client_options(&config, first.clone(), pause.clone()));
     let shared = Arc::new(Shared::new(client, metrics, config.subscriptions.clone()));
     let (session, outgoing) = Session::new(shared.clone(), config.limits.clone());
     let (deliveries, inbound) = Inbound::new();
     let driver = Driver {
         pump: Some(Pump::new(&config, shared.clone(), outgoing)),
-        reading: Reading::new(deliveries, gate, shared.clone()),
+        reading: Reading::new(deliveries, pause, shared.clone()),
         shared,
         events,
         keep_alive: config.keep_alive,
         identity,
-        credentials: Credentials::new(first),
+        credentials: TrustedCredentials::new(first),
         tls,
         backoff: config.reconnect.backoff(),
         reconnect: config.reconnect,
         silent_closes: 0,
         session_since: 0,
-        permit: Permit::default(),
+        withheld: Withheld::default(),
     };
     Ok((session, inbound, driver))
 }
@@ -122,7 +122,7 @@ impl Driver {
     /// (three seconds at most) and disconnects.
     ///
     /// # Panics
-    /// With the panic of the pump, which is a task of its own: whoever watches this one hears of both.
+    /// Panics when the pump, which is a task of its own, does: whoever watches this one sees both.
     pub async fn run(mut self, drain: CancellationToken) {
         let Some(pump) = self.pump.take() else { return };
         let mut pump = AbortOnDropHandle::new(tokio::spawn(pump.run(drain.clone())));
@@ -142,7 +142,7 @@ impl Driver {
 
     async fn drive(&mut self, drain: CancellationToken) {
         loop {
-            if !self.permitted(&drain).await {
+            if !self.may_connect(&drain).await {
                 break;
             }
             self.shared.state.send_replace(State::Connecting);
@@ -150,15 +150,15 @@ impl Driver {
             self.reading.go_on();
             self.set_keep_alive(self.keep_alive);
             let ended = self.connection(&mut established, &drain).await;
-            self.shared.close_ack_gate();
+            self.shared.refuse_acks();
             self.shared
                 .connection
                 .send_modify(|connection| connection.up = false);
-            // After the gate closed, so that no stale ack stays queued.
+            // After acks are refused, so that no stale one stays queued.
             self.events.clean();
             let error = match ended {
                 Ended::Failed(error) => error,
-                Ended::Withdrawn => continue,
+                Ended::Withheld => continue,
                 Ended::Message(reason) => {
                     self.forget_session(reason.clone());
                     ConnectError::Protocol(format!("encode a message: {reason}"))
@@ -176,7 +176,7 @@ impl Driver {
                 () = drain.cancelled() => break,
                 config = offered(&mut self.identity, &self.tls) => self.try_next(config),
                 // What it says is asked for again at the top.
-                _ = self.permit.withdrawn() => {}
+                _ = self.withheld.begins() => {}
             }
         }
     }
@@ -200,7 +200,7 @@ impl Driver {
                     let silent_at = self.reading.liveness.deadline();
                     tokio::select! {
                         biased;
-                        reason = self.permit.withdrawn() => break Next::Withdrawn(reason),
+                        reason = self.withheld.begins() => break Next::Withheld(reason),
                         reason = self.shared.reconnect_asked() => break Next::Reconnect(reason),
                         config = offered(&mut self.identity, &self.tls) => break Next::Offered(config),
                         // The poll under way is never given up for this: it may be in the middle of a write.
@@ -231,9 +231,9 @@ impl Driver {
                     }
                     return Ended::Failed(ConnectError::read(error, established.is_some()));
                 }
-                Next::Withdrawn(reason) => {
-                    self.withdraw(reason, established.is_some()).await;
-                    return Ended::Withdrawn;
+                Next::Withheld(reason) => {
+                    self.end_withheld(reason, established.is_some()).await;
+                    return Ended::Withheld;
                 }
                 Next::Silent => return Ended::Failed(ConnectError::Stalled("no PINGRESP")),
                 Next::Reconnect(reason) => {
@@ -269,7 +269,7 @@ impl Driver {
                 self.connected(&answer, now);
             }
             Event::Incoming(packet) => {
-                self.reading.liveness.heard(now);
+                self.reading.liveness.received(now);
                 if let Packet::Publish(publish) = packet {
                     self.deliver(&publish);
                 }
@@ -317,7 +317,7 @@ impl Driver {
             }
             number = connection.number;
         });
-        self.shared.open_ack_gate(number);
+        self.shared.allow_acks(number);
         if answer.session_present {
             self.reading.queue.forget(&(self.session_since..number));
         } else {
@@ -365,7 +365,7 @@ impl Driver {
 }
 
 impl Drop for Driver {
-    /// However it ends, nobody waits for it any longer.
+    /// However it ends, its consumer and watchers are woken.
     fn drop(&mut self) {
         self.reading.queue.close();
         self.shared.state.send_replace(State::Closed);

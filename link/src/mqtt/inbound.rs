@@ -122,7 +122,7 @@ impl Queue {
     }
 
     /// Drops what came over these connections: the broker kept their session and delivers it again. What an older
-    /// session left stays, because nobody delivers that again.
+    /// session left stays, because that is not delivered again.
     pub(super) fn forget(&self, connections: &Range<u64>) {
         let mut waiting = self.locked();
         waiting.deliveries.retain(|delivery| {

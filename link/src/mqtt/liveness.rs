@@ -1,4 +1,4 @@
-//! When a broker that says nothing is given up. Pure: the driver tells it what happened.
+//! When a connection on which the broker sends nothing is given up. Pure: the driver feeds it events.
 //!
 //! The client library pings when nothing was written for an interval, and gives up when the next ping is due; that is too
 //! late by half a minute or more, and it waits for ever inside a write that the peer does not take.
@@ -33,7 +33,7 @@ impl Liveness {
     }
 
     /// A packet came in.
-    pub(super) fn heard(&mut self, now: Instant) {
+    pub(super) fn received(&mut self, now: Instant) {
         self.asked = None;
         self.moved = now;
     }
@@ -52,7 +52,7 @@ impl Liveness {
         }
     }
 
-    /// Reading stopped or goes on: what is not read cannot be heard.
+    /// Reading stopped or goes on: what is not read cannot be counted as received.
     pub(super) fn set_reading(&mut self, reading: bool, now: Instant) {
         self.asked = None;
         self.moved = now;
@@ -85,7 +85,7 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(KEEP_ALIVE, start);
         liveness.sent(start);
-        liveness.heard(start);
+        liveness.received(start);
         let ping = start + PING_INTERVAL;
         assert!(liveness.deadline() > ping);
         liveness.pinged(ping);
@@ -93,7 +93,7 @@ mod tests {
         // A second ping does not move it, anything that comes in does.
         liveness.pinged(ping + PING_INTERVAL);
         assert_eq!(liveness.deadline(), start + Duration::from_secs(25));
-        liveness.heard(ping + PING_INTERVAL);
+        liveness.received(ping + PING_INTERVAL);
         assert!(liveness.deadline() > start + Duration::from_secs(25));
     }
 

@@ -4,7 +4,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 
 /// Metrics of the sessions of one process.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct SessionMetrics {
     pub(super) connected: IntGauge,
     pub(super) connections: IntCounter,
     pub(super) disconnections: IntCounterVec,
@@ -17,9 +17,9 @@ pub struct Metrics {
     pub(super) throttled_seconds: prometheus::Counter,
 }
 
-// === impl Metrics ===
+// === impl SessionMetrics ===
 
-impl Metrics {
+impl SessionMetrics {
     /// Creates and registers the metrics.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Metrics that nobody scrapes, for short-lived commands.
+    /// Metrics that are not registered, for short-lived commands.
     ///
     /// # Errors
     /// Never in practice: the names are constants.

@@ -6,15 +6,15 @@ use rumqttc::{
     AckMode, AsyncClient, EventLoop, MqttOptions, PublishProperties, TlsConfiguration, Transport,
 };
 
-use super::gate::{self, Gate};
 use super::resumption::Resumption;
+use super::socket::{self, ReadPause};
 use super::{Config, IN_FLIGHT_WINDOW};
 use crate::message::Message;
 
 pub(super) fn client_options(
     config: &Config,
     tls: Arc<rustls::ClientConfig>,
-    gate: Gate,
+    pause: ReadPause,
 ) -> MqttOptions {
     let window = config.limits.in_flight.min(IN_FLIGHT_WINDOW);
     let mut options = MqttOptions::new(
@@ -23,7 +23,7 @@ pub(super) fn client_options(
     );
     options
         .set_transport(transport(tls))
-        .set_socket_connector(move |host, _| gate::dial(host, gate.clone()))
+        .set_socket_connector(move |host, _| socket::dial(host, pause.clone()))
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_connect_timeout(config.connect_timeout)
         // The first connection of a process starts clean, because the library cannot publish in a session whose

@@ -22,8 +22,8 @@ use super::options::publish_properties;
 use super::pace::Pace;
 use super::reason::PublishError;
 use super::session::{Ack, Outgoing, Qos, fits_packet};
-use super::shared::{Connection, Leaving, Shared};
-use super::state::{Heard, State};
+use super::shared::{Connection, Shared, Unsubscribing};
+use super::state::{State, Subscriptions};
 use super::{Config, IN_FLIGHT_WINDOW, SubscriptionOptions};
 use crate::iot::limits::TOPIC_BYTES;
 use crate::telemetry::clip;
@@ -44,12 +44,12 @@ pub(super) struct Pump {
     // Handed to the library, by number.
     sent: BTreeMap<u64, Sent>,
     notices: FuturesUnordered<BoxFuture<'static, (u64, Result<PublishResult, PublishNoticeError>)>>,
-    // Not with the library, by number: the message whose turn it is, and what was lost with a broker session.
+    // Not with the library, by number: the next message to send, and what was lost with a broker session.
     waiting: BTreeMap<u64, Outgoing>,
     // From here on the broker could have answered: reading had stopped before.
     patience_from: Instant,
     // The broker's session with the filters that it has confirmed.
-    subscribed: Option<Heard>,
+    subscribed: Option<Subscriptions>,
     // The connection whose predecessor's messages are settled.
     resumed: u64,
     // One of the messages up to this number makes the broker hang up: they go one at a time.
@@ -115,7 +115,7 @@ impl Pump {
             }
             let wanted = filters.borrow_and_update().clone();
             let missing = self.missing(connection, &wanted);
-            let receives = *self.shared.leaving.borrow() == Leaving::No;
+            let receives = *self.shared.unsubscribing.borrow() == Unsubscribing::No;
             if let (true, Some(missing)) = (receives, missing) {
                 let subscribed = tokio::select! {
                     subscribed = self.subscribe(connection, &missing) => subscribed,

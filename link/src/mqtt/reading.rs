@@ -1,36 +1,36 @@
-//! Whether the connection is read: the queue of received messages, the gate under TLS, and the watch over a silent
-//! broker, which stand together because what is not read cannot be heard.
+//! Whether the connection is read: the queue of received messages, the pause of the socket, and the watch over a broker
+//! that sends nothing. They stand together because while nothing is read the broker cannot be said to send nothing.
 
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::gate::Gate;
 use super::inbound::Queue;
 use super::liveness::{Liveness, PING_INTERVAL};
 use super::shared::Shared;
+use super::socket::ReadPause;
 
 pub(super) struct Reading {
     pub(super) queue: Arc<Queue>,
     pub(super) liveness: Liveness,
-    gate: Gate,
+    pause: ReadPause,
     shared: Arc<Shared>,
 }
 
 // === impl Reading ===
 
 impl Reading {
-    pub(super) fn new(queue: Arc<Queue>, gate: Gate, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(queue: Arc<Queue>, pause: ReadPause, shared: Arc<Shared>) -> Self {
         Self {
             queue,
             liveness: Liveness::new(PING_INTERVAL, Instant::now()),
-            gate,
+            pause,
             shared,
         }
     }
 
     pub(super) fn is_stopped(&self) -> bool {
-        self.gate.is_closed()
+        self.pause.is_paused()
     }
 
     /// Stops when the queue is over its bound; returns whether it did.
@@ -39,8 +39,8 @@ impl Reading {
             return false;
         }
         self.shared.metrics.reading_stopped.inc();
-        self.gate.close();
-        self.tell(false);
+        self.pause.pause();
+        self.set_reading(false);
         true
     }
 
@@ -55,11 +55,11 @@ impl Reading {
     }
 
     pub(super) fn go_on(&mut self) {
-        self.gate.open();
-        self.tell(true);
+        self.pause.resume();
+        self.set_reading(true);
     }
 
-    fn tell(&mut self, reading: bool) {
+    fn set_reading(&mut self, reading: bool) {
         self.liveness.set_reading(reading, Instant::now());
         self.shared.reading.send_replace(reading);
     }

@@ -5,7 +5,7 @@ use std::io;
 use rumqttc::{ConnectReturnCode, ConnectionError, PubAckReason, StateError, SubscribeReasonCode};
 
 use self::codes::{connect_code, disconnect_name};
-use super::credentials::Failure;
+use super::credentials::AttemptFailure;
 use crate::error::Hint;
 use crate::iot::limits::{LimitError, TOPIC_BYTES};
 use crate::telemetry::clip;
@@ -25,7 +25,7 @@ pub enum ConnectError {
     /// The TLS handshake failed.
     #[error("TLS handshake")]
     Tls(#[source] TlsProblem),
-    /// Closed without a word: what IoT Core does with an unknown or inactive certificate.
+    /// Closed without a reason code: what IoT Core does with an unknown or inactive certificate.
     #[error("the broker closed the connection before CONNACK")]
     ClosedBeforeConnAck,
     /// CONNACK with a refusal.
@@ -41,7 +41,7 @@ pub enum ConnectError {
     Disconnected {
         /// MQTT 5 reason code.
         code: u8,
-        /// The code's name, with the broker's own words if it gave any.
+        /// The code's name, with the broker's own text if it gave any.
         reason: String,
     },
     /// An established connection broke.
@@ -122,7 +122,7 @@ impl ConnectError {
     }
 
     /// What the failure says about the certificate that was used.
-    pub(super) fn of_certificate(&self) -> Failure {
+    pub(super) fn of_certificate(&self) -> AttemptFailure {
         match self {
             // The last three depend on the set in use too: its CA, and the kind of its key.
             Self::Tls(
@@ -135,13 +135,13 @@ impl ConnectError {
             | Self::Refused {
                 code: 0x85..=0x87 | 0x8a,
                 ..
-            } => Failure::Refused,
-            Self::ClosedBeforeConnAck | Self::Tls(TlsProblem::Closed) => Failure::Closed,
-            _ => Failure::Elsewhere,
+            } => AttemptFailure::Refused,
+            Self::ClosedBeforeConnAck | Self::Tls(TlsProblem::Closed) => AttemptFailure::Closed,
+            _ => AttemptFailure::Elsewhere,
         }
     }
 
-    /// One bounded word for metrics.
+    /// One of a closed set of labels, for metrics.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -172,10 +172,10 @@ impl ConnectError {
                 let name = disconnect_name(reason_code);
                 Self::Disconnected {
                     code: reason_code as u8,
-                    // The broker's words go into logs and statuses: one bounded line.
+                    // The broker's text goes into logs and statuses: one bounded line.
                     reason: reason_string.map_or_else(
                         || name.to_string(),
-                        |text| format!("{name}: {}", clip(&text, BROKER_WORDS_BYTES)),
+                        |text| format!("{name}: {}", clip(&text, BROKER_TEXT_BYTES)),
                     ),
                 }
             }
@@ -197,7 +197,7 @@ impl ConnectError {
             ConnectionError::Tls(rumqttc::TlsError::TLS(source)) => Self::Tls(diagnose(
                 &io::Error::new(io::ErrorKind::InvalidData, source),
             )),
-            other => Self::Protocol(clip(&other.to_string(), BROKER_WORDS_BYTES).into_owned()),
+            other => Self::Protocol(clip(&other.to_string(), BROKER_TEXT_BYTES).into_owned()),
         }
     }
 
@@ -384,13 +384,13 @@ pub(super) fn unencodable(error: &ConnectionError) -> Option<String> {
         | StateError::InvalidAlias { .. }
         | StateError::RetainNotSupported
         | StateError::Coversion(_) => {
-            Some(clip(&error.to_string(), BROKER_WORDS_BYTES).into_owned())
+            Some(clip(&error.to_string(), BROKER_TEXT_BYTES).into_owned())
         }
         _ => None,
     }
 }
 
-const BROKER_WORDS_BYTES: usize = 200;
+const BROKER_TEXT_BYTES: usize = 200;
 
 #[cfg(test)]
 mod tests;

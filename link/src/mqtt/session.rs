@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::IN_FLIGHT_WINDOW;
 use super::reason::PublishError;
-use super::shared::{Leaving, Shared};
-use super::state::{Heard, State};
+use super::shared::{Shared, Unsubscribing};
+use super::state::{State, Subscriptions};
 use crate::iot::limits::{ConnectionLimits, LimitError};
 use crate::message::Message;
 
@@ -36,7 +36,7 @@ pub enum Qos {
 /// The broker has the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ack {
-    /// Whether anybody listens: `false` stands for PUBACK 0x10, "no matching subscribers".
+    /// Whether there is a subscriber: `false` stands for PUBACK 0x10, "no matching subscribers".
     pub matched: bool,
 }
 
@@ -120,23 +120,23 @@ impl Session {
     /// Ends receiving for good, on this connection or the next one; publishing goes on. Returns when the broker has
     /// confirmed it, or the session was ended. What the broker gave to this session before still comes, and is acked.
     pub async fn unsubscribe(&self) {
-        self.shared.leaving.send_if_modified(|leaving| {
-            let first = *leaving == Leaving::No;
+        self.shared.unsubscribing.send_if_modified(|leaving| {
+            let first = *leaving == Unsubscribing::No;
             if first {
-                *leaving = Leaving::Asked;
+                *leaving = Unsubscribing::Asked;
             }
             first
         });
-        let (mut leaving, mut state) = (self.shared.leaving.subscribe(), self.state());
+        let (mut leaving, mut state) = (self.shared.unsubscribing.subscribe(), self.state());
         tokio::select! {
-            _ = leaving.wait_for(|leaving| *leaving == Leaving::Done) => {}
+            _ = leaving.wait_for(|leaving| *leaving == Unsubscribing::Done) => {}
             _ = state.wait_for(State::is_ended) => {}
         }
     }
 
-    /// Subscribes to these filters in place of those before, on this connection and on every session of the broker after it;
-    /// publishing waits for the answer. A filter that is left out is heard until the broker's session ends. [`Self::heard`]
-    /// says what the broker confirmed, [`State::Unsubscribed`] what it refused.
+    /// Subscribes to these filters in place of those before, on this connection and on every session of the broker
+    /// after it; publishing waits for the answer. A filter that is left out is delivered until the broker's session
+    /// ends. [`Self::subscriptions`] says what the broker confirmed, [`State::Unsubscribed`] what it refused.
     pub fn listen(&self, filters: Vec<String>) {
         self.shared.filters.send_if_modified(|wanted| {
             let changed = *wanted != filters;
@@ -146,8 +146,8 @@ impl Session {
     }
 
     /// What the broker delivers to this session. It stays what it was while there is no connection.
-    pub fn heard(&self) -> watch::Receiver<Heard> {
-        self.shared.heard.subscribe()
+    pub fn subscriptions(&self) -> watch::Receiver<Subscriptions> {
+        self.shared.subscriptions.subscribe()
     }
 
     /// What the session is doing; watchers see every change of epoch.

@@ -1,5 +1,5 @@
 //! What driver, pump and deliveries share: the client handle, the connection's number, what the broker allows, and the
-//! ack gate.
+//! deliveries that may still be acked.
 
 use std::collections::HashSet;
 use std::sync::Mutex;
@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use rumqttc::{AsyncClient, DisconnectProperties, DisconnectReasonCode, ManualAck, PubAck};
 use tokio::sync::{Notify, watch};
 
-use super::metrics::Metrics;
-use super::state::{Heard, State};
+use super::metrics::SessionMetrics;
+use super::state::{State, Subscriptions};
 
 /// The connection as the driver sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,13 +23,13 @@ pub(super) struct Connection {
     pub(super) resumed: bool,
 }
 
-/// Whether anything is to come in any more.
+/// Whether the session still subscribes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Leaving {
-    /// It is.
+pub(super) enum Unsubscribing {
+    /// It does.
     #[default]
     No,
-    /// The broker is to be told, on this connection or the next one.
+    /// An UNSUBSCRIBE is to be sent, on this connection or the next one.
     Asked,
     /// The broker has confirmed it.
     Done,
@@ -41,46 +41,46 @@ pub(super) struct Shared {
     pub(super) state: watch::Sender<State>,
     /// Whether what the broker sends is read; while it is not, no answer can come.
     pub(super) reading: watch::Sender<bool>,
-    pub(super) leaving: watch::Sender<Leaving>,
-    /// What is to be subscribed.
+    pub(super) unsubscribing: watch::Sender<Unsubscribing>,
+    /// The filters to subscribe to.
     pub(super) filters: watch::Sender<Vec<String>>,
-    /// What is.
-    pub(super) heard: watch::Sender<Heard>,
-    pub(super) metrics: Metrics,
+    /// The subscriptions that the broker has confirmed.
+    pub(super) subscriptions: watch::Sender<Subscriptions>,
+    pub(super) metrics: SessionMetrics,
     reconnect: Notify,
     reconnect_reason: Mutex<&'static str>,
     message_fault: Mutex<Option<String>>,
     packet_limit: Mutex<Option<usize>>,
     // Guards the send as well, so that no ack of an old connection can slip into the library's queue after the driver
     // emptied it: the library takes a stale or repeated ack for a broken session.
-    ack_gate: Mutex<AckGate>,
+    unacked: Mutex<Unacked>,
 }
 
 /// The connection whose deliveries may be acked (0 for none), and those of its packet ids that were not yet.
 #[derive(Default)]
-struct AckGate {
+struct Unacked {
     connection: u64,
-    unacked: HashSet<u16>,
+    packet_ids: HashSet<u16>,
 }
 
 // === impl Shared ===
 
 impl Shared {
-    pub(super) fn new(client: AsyncClient, metrics: Metrics, filters: Vec<String>) -> Self {
+    pub(super) fn new(client: AsyncClient, metrics: SessionMetrics, filters: Vec<String>) -> Self {
         Self {
             client: Mutex::new(client),
             connection: watch::Sender::new(Connection::default()),
             state: watch::Sender::new(State::Connecting),
             reading: watch::Sender::new(true),
-            leaving: watch::Sender::default(),
+            unsubscribing: watch::Sender::default(),
             filters: watch::Sender::new(filters),
-            heard: watch::Sender::default(),
+            subscriptions: watch::Sender::default(),
             metrics,
             reconnect: Notify::new(),
             reconnect_reason: Mutex::new(""),
             message_fault: Mutex::new(None),
             packet_limit: Mutex::new(None),
-            ack_gate: Mutex::default(),
+            unacked: Mutex::default(),
         }
     }
 
@@ -150,27 +150,29 @@ impl Shared {
         limit.unwrap_or(usize::MAX) < before.unwrap_or(usize::MAX)
     }
 
-    pub(super) fn open_ack_gate(&self, connection: u64) {
-        *locked(&self.ack_gate) = AckGate {
+    /// Deliveries of this connection may be acked from now on, and none of the one before.
+    pub(super) fn allow_acks(&self, connection: u64) {
+        *locked(&self.unacked) = Unacked {
             connection,
-            unacked: HashSet::new(),
+            packet_ids: HashSet::new(),
         };
     }
 
-    pub(super) fn close_ack_gate(&self) {
-        self.open_ack_gate(0);
+    /// No delivery may be acked until the next connection.
+    pub(super) fn refuse_acks(&self) {
+        self.allow_acks(0);
     }
 
     /// Notes that the connection that is up delivered a message which wants an ack.
     pub(super) fn expect_ack(&self, packet_id: u16) {
-        locked(&self.ack_gate).unacked.insert(packet_id);
+        locked(&self.unacked).packet_ids.insert(packet_id);
     }
 
     /// Queues a PUBACK; drops it when its connection is gone, because the broker will deliver again, and when the same
     /// delivery was acked already.
     pub(super) fn ack(&self, connection: u64, packet_id: u16) {
-        let mut gate = locked(&self.ack_gate);
-        if gate.connection != connection || !gate.unacked.remove(&packet_id) {
+        let mut unacked = locked(&self.unacked);
+        if unacked.connection != connection || !unacked.packet_ids.remove(&packet_id) {
             return;
         }
         if let Err(error) = self

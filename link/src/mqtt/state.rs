@@ -30,9 +30,9 @@ pub enum State {
     Closed,
 }
 
-/// What the broker has confirmed to deliver.
+/// The subscriptions that the broker has confirmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Heard {
+pub struct Subscriptions {
     /// The number of the broker's session that holds the subscriptions; 0 before the first. It rises with each session
     /// that began without them, so that a watcher sees that messages may have been lost even when it missed a short gap.
     pub session: u64,

@@ -101,14 +101,14 @@ async fn the_first_vital_task_that_dies_stops_the_others_and_is_named() {
         (false, "it returned although nobody asked it to stop"),
     ] {
         let stop = CancellationToken::new();
-        let mut vital = Vital::new(stop.clone());
+        let mut vital = TaskGroup::new(stop.clone());
         let waits = stop.clone();
         vital.spawn("other", async move { waits.cancelled().await });
         vital.spawn("lanes", async move {
             sleep(Duration::from_secs(1)).await;
             assert!(!panics, "index {}\n is bad", 7);
         });
-        // Nobody needs to be in `join` for the others to hear of it.
+        // Nobody needs to be in `join` for the others to be stopped.
         stop.cancelled().await;
         let died = vital.join().await.unwrap_err();
         assert_eq!(died.task, "lanes");
@@ -120,7 +120,7 @@ async fn the_first_vital_task_that_dies_stops_the_others_and_is_named() {
 #[tokio::test(start_paused = true)]
 async fn vital_tasks_that_end_when_asked_are_no_failure() {
     let stop = CancellationToken::new();
-    let mut vital = Vital::new(stop.clone());
+    let mut vital = TaskGroup::new(stop.clone());
     for _ in 0..2 {
         let waits = stop.clone();
         vital.spawn("t", async move { waits.cancelled().await });
@@ -132,9 +132,9 @@ async fn vital_tasks_that_end_when_asked_are_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn the_death_of_an_inner_task_keeps_its_name() {
     let stop = CancellationToken::new();
-    let mut outer = Vital::new(stop.clone());
+    let mut outer = TaskGroup::new(stop.clone());
     outer.spawn("sessions", async {
-        let mut inner = Vital::new(CancellationToken::new());
+        let mut inner = TaskGroup::new(CancellationToken::new());
         inner.spawn("pump", async {
             assert!(std::hint::black_box(false), "stuck");
         });

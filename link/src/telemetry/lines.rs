@@ -22,8 +22,8 @@ pub struct Throttle<K> {
 #[derive(Debug)]
 struct Kinds<K> {
     known: HashMap<K, Kind>,
-    // Held back of kinds that are not remembered; told with the next line of any kind.
-    strangers: u64,
+    // Held back of kinds that are not remembered; counted with the next line of any kind.
+    untracked: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
             capacity: capacity.max(1),
             kinds: Mutex::new(Kinds {
                 known: HashMap::new(),
-                strangers: 0,
+                untracked: 0,
             }),
         }
     }
@@ -63,17 +63,17 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
                 written: now,
                 held: 0,
             };
-            return Some(held + std::mem::take(&mut kinds.strangers));
+            return Some(held + std::mem::take(&mut kinds.untracked));
         }
         if kinds.known.len() >= self.capacity {
             let oldest = kinds.known.iter().min_by_key(|(_, kind)| kind.written);
             match oldest.map(|(key, kind)| (key.clone(), *kind)) {
                 Some((oldest, kind)) if is_over(&kind) => {
                     kinds.known.remove(&oldest);
-                    kinds.strangers += kind.held;
+                    kinds.untracked += kind.held;
                 }
                 _ => {
-                    kinds.strangers += 1;
+                    kinds.untracked += 1;
                     return None;
                 }
             }
@@ -83,7 +83,7 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
             held: 0,
         };
         kinds.known.insert(key.clone(), written);
-        Some(std::mem::take(&mut kinds.strangers))
+        Some(std::mem::take(&mut kinds.untracked))
     }
 }
 

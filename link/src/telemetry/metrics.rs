@@ -3,13 +3,15 @@
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntGauge, Opts, Registry};
 
+use crate::iot::limits::PAYLOAD_BYTES;
+
 /// Buckets for durations in seconds: from a local round trip to the longest reconnect backoff.
 pub const SECONDS_BUCKETS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0,
 ];
 
-/// Buckets for sizes in bytes, doubling up to 128 KiB, the largest payload IoT Core takes
-/// (docs/IOT-CORE.md §1.2), and two above for what is refused.
+/// Buckets for sizes in bytes, doubling up to the largest payload IoT Core takes, 128 KiB, and two above for what is
+/// refused.
 pub const BYTES_BUCKETS: &[f64] = &[
     256.0,
     512.0,
@@ -20,7 +22,7 @@ pub const BYTES_BUCKETS: &[f64] = &[
     16384.0,
     32768.0,
     65536.0,
-    131_072.0,
+    PAYLOAD_BYTES as f64,
     524_288.0,
     1_048_576.0,
 ];

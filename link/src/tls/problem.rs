@@ -1,4 +1,4 @@
-//! What a failed handshake means on IoT Core, and what to do (docs/IOT-CORE.md §6, rows 3 and 14; field.md, Appendix A, rows 3–9).
+//! What a failed handshake means on IoT Core, and what to do (docs/IOT-CORE.md §6 rows 3 and 14).
 
 use std::error::Error as StdError;
 use std::io;
@@ -26,7 +26,7 @@ pub struct IssuerMismatch {
     pub ca_file: PathBuf,
 }
 
-/// What went wrong in a TLS handshake, as a person should hear it.
+/// What went wrong in a TLS handshake, in words for a person.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsProblem {
     /// The server's chain leads to none of our roots.
@@ -89,7 +89,7 @@ pub enum TlsProblem {
     /// The broker does not take the application protocol.
     #[error("broker accepts none of the application protocols offered (ALPN)")]
     Alpn,
-    /// The connection was closed in the handshake, without a word.
+    /// The connection was closed in the handshake, without an alert.
     #[error("connection closed during the TLS handshake")]
     Closed,
     /// Something else than TLS is spoken there.

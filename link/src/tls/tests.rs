@@ -126,7 +126,7 @@ fn both_versions_shake_hands_with_the_clients_certificate_and_the_hosts_name() {
     let ca = Ca::new("root");
     let identity = identity(&client(&ca));
     for versions in [rustls::ALL_VERSIONS, &[&version::TLS12], &[&version::TLS13]] {
-        let config = client_config(&identity, &Options::default()).unwrap();
+        let config = client_config(&identity, &TlsOptions::default()).unwrap();
         let done = shake(
             config,
             server_config(&server(&ca), &ca, versions),
@@ -143,7 +143,7 @@ fn both_versions_shake_hands_with_the_clients_certificate_and_the_hosts_name() {
 #[test]
 fn port_443_asks_for_the_mqtt_protocol() {
     let ca = Ca::new("root");
-    let config = client_config(&identity(&client(&ca)), &Options::for_port(443)).unwrap();
+    let config = client_config(&identity(&client(&ca)), &TlsOptions::for_port(443)).unwrap();
     let mut server = server_config(&server(&ca), &ca, rustls::ALL_VERSIONS);
     server.alpn_protocols = vec![b"http/1.1".to_vec(), b"x-amzn-mqtt-ca".to_vec()];
     let done = shake(Arc::clone(&config), server.clone(), "iot.example");
@@ -151,7 +151,7 @@ fn port_443_asks_for_the_mqtt_protocol() {
         done.server.unwrap().alpn_protocol(),
         Some(ALPN_MQTT.as_bytes())
     );
-    assert_eq!(Options::for_port(8883), Options::default());
+    assert_eq!(TlsOptions::for_port(8883), TlsOptions::default());
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     assert_eq!(
         client_problem(config, server, "iot.example"),
@@ -162,9 +162,9 @@ fn port_443_asks_for_the_mqtt_protocol() {
 #[test]
 fn the_oldest_version_is_kept() {
     let ca = Ca::new("root");
-    let options = Options {
+    let options = TlsOptions {
         min_version: MinVersion::Tls13,
-        ..Options::default()
+        ..TlsOptions::default()
     };
     let config = client_config(&identity(&client(&ca)), &options).unwrap();
     let problem = client_problem(
@@ -182,7 +182,7 @@ fn the_oldest_version_is_kept() {
 fn an_unknown_issuer_is_named_beside_the_given_ones() {
     let (ours, theirs) = (Ca::new("Amazon Root CA 1"), Ca::new("VeriSign G5"));
     let identity = identity(&client(&ours));
-    let config = client_config(&identity, &Options::default()).unwrap();
+    let config = client_config(&identity, &TlsOptions::default()).unwrap();
     let problem = client_problem(
         config,
         server_config(&server(&theirs), &ours, rustls::ALL_VERSIONS),
@@ -198,7 +198,7 @@ fn an_unknown_issuer_is_named_beside_the_given_ones() {
 #[test]
 fn a_name_mismatch_shows_both_sides() {
     let ca = Ca::new("root");
-    let config = client_config(&identity(&client(&ca)), &Options::default()).unwrap();
+    let config = client_config(&identity(&client(&ca)), &TlsOptions::default()).unwrap();
     let problem = client_problem(
         config,
         server_config(&server(&ca), &ca, rustls::ALL_VERSIONS),
@@ -213,7 +213,7 @@ fn a_name_mismatch_shows_both_sides() {
 #[test]
 fn an_expired_server_certificate_shows_its_time_and_ours() {
     let ca = Ca::new("root");
-    let config = client_config(&identity(&client(&ca)), &Options::default()).unwrap();
+    let config = client_config(&identity(&client(&ca)), &TlsOptions::default()).unwrap();
     let mut params = server_params();
     params.not_after = rcgen::date_time_ymd(2021, 1, 1);
     let old = ca.issue(&params, &rcgen::PKCS_ECDSA_P256_SHA256);
@@ -235,7 +235,7 @@ fn an_expired_server_certificate_shows_its_time_and_ours() {
 #[test]
 fn a_refused_client_certificate_is_not_taken_for_a_server_fault() {
     let (ours, theirs) = (Ca::new("root"), Ca::new("another root"));
-    let config = client_config(&identity(&client(&ours)), &Options::default()).unwrap();
+    let config = client_config(&identity(&client(&ours)), &TlsOptions::default()).unwrap();
     let problem = client_problem(
         config,
         server_config(&server(&ours), &theirs, rustls::ALL_VERSIONS),
@@ -286,9 +286,9 @@ fn installing_the_provider_twice_is_harmless() {
 
 #[test]
 fn an_application_protocol_must_fit_its_length_byte() {
-    let options = Options {
+    let options = TlsOptions {
         alpn: Some(String::new()),
-        ..Options::default()
+        ..TlsOptions::default()
     };
     let error = client_config(&identity(&client(&Ca::new("root"))), &options).unwrap_err();
     assert_eq!(error.to_string(), "application protocol of 0 bytes");

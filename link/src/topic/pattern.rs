@@ -5,7 +5,7 @@ use crate::id::SourceId;
 
 /// `[$share/NAME/]<word>[/<source or +>]/<word>/<consumer or +>/<last>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern {
+pub(super) struct TopicPattern {
     share: Option<String>,
     first: String,
     source: Level,
@@ -32,9 +32,9 @@ enum Level {
     Named(String),
 }
 
-// === impl Pattern ===
+// === impl TopicPattern ===
 
-impl Pattern {
+impl TopicPattern {
     pub(super) fn of_words(
         first: &str,
         source: Option<&SourceId>,
@@ -198,7 +198,7 @@ impl Broadcast {
         shared(self.share.as_deref(), self.topic("+"))
     }
 
-    /// The party that a topic of this broadcast speaks for.
+    /// The party that published on a topic of this broadcast.
     pub(super) fn name_in<'t>(&self, topic: &'t str) -> Option<&'t str> {
         let rest = topic.strip_prefix(&self.word)?.strip_prefix('/')?;
         let name = rest.strip_suffix(self.last)?.strip_suffix('/')?;
@@ -217,7 +217,7 @@ fn take_apart(text: &str) -> Result<(Option<&str>, Vec<&str>), String> {
     if text.is_empty() {
         return Err("it is empty".into());
     }
-    let (share, rest) = crate::iot::limits::split_share(text);
+    let (share, rest) = crate::iot::filter::split_share(text);
     if let Some(group) = share {
         name(group)?;
     }

@@ -22,7 +22,7 @@ pub struct PingArgs {
     #[arg(long, value_name = "MS", default_value_t = 100)]
     pub interval: u64,
     /// Payload bytes of each ping
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(i64::from(PING_HEADER)..=131_072))]
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(i64::from(PING_HEADER)..=link::iot::limits::PAYLOAD_BYTES as i64))]
     pub size: u32,
     /// Seconds to connect, and to wait for each answer
     #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]

@@ -1,6 +1,6 @@
 //! From what was observed to what it means: a stable code, a sentence and the next step. No I/O.
 //!
-//! The causes and their signs are docs/IOT-CORE.md §6 and field.md, Appendix A.
+//! The causes and their signs are those of docs/IOT-CORE.md §6.
 
 mod mqtt;
 mod network;
@@ -56,7 +56,7 @@ impl Finding {
     }
 
     /// A file of the identity.
-    pub fn of_identity(error: &identity::Error) -> Self {
+    pub fn of_identity(error: &identity::IdentityError) -> Self {
         let hint = error.hint().unwrap_or_else(|| "correct the file".into());
         Self::new(identity_code(error), ExitKind::Usage, chain(error), hint)
     }
@@ -78,8 +78,8 @@ impl Finding {
     }
 }
 
-fn identity_code(error: &identity::Error) -> &'static str {
-    use identity::Error as E;
+fn identity_code(error: &identity::IdentityError) -> &'static str {
+    use identity::IdentityError as E;
     match error {
         E::NoDirectory { .. } | E::NoFiles { .. } | E::Missing { .. } => "files.missing",
         E::DirectoryDenied { .. } | E::Denied { .. } => "files.permission",

@@ -132,7 +132,7 @@ async fn port_443(
     let Ok((socket, _)) = connect(&addresses, SECOND_TRY).await else {
         return Port443::Closed;
     };
-    let options = tls::Options::for_port(HTTPS);
+    let options = tls::TlsOptions::for_port(HTTPS);
     match timeout(
         SECOND_TRY,
         start_tls(socket, &subject.host, identity, &options),

@@ -3,8 +3,9 @@
 use link::error::Failure;
 use link::event;
 use link::id::ConsumerName;
-use link::iot::{Party, limits};
+use link::iot::limits;
 use link::message::Message;
+use link::party::Party;
 
 use super::finding::Finding;
 use crate::args::CheckArgs;

@@ -51,7 +51,7 @@ pub enum ConnectionError {
     },
     /// The identity makes no TLS configuration.
     #[error("prepare TLS")]
-    Tls(#[source] tls::Error),
+    Tls(#[source] tls::TlsError),
     /// Our own parts could not be made; a mistake in the program.
     #[error("prepare the session")]
     Metrics(#[source] prometheus::Error),

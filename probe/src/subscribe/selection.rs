@@ -1,7 +1,7 @@
 //! Which messages are shown, as mosquitto_sub decides it. Pure.
 
+use link::iot::filter;
 use link::message::Message;
-use link::topic::filter_matches;
 
 use crate::args::SubscribeArgs;
 
@@ -45,7 +45,7 @@ impl<'a> Selection<'a> {
         if self.retained_only && !message.retain {
             return Choice::End;
         }
-        let is_out = |filter: &String| filter_matches(filter, &message.topic);
+        let is_out = |out: &String| filter::matches(out, &message.topic);
         if self.filter_out.iter().any(is_out) {
             return Choice::Hide { clear: false };
         }

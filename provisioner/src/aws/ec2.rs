@@ -6,7 +6,7 @@
 use aws_config::SdkConfig;
 
 use super::Query;
-use super::query::{Call, Element, Malformed, Page, Request, Service};
+use super::query::{Call, Element, Malformed, Page, QueryRequest, Service};
 
 /// Amazon EC2.
 const SERVICE: Service = Service {
@@ -29,7 +29,7 @@ pub(crate) struct Subnet {
 
 /// A security group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SecurityGroup {
+pub(crate) struct Ec2SecurityGroup {
     pub(crate) group_id: Option<String>,
     pub(crate) group_name: Option<String>,
     pub(crate) vpc_id: Option<String>,
@@ -71,28 +71,28 @@ pub(crate) struct Peer {
 
 /// Whether there is a VPC of that id: the call fails if there is none.
 pub(crate) fn describe_vpcs(id: &str) -> Call<()> {
-    told(Request::new("DescribeVpcs").list("VpcId", [id]))
+    told(QueryRequest::new("DescribeVpcs").list("VpcId", [id]))
 }
 
 /// The subnet of that id.
 pub(crate) fn describe_subnets(id: &str) -> Call<Vec<Subnet>> {
     Call {
-        request: Request::new("DescribeSubnets").list("SubnetId", [id]),
+        request: QueryRequest::new("DescribeSubnets").list("SubnetId", [id]),
         read: Some(|answer| answer.read_items("subnetSet", "item", Subnet::read)),
     }
 }
 
 /// The security group of that id.
-pub(crate) fn describe_security_group(id: &str) -> Call<Page<SecurityGroup>> {
+pub(crate) fn describe_security_group(id: &str) -> Call<Page<Ec2SecurityGroup>> {
     Call {
-        request: Request::new("DescribeSecurityGroups").list("GroupId", [id]),
+        request: QueryRequest::new("DescribeSecurityGroups").list("GroupId", [id]),
         read: Some(security_groups),
     }
 }
 
 /// The security groups that all filters match: name and value, in which `*` and `?` are wildcards.
-pub(crate) fn describe_security_groups(filters: &[(&str, &str)]) -> Call<Page<SecurityGroup>> {
-    let request = Request::new("DescribeSecurityGroups");
+pub(crate) fn describe_security_groups(filters: &[(&str, &str)]) -> Call<Page<Ec2SecurityGroup>> {
+    let request = QueryRequest::new("DescribeSecurityGroups");
     Call {
         request: request.each("Filter", filters, |request, name, (filter, value)| {
             let request = request.with(format!("{name}.Name"), filter);
@@ -109,7 +109,7 @@ pub(crate) fn create_security_group<'a>(
     vpc: &str,
     tags: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Call<()> {
-    let request = Request::new("CreateSecurityGroup")
+    let request = QueryRequest::new("CreateSecurityGroup")
         .with("GroupDescription", description)
         .with("GroupName", name)
         .with("VpcId", vpc)
@@ -120,7 +120,7 @@ pub(crate) fn create_security_group<'a>(
 
 /// Deletes a security group.
 pub(crate) fn delete_security_group(id: &str) -> Call<()> {
-    told(Request::new("DeleteSecurityGroup").with("GroupId", id))
+    told(QueryRequest::new("DeleteSecurityGroup").with("GroupId", id))
 }
 
 /// Opens ports of a security group to others.
@@ -143,12 +143,12 @@ pub(crate) fn create_tags<'a>(
     id: &str,
     tags: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Call<()> {
-    let request = Request::new("CreateTags").list("ResourceId", [id]);
+    let request = QueryRequest::new("CreateTags").list("ResourceId", [id]);
     told(request.tags("Tag", tags))
 }
 
 fn rules(action: &'static str, id: &str, permissions: &[IpPermission]) -> Call<()> {
-    let request = Request::new(action).with("GroupId", id);
+    let request = QueryRequest::new(action).with("GroupId", id);
     told(
         request.each("IpPermissions", permissions, |request, name, permission| {
             permission.write(request, &name)
@@ -156,14 +156,14 @@ fn rules(action: &'static str, id: &str, permissions: &[IpPermission]) -> Call<(
     )
 }
 
-fn told(request: Request) -> Call<()> {
+fn told(request: QueryRequest) -> Call<()> {
     let read = None;
     Call { request, read }
 }
 
-fn security_groups(answer: &Element) -> Result<Page<SecurityGroup>, Malformed> {
+fn security_groups(answer: &Element) -> Result<Page<Ec2SecurityGroup>, Malformed> {
     Ok(Page {
-        items: answer.read_items("securityGroupInfo", "item", SecurityGroup::read)?,
+        items: answer.read_items("securityGroupInfo", "item", Ec2SecurityGroup::read)?,
         next: answer.text("nextToken").filter(|token| !token.is_empty()),
     })
 }
@@ -179,9 +179,9 @@ impl Subnet {
     }
 }
 
-// === impl SecurityGroup ===
+// === impl Ec2SecurityGroup ===
 
-impl SecurityGroup {
+impl Ec2SecurityGroup {
     fn read(item: &Element) -> Result<Self, Malformed> {
         let permissions = |name| item.read_items(name, "item", IpPermission::read);
         let tags = item.items("tagSet", "item");
@@ -218,8 +218,8 @@ impl IpPermission {
         })
     }
 
-    fn write(&self, request: Request, name: &str) -> Request {
-        let peers = |request: Request, list: &str, id: &str, peers: &[Peer]| {
+    fn write(&self, request: QueryRequest, name: &str) -> QueryRequest {
+        let peers = |request: QueryRequest, list: &str, id: &str, peers: &[Peer]| {
             request.each(&format!("{name}.{list}"), peers, |request, name, peer| {
                 let request = request.maybe(format!("{name}.Description"), peer.description());
                 request.maybe(format!("{name}.{id}"), peer.id.as_ref())
@@ -255,7 +255,7 @@ impl UserIdGroupPair {
         }
     }
 
-    fn write(&self, request: Request, name: &str) -> Request {
+    fn write(&self, request: QueryRequest, name: &str) -> QueryRequest {
         let fields = [
             ("Description", &self.description),
             ("UserId", &self.user_id),

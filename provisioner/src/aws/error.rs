@@ -8,22 +8,22 @@
 use aws_sdk_iot::error::{ProvideErrorMetadata, SdkError};
 use link::error::Hint;
 
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// A call to AWS did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{action} `{object}`: {message}")]
-pub struct Error {
+pub struct AwsError {
     action: String,
     object: String,
-    kind: ErrorKind,
+    kind: AwsErrorKind,
     code: Option<String>,
     message: String,
 }
 
 /// What a failed call means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
+pub enum AwsErrorKind {
     /// There is nothing of that name.
     NotFound,
     /// Something of that name is there already.
@@ -55,28 +55,28 @@ pub trait Outcome<T> {
     ///
     /// # Errors
     /// The classified failure.
-    fn during(self, action: &'static str, object: &str) -> Result<T, Error>;
+    fn during(self, action: &'static str, object: &str) -> Result<T, AwsError>;
 
     /// The same for a request that carried a secret: only the error's code is kept.
     ///
     /// # Errors
     /// The classified failure.
-    fn during_secret(self, action: &'static str, object: &str) -> Result<T, Error>;
+    fn during_secret(self, action: &'static str, object: &str) -> Result<T, AwsError>;
 }
 
 /// Turns "not found" into `None`.
 pub trait Optional<T> {
-    /// `Ok(None)` for [`ErrorKind::NotFound`].
+    /// `Ok(None)` for [`AwsErrorKind::NotFound`].
     ///
     /// # Errors
     /// Every other failure.
-    fn optional(self) -> Result<Option<T>, Error>;
+    fn optional(self) -> Result<Option<T>, AwsError>;
 
-    /// Whether it was there to be changed: `Ok(false)` for [`ErrorKind::NotFound`].
+    /// Whether it was there to be changed: `Ok(false)` for [`AwsErrorKind::NotFound`].
     ///
     /// # Errors
     /// Every other failure.
-    fn was_there(self) -> Result<bool, Error>;
+    fn was_there(self) -> Result<bool, AwsError>;
 }
 
 impl<T, E, R> Outcome<T> for Result<T, SdkError<E, R>>
@@ -84,35 +84,35 @@ where
     E: ProvideErrorMetadata + std::error::Error + 'static,
     R: std::fmt::Debug,
 {
-    fn during(self, action: &'static str, object: &str) -> Result<T, Error> {
-        self.map_err(|error| Error::of(action, object, &error, true))
+    fn during(self, action: &'static str, object: &str) -> Result<T, AwsError> {
+        self.map_err(|error| AwsError::of(action, object, &error, true))
     }
 
-    fn during_secret(self, action: &'static str, object: &str) -> Result<T, Error> {
-        self.map_err(|error| Error::of(action, object, &error, false))
+    fn during_secret(self, action: &'static str, object: &str) -> Result<T, AwsError> {
+        self.map_err(|error| AwsError::of(action, object, &error, false))
     }
 }
 
-impl<T> Optional<T> for Result<T, Error> {
-    fn optional(self) -> Result<Option<T>, Error> {
+impl<T> Optional<T> for Result<T, AwsError> {
+    fn optional(self) -> Result<Option<T>, AwsError> {
         match self {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind == AwsErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn was_there(self) -> Result<bool, Error> {
+    fn was_there(self) -> Result<bool, AwsError> {
         self.optional().map(|found| found.is_some())
     }
 }
 
-// === impl Error ===
+// === impl AwsError ===
 
-impl Error {
+impl AwsError {
     /// An error that does not come from the SDK, such as an answer without a field that is always there.
     pub fn new(
-        kind: ErrorKind,
+        kind: AwsErrorKind,
         action: impl Into<String>,
         object: impl Into<String>,
         message: impl Into<String>,
@@ -127,7 +127,7 @@ impl Error {
     }
 
     /// What the failure means.
-    pub fn kind(&self) -> ErrorKind {
+    pub fn kind(&self) -> AwsErrorKind {
         self.kind
     }
 
@@ -143,7 +143,7 @@ impl Error {
 
     pub(crate) fn no_credentials(scope: &Scope) -> Self {
         Self::new(
-            ErrorKind::NoCredentials,
+            AwsErrorKind::NoCredentials,
             "find credentials for",
             scope.to_string(),
             "this command has none",
@@ -164,9 +164,11 @@ impl Error {
             }
             SdkError::ConstructionFailure(_) => {
                 let said = "the request could not be made".to_owned();
-                (ErrorKind::Invalid, None, said)
+                (AwsErrorKind::Invalid, None, said)
             }
-            SdkError::TimeoutError(_) => (ErrorKind::Unreachable, None, "no answer in time".into()),
+            SdkError::TimeoutError(_) => {
+                (AwsErrorKind::Unreachable, None, "no answer in time".into())
+            }
             SdkError::DispatchFailure(failure) => {
                 let inner = failure.as_connector_error();
                 let said = inner.map_or_else(
@@ -175,14 +177,14 @@ impl Error {
                 );
                 let credentials = said.contains("credentials") || said.contains("identity");
                 let kind = if credentials {
-                    ErrorKind::Credentials
+                    AwsErrorKind::Credentials
                 } else {
-                    ErrorKind::Unreachable
+                    AwsErrorKind::Unreachable
                 };
                 (kind, None, said)
             }
             _ => (
-                ErrorKind::Other,
+                AwsErrorKind::Other,
                 None,
                 "the answer could not be read".to_owned(),
             ),
@@ -203,29 +205,34 @@ impl Error {
     }
 }
 
-impl Hint for Error {
+impl Hint for AwsError {
     fn hint(&self) -> Option<String> {
         let action = &self.action;
         Some(match self.kind {
-            ErrorKind::Denied => {
+            AwsErrorKind::Denied => {
                 format!("give the caller permission `{action}` on `{}`", self.object)
             }
-            ErrorKind::Throttled => {
+            AwsErrorKind::Throttled => {
                 "run the same command again in a minute; it goes on where it stopped".into()
             }
-            ErrorKind::Settling => "run the same command again; it goes on where it stopped".into(),
-            ErrorKind::Limit => {
+            AwsErrorKind::Settling => {
+                "run the same command again; it goes on where it stopped".into()
+            }
+            AwsErrorKind::Limit => {
                 "raise the quota in Service Quotas, or remove what is not needed".into()
             }
-            ErrorKind::Credentials => {
+            AwsErrorKind::Credentials => {
                 "sign in again, or name another profile with `--profile`".into()
             }
-            ErrorKind::NoCredentials => format!(
+            AwsErrorKind::NoCredentials => format!(
                 "give a profile with `--profile {}=NAME`, or `access:` in the file",
                 self.object
             ),
-            ErrorKind::Unreachable => "check the network and the region's name".into(),
-            ErrorKind::NotFound | ErrorKind::Exists | ErrorKind::Invalid | ErrorKind::Other => {
+            AwsErrorKind::Unreachable => "check the network and the region's name".into(),
+            AwsErrorKind::NotFound
+            | AwsErrorKind::Exists
+            | AwsErrorKind::Invalid
+            | AwsErrorKind::Other => {
                 return None;
             }
         })
@@ -233,9 +240,9 @@ impl Hint for Error {
 }
 
 /// The class of AWS's error code; for some services only the message tells.
-fn classify(code: Option<&str>, message: &str) -> ErrorKind {
+fn classify(code: Option<&str>, message: &str) -> AwsErrorKind {
     let Some(code) = code else {
-        return ErrorKind::Other;
+        return AwsErrorKind::Other;
     };
     let settling = [
         "try again",
@@ -253,61 +260,65 @@ fn classify(code: Option<&str>, message: &str) -> ErrorKind {
     match code {
         _ if CODES.iter().any(|(known, _)| *known == code) => {
             let found = CODES.iter().find(|(known, _)| *known == code);
-            found.map_or(ErrorKind::Other, |(_, kind)| *kind)
+            found.map_or(AwsErrorKind::Other, |(_, kind)| *kind)
         }
-        _ if settling.iter().any(|words| message.contains(words)) => ErrorKind::Settling,
-        _ if code.contains("NotFound") || code.contains("NoSuchEntity") => ErrorKind::NotFound,
-        _ if code.contains("AlreadyExists") || code.ends_with(".Duplicate") => ErrorKind::Exists,
-        _ if code.contains("AccessDenied") || code.contains("Unauthorized") => ErrorKind::Denied,
-        _ if code.contains("Throttl") || code.contains("TooManyRequests") => ErrorKind::Throttled,
-        _ if code.contains("LimitExceeded") || code.contains("QuotaExceeded") => ErrorKind::Limit,
+        _ if settling.iter().any(|words| message.contains(words)) => AwsErrorKind::Settling,
+        _ if code.contains("NotFound") || code.contains("NoSuchEntity") => AwsErrorKind::NotFound,
+        _ if code.contains("AlreadyExists") || code.ends_with(".Duplicate") => AwsErrorKind::Exists,
+        _ if code.contains("AccessDenied") || code.contains("Unauthorized") => AwsErrorKind::Denied,
+        _ if code.contains("Throttl") || code.contains("TooManyRequests") => {
+            AwsErrorKind::Throttled
+        }
+        _ if code.contains("LimitExceeded") || code.contains("QuotaExceeded") => {
+            AwsErrorKind::Limit
+        }
         _ if code.contains("Invalid")
             || code.contains("Malformed")
             || code.contains("Validation") =>
         {
-            ErrorKind::Invalid
+            AwsErrorKind::Invalid
         }
-        _ => ErrorKind::Other,
+        _ => AwsErrorKind::Other,
     }
 }
 
 // Codes that the words in them would put into the wrong class.
-const CODES: &[(&str, ErrorKind)] = &[
-    ("DeleteConflictException", ErrorKind::Settling),
-    ("DeleteConflict", ErrorKind::Settling),
-    ("CertificateStateException", ErrorKind::Settling),
-    ("ConflictingResourceUpdateException", ErrorKind::Settling),
-    ("ConcurrentModification", ErrorKind::Settling),
-    ("DependencyViolation", ErrorKind::Settling),
-    ("InvalidDBInstanceState", ErrorKind::Settling),
-    ("InvalidDBSubnetGroupStateFault", ErrorKind::Settling),
-    ("InvalidDBSubnetStateFault", ErrorKind::Settling),
-    ("DBSubnetGroupDoesNotCoverEnoughAZs", ErrorKind::Invalid),
-    ("DBUpgradeDependencyFailure", ErrorKind::Invalid),
-    ("KMSKeyNotAccessibleFault", ErrorKind::Invalid),
-    ("EncryptionFailure", ErrorKind::Invalid),
-    ("DecryptionFailure", ErrorKind::Denied),
-    ("ResourceInUseException", ErrorKind::Exists),
-    ("EntityAlreadyExists", ErrorKind::Exists),
-    ("ResourceExistsException", ErrorKind::Exists),
-    ("InvalidGroup.Duplicate", ErrorKind::Exists),
-    ("InvalidPermission.Duplicate", ErrorKind::Exists),
-    ("InvalidGroup.NotFound", ErrorKind::NotFound),
-    ("InvalidPermission.NotFound", ErrorKind::NotFound),
-    ("InvalidSubnetID.NotFound", ErrorKind::NotFound),
-    ("InvalidVpcID.NotFound", ErrorKind::NotFound),
-    ("InvalidClientTokenId", ErrorKind::Credentials),
-    ("UnrecognizedClientException", ErrorKind::Credentials),
-    ("SignatureDoesNotMatch", ErrorKind::Credentials),
-    ("ExpiredToken", ErrorKind::Credentials),
-    ("ExpiredTokenException", ErrorKind::Credentials),
+const CODES: &[(&str, AwsErrorKind)] = &[
+    ("DeleteConflictException", AwsErrorKind::Settling),
+    ("DeleteConflict", AwsErrorKind::Settling),
+    ("CertificateStateException", AwsErrorKind::Settling),
+    ("ConflictingResourceUpdateException", AwsErrorKind::Settling),
+    ("ConcurrentModification", AwsErrorKind::Settling),
+    ("DependencyViolation", AwsErrorKind::Settling),
+    ("InvalidDBInstanceState", AwsErrorKind::Settling),
+    ("InvalidDBSubnetGroupStateFault", AwsErrorKind::Settling),
+    ("InvalidDBSubnetStateFault", AwsErrorKind::Settling),
+    ("DBSubnetGroupDoesNotCoverEnoughAZs", AwsErrorKind::Invalid),
+    ("DBUpgradeDependencyFailure", AwsErrorKind::Invalid),
+    ("KMSKeyNotAccessibleFault", AwsErrorKind::Invalid),
+    ("EncryptionFailure", AwsErrorKind::Invalid),
+    ("DecryptionFailure", AwsErrorKind::Denied),
+    ("ResourceInUseException", AwsErrorKind::Exists),
+    ("EntityAlreadyExists", AwsErrorKind::Exists),
+    ("ResourceExistsException", AwsErrorKind::Exists),
+    ("InvalidGroup.Duplicate", AwsErrorKind::Exists),
+    ("InvalidPermission.Duplicate", AwsErrorKind::Exists),
+    ("InvalidGroup.NotFound", AwsErrorKind::NotFound),
+    ("InvalidPermission.NotFound", AwsErrorKind::NotFound),
+    ("InvalidSubnetID.NotFound", AwsErrorKind::NotFound),
+    ("InvalidVpcID.NotFound", AwsErrorKind::NotFound),
+    ("InvalidClientTokenId", AwsErrorKind::Credentials),
+    ("UnrecognizedClientException", AwsErrorKind::Credentials),
+    ("SignatureDoesNotMatch", AwsErrorKind::Credentials),
+    ("ExpiredToken", AwsErrorKind::Credentials),
+    ("ExpiredTokenException", AwsErrorKind::Credentials),
     (
         "MissingAuthenticationTokenException",
-        ErrorKind::Credentials,
+        AwsErrorKind::Credentials,
     ),
-    ("AuthFailure", ErrorKind::Credentials),
-    ("RequestLimitExceeded", ErrorKind::Throttled),
-    ("VersionsLimitExceededException", ErrorKind::Limit),
+    ("AuthFailure", AwsErrorKind::Credentials),
+    ("RequestLimitExceeded", AwsErrorKind::Throttled),
+    ("VersionsLimitExceededException", AwsErrorKind::Limit),
 ];
 
 #[cfg(test)]
@@ -319,28 +330,31 @@ mod tests {
         let eks = |message| classify(Some("InvalidParameterException"), message);
         assert_eq!(
             eks("Role provided in the request does not exist."),
-            ErrorKind::Settling
+            AwsErrorKind::Settling
         );
-        assert_eq!(eks("Namespace is not valid"), ErrorKind::Invalid);
+        assert_eq!(eks("Namespace is not valid"), AwsErrorKind::Invalid);
         let secrets = |message| classify(Some("InvalidRequestException"), message);
         assert_eq!(
             secrets(
                 "You can't create this secret because a secret with this name is already scheduled for deletion."
             ),
-            ErrorKind::Settling
+            AwsErrorKind::Settling
         );
     }
 
     #[test]
     fn a_group_that_is_still_used_is_tried_again_and_a_missing_zone_is_not() {
         let class = |code| classify(Some(code), "");
-        assert_eq!(class("DependencyViolation"), ErrorKind::Settling);
-        assert_eq!(class("InvalidDBSubnetGroupStateFault"), ErrorKind::Settling);
+        assert_eq!(class("DependencyViolation"), AwsErrorKind::Settling);
+        assert_eq!(
+            class("InvalidDBSubnetGroupStateFault"),
+            AwsErrorKind::Settling
+        );
         assert_eq!(
             class("DBSubnetGroupDoesNotCoverEnoughAZs"),
-            ErrorKind::Invalid
+            AwsErrorKind::Invalid
         );
-        assert_eq!(class("DBInstanceNotFound"), ErrorKind::NotFound);
-        assert_eq!(class("DBInstanceAlreadyExists"), ErrorKind::Exists);
+        assert_eq!(class("DBInstanceNotFound"), AwsErrorKind::NotFound);
+        assert_eq!(class("DBInstanceAlreadyExists"), AwsErrorKind::Exists);
     }
 }

@@ -1,7 +1,7 @@
 //! Calls of EC2 and RDS: AWS's Query protocol on the SDK's own runtime.
 //!
 //! The SDK's crates for these two services take longer to build than everything else together, for some twenty calls.
-//! Ours are only what they would add to the runtime: a request as a form ([`Request`]), an answer as XML
+//! Ours are only what they would add to the runtime: a request as a form ([`QueryRequest`]), an answer as XML
 //! ([`Element`]), an error's code ([`QueryError`]), and the service's address. Credentials, signing, retries, timeouts,
 //! clock skew, connections and [`SdkError`] are the runtime's, set up as the SDK's own clients do it.
 //!
@@ -54,7 +54,7 @@ use aws_types::region::SigningRegion;
 
 pub(crate) use self::element::{Element, Malformed};
 pub use self::error::QueryError;
-pub(crate) use self::request::Request;
+pub(crate) use self::request::QueryRequest;
 
 mod element;
 mod endpoint;
@@ -78,7 +78,7 @@ pub(crate) type Read<T> = fn(&Element) -> Result<T, Malformed>;
 /// A request and how to read its answer.
 #[derive(Debug)]
 pub(crate) struct Call<T> {
-    pub(crate) request: Request,
+    pub(crate) request: QueryRequest,
     /// None when nobody reads the answer. It is not parsed then: what was done was done.
     pub(crate) read: Option<Read<T>>,
 }
@@ -103,7 +103,7 @@ pub struct Query {
 // === impl Query ===
 
 impl Query {
-    /// Takes all settings from `config`. What is wrong with them (an address together with FIPS, no region) is told by
+    /// Takes all settings from `config`. What is wrong with them (an address together with FIPS, no region) is reported by
     /// the first call.
     pub(crate) fn new(service: Service, config: &SdkConfig) -> Self {
         let partition = match config.region() {
@@ -143,7 +143,7 @@ impl Query {
             .operation_name(action)
             .behavior_version(self.behavior)
             .runtime_plugin(self.runtime.clone())
-            .serializer(move |request: Request| post(request.form(version)))
+            .serializer(move |request: QueryRequest| post(request.form(version)))
             .deserializer(move |answer: &HttpResponse| {
                 answered(answer, action, read).map_err(OrchestratorError::operation)
             })

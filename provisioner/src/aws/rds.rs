@@ -6,7 +6,7 @@
 use aws_config::SdkConfig;
 
 use super::Query;
-use super::query::{Call, Element, Malformed, Request, Service};
+use super::query::{Call, Element, Malformed, QueryRequest, Service};
 
 /// Amazon RDS.
 const SERVICE: Service = Service {
@@ -28,6 +28,7 @@ pub(crate) struct DbInstance {
     pub(crate) resource_id: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) class: Option<String>,
+    pub(crate) engine: Option<String>,
     pub(crate) engine_version: Option<String>,
     pub(crate) auto_minor_version_upgrade: Option<bool>,
     pub(crate) database: Option<String>,
@@ -83,7 +84,7 @@ pub(crate) struct DbSubnetGroup {
 /// The database of that name.
 pub(crate) fn describe_db_instances(name: &str) -> Call<Vec<DbInstance>> {
     Call {
-        request: Request::new("DescribeDBInstances").with("DBInstanceIdentifier", name),
+        request: QueryRequest::new("DescribeDBInstances").with("DBInstanceIdentifier", name),
         read: Some(|answer| {
             let answer = answer.required("DescribeDBInstancesResult")?;
             answer.read_items("DBInstances", "DBInstance", DbInstance::read)
@@ -94,7 +95,7 @@ pub(crate) fn describe_db_instances(name: &str) -> Call<Vec<DbInstance>> {
 /// The subnet group of that name.
 pub(crate) fn describe_db_subnet_groups(name: &str) -> Call<Vec<DbSubnetGroup>> {
     Call {
-        request: Request::new("DescribeDBSubnetGroups").with("DBSubnetGroupName", name),
+        request: QueryRequest::new("DescribeDBSubnetGroups").with("DBSubnetGroupName", name),
         read: Some(|answer| {
             let answer = answer.required("DescribeDBSubnetGroupsResult")?;
             answer.read_items("DBSubnetGroups", "DBSubnetGroup", DbSubnetGroup::read)
@@ -105,7 +106,7 @@ pub(crate) fn describe_db_subnet_groups(name: &str) -> Call<Vec<DbSubnetGroup>> 
 /// The tags of a resource.
 pub(crate) fn list_tags(arn: &str) -> Call<Vec<(String, String)>> {
     Call {
-        request: Request::new("ListTagsForResource").with("ResourceName", arn),
+        request: QueryRequest::new("ListTagsForResource").with("ResourceName", arn),
         read: Some(|answer| Ok(tags(answer.required("ListTagsForResourceResult")?))),
     }
 }
@@ -115,7 +116,7 @@ pub(crate) fn add_tags<'a>(
     arn: &str,
     tags: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Call<()> {
-    let request = Request::new("AddTagsToResource").with("ResourceName", arn);
+    let request = QueryRequest::new("AddTagsToResource").with("ResourceName", arn);
     told(request.tags("Tags.Tag", tags))
 }
 
@@ -126,7 +127,7 @@ pub(crate) fn create_db_subnet_group<'a>(
     subnets: &[String],
     tags: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> Call<()> {
-    let request = Request::new("CreateDBSubnetGroup")
+    let request = QueryRequest::new("CreateDBSubnetGroup")
         .with("DBSubnetGroupName", name)
         .with("DBSubnetGroupDescription", description)
         .list(SUBNETS, subnets)
@@ -136,18 +137,18 @@ pub(crate) fn create_db_subnet_group<'a>(
 
 /// Gives a subnet group other subnets.
 pub(crate) fn modify_db_subnet_group(name: &str, subnets: &[String]) -> Call<()> {
-    let request = Request::new("ModifyDBSubnetGroup").with("DBSubnetGroupName", name);
+    let request = QueryRequest::new("ModifyDBSubnetGroup").with("DBSubnetGroupName", name);
     told(request.list(SUBNETS, subnets))
 }
 
 /// Deletes a subnet group.
 pub(crate) fn delete_db_subnet_group(name: &str) -> Call<()> {
-    told(Request::new("DeleteDBSubnetGroup").with("DBSubnetGroupName", name))
+    told(QueryRequest::new("DeleteDBSubnetGroup").with("DBSubnetGroupName", name))
 }
 
 /// Deletes a database, after a snapshot of that name or without one.
 pub(crate) fn delete_db_instance(name: &str, snapshot: Option<&str>) -> Call<()> {
-    let request = Request::new("DeleteDBInstance")
+    let request = QueryRequest::new("DeleteDBInstance")
         .with("DBInstanceIdentifier", name)
         .with("SkipFinalSnapshot", snapshot.is_none())
         .maybe("FinalDBSnapshotIdentifier", snapshot);
@@ -155,7 +156,7 @@ pub(crate) fn delete_db_instance(name: &str, snapshot: Option<&str>) -> Call<()>
 }
 
 /// A request whose answer nobody reads.
-pub(crate) fn told(request: Request) -> Call<()> {
+pub(crate) fn told(request: QueryRequest) -> Call<()> {
     let read = None;
     Call { request, read }
 }
@@ -173,6 +174,7 @@ impl DbInstance {
             resource_id: item.text("DbiResourceId"),
             status: item.text("DBInstanceStatus"),
             class: item.text("DBInstanceClass"),
+            engine: item.text("Engine"),
             engine_version: item.text("EngineVersion"),
             auto_minor_version_upgrade: item.value("AutoMinorVersionUpgrade")?,
             database: item.text("DBName"),

@@ -7,15 +7,17 @@
 use std::time::Duration;
 
 use aws_config::default_provider::region::DefaultRegionChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::{self, ProfileFileCredentialsProvider};
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_types::os_shim_internal::{Env, Fs};
 use link::error::Hint;
 
-use super::{Account, Error, ErrorKind, Outcome, ec2, rds};
-use crate::resource::Scope;
+use super::{Account, AwsError, AwsErrorKind, Outcome, ec2, rds};
+use crate::scope::Scope;
 
 /// How to get at an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +56,18 @@ pub enum OpenError {
         /// Who the caller is.
         caller: String,
     },
+    /// There is no such profile in the AWS configuration files.
+    #[error(
+        "there is no AWS profile `{profile}`, which the credentials for `{scope}` are to come from"
+    )]
+    UnknownProfile {
+        /// Whose account.
+        scope: Scope,
+        /// The profile that was named.
+        profile: String,
+        /// Those that the files have.
+        known: Vec<String>,
+    },
     /// AWS did not say who the caller is.
     #[error("find out whose credentials those for `{scope}` are")]
     Caller {
@@ -61,7 +75,7 @@ pub enum OpenError {
         scope: Scope,
         /// Why.
         #[source]
-        source: Error,
+        source: AwsError,
     },
 }
 
@@ -73,6 +87,7 @@ impl Expected {
     /// # Errors
     /// [`OpenError`]; no call but `sts:GetCallerIdentity` (and `sts:AssumeRole` for a role) was made.
     pub async fn open(&self, access: &Access) -> Result<Account, OpenError> {
+        self.check_profile(access).await?;
         let config = self.configure(access).await;
         let caller = aws_sdk_sts::Client::new(&config)
             .get_caller_identity()
@@ -107,6 +122,36 @@ impl Expected {
             eks: aws_sdk_eks::Client::new(&config),
             rds: rds::client(&config),
             ec2: ec2::client(&config),
+        })
+    }
+
+    /// Without this the SDK would say that no credentials could be loaded, and name every source it tried.
+    async fn check_profile(&self, access: &Access) -> Result<(), OpenError> {
+        let env = Env::real();
+        let from_env = || {
+            // Keys in the environment come first, and then nobody looks the profile up.
+            let keys = env.get("AWS_ACCESS_KEY_ID").is_ok();
+            env.get("AWS_PROFILE")
+                .ok()
+                .filter(|name| !keys && !name.is_empty())
+        };
+        let Some(profile) = access.profile.clone().or_else(from_env) else {
+            return Ok(());
+        };
+        let files = EnvConfigFiles::default();
+        let Ok(set) = profile::load(&Fs::real(), &env, &files, None).await else {
+            // The SDK says what is wrong with the files.
+            return Ok(());
+        };
+        if set.get_profile(&profile).is_some() {
+            return Ok(());
+        }
+        let mut known: Vec<String> = set.profiles().map(str::to_owned).collect();
+        known.sort_unstable();
+        Err(OpenError::UnknownProfile {
+            scope: self.scope.clone(),
+            profile,
+            known,
         })
     }
 
@@ -157,8 +202,17 @@ impl Hint for OpenError {
             } => Some(format!(
                 "name a profile of account {expected} with `--profile {scope}=NAME`, or a role with `access.roleArn`"
             )),
+            Self::UnknownProfile { profile, known, .. } => Some(match known.as_slice() {
+                [] => format!(
+                    "make it with `aws configure sso --profile {profile}`; there are no profiles yet"
+                ),
+                known => format!(
+                    "name one of `{}`, or make it with `aws configure sso --profile {profile}`",
+                    known.join("`, `")
+                ),
+            }),
             Self::Caller { scope, source } => match source.kind() {
-                ErrorKind::Unreachable => source.hint(),
+                AwsErrorKind::Unreachable => source.hint(),
                 _ => Some(format!(
                     "sign in (`aws sso login`), or name a profile with `--profile {scope}=NAME`"
                 )),

@@ -13,39 +13,42 @@ pub struct Prices {
     pub seen: String,
     /// Where they are from, as a sentence for the reader of an estimate.
     pub source: String,
-    regions: BTreeMap<String, Regional>,
+    regions: BTreeMap<String, RegionPrices>,
 }
 
 /// Prices of one AWS region; what is absent is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Regional {
-    pub(super) iot: Iot,
-    pub(super) rds: Rds,
-    pub(super) secrets: Secrets,
+pub struct RegionPrices {
+    pub(super) iot: IotPrices,
+    pub(super) rds: RdsPrices,
+    pub(super) secrets: SecretsPrices,
 }
 
+/// Prices of IoT Core in one region.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Iot {
+pub struct IotPrices {
     /// A million minutes.
     pub(super) connection_minutes: Option<f64>,
     /// A million messages of 5 KB.
     pub(super) messages: Option<f64>,
 }
 
+/// Prices of PostgreSQL on RDS in one region.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Rds {
+pub struct RdsPrices {
     /// A GiB-month of gp3 in one zone.
     pub(super) storage: Option<f64>,
     /// An hour in one zone, by class.
     pub(super) classes: BTreeMap<String, f64>,
 }
 
+/// Prices of Secrets Manager in one region.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Secrets {
+pub struct SecretsPrices {
     /// A secret a month.
     pub(super) secret: Option<f64>,
     /// 10 000 calls.
@@ -56,7 +59,7 @@ pub(super) struct Secrets {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("read prices: {problem}")]
 pub struct PricesError {
-    problem: String,
+    pub(super) problem: String,
 }
 
 // === impl Prices ===
@@ -109,12 +112,27 @@ impl Prices {
         self
     }
 
+    /// The same with what is known of `newer` in the place of these prices of `region`.
+    #[must_use]
+    pub fn with_region(mut self, region: &str, newer: RegionPrices) -> Self {
+        let prices = self.regions.entry(region.to_owned()).or_default();
+        let RegionPrices { iot, rds, secrets } = newer;
+        let put = |to: &mut Option<f64>, from: Option<f64>| *to = from.or(*to);
+        put(&mut prices.iot.connection_minutes, iot.connection_minutes);
+        put(&mut prices.iot.messages, iot.messages);
+        put(&mut prices.rds.storage, rds.storage);
+        prices.rds.classes.extend(rds.classes);
+        put(&mut prices.secrets.secret, secrets.secret);
+        put(&mut prices.secrets.calls, secrets.calls);
+        self
+    }
+
     /// AWS regions that have prices.
     pub fn regions(&self) -> impl Iterator<Item = &str> {
         self.regions.keys().map(String::as_str)
     }
 
-    pub(super) fn of(&self, region: &str) -> Option<&Regional> {
+    pub(super) fn of(&self, region: &str) -> Option<&RegionPrices> {
         self.regions.get(region)
     }
 }

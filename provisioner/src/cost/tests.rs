@@ -36,7 +36,7 @@ fn the_first_deployment_costs_this_much() {
     "#);
     assert_eq!(estimate.unknown, Vec::<String>::new());
     let sum: f64 = estimate.lines.iter().filter_map(|line| line.monthly).sum();
-    assert!((estimate.total - sum).abs() < 0.005);
+    assert!((estimate.total.unwrap() - sum).abs() < 0.005);
 }
 
 #[test]
@@ -83,17 +83,26 @@ fn what_has_no_price_is_unknown_and_no_part_of_the_total() {
     );
     assert_eq!(class.unknown, ["RDS: db.x2g.large in one zone"]);
     assert!(
-        class.to_string().contains("without the 1 that are unknown"),
+        class
+            .to_string()
+            .contains("USD a month in us-east-1 at least; unknown: 1 of 8 prices"),
         "{class}"
     );
 
     let elsewhere = crate::region::fixture::two_clusters("");
     let elsewhere = estimate(&elsewhere, &Load::default(), &prices);
-    assert_eq!(elsewhere.total, 0.0);
+    assert_eq!(elsewhere.total, None);
     assert_eq!(elsewhere.unknown.len(), elsewhere.lines.len());
-    assert!(elsewhere.notes[0].contains("no prices are known for us-east-2, only for us-east-1"));
+    let text = elsewhere.to_string();
+    assert!(
+        text.contains("unknown  USD a month in us-east-2: no price is known"),
+        "{text}"
+    );
+    let zero = |line: &str| line.trim_start().starts_with("0.00");
+    assert!(!text.lines().any(zero), "{text}");
+    assert!(text.contains("`--price-list`"), "{text}");
     let json = serde_json::to_value(&elsewhere).unwrap();
-    assert!(json["lines"][0]["monthly"].is_null());
+    assert!(json["lines"][0]["monthly"].is_null() && json["total"].is_null());
 }
 
 #[test]
@@ -107,10 +116,29 @@ fn another_file_of_prices_stands_in() {
         &Load::default(),
         &prices,
     );
-    assert_eq!(estimate.total, 720.0);
+    assert_eq!(estimate.total, Some(720.0));
     assert_eq!(estimate.source, "mine");
     assert!(Prices::parse("seen: x\nsource: y\nregions: {a: {iot: {minutes: 1}}}\n").is_err());
     let negative =
         Prices::parse("seen: x\nsource: y\nregions: {a: {iot: {messages: -1}}}\n").unwrap_err();
     assert_eq!(negative.to_string(), "read prices: a has a price of -1");
+}
+
+#[test]
+fn prices_of_the_price_list_go_before_the_built_in_ones_and_leave_the_others() {
+    let newer = RegionPrices {
+        secrets: SecretsPrices {
+            secret: Some(0.5),
+            calls: None,
+        },
+        ..RegionPrices::default()
+    };
+    let prices = Prices::built_in().unwrap().with_region("us-east-1", newer);
+    let estimate = estimate(&region(""), &Load::default(), &prices);
+    assert_eq!(
+        line(&estimate, "Secrets Manager: secrets of the server").price,
+        Some(0.5)
+    );
+    assert_eq!(line(&estimate, "Secrets Manager: looks").price, Some(0.05));
+    assert_eq!(line(&estimate, "RDS: gp3").price, Some(0.115));
 }

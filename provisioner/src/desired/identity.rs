@@ -1,16 +1,17 @@
 //! Certificates: of the server and of each agent.
 
-use link::iot::Party;
+use link::party::Party;
 
 use super::scope;
-use crate::region::{ManagementCluster, Region, Server, Store};
-use crate::resource::{Certificate, Scope};
+use crate::identity::IdentitySpec;
+use crate::region::{ManagementCluster, Region, ServerSettings, Store};
+use crate::scope::Scope;
 
 /// The server's identity.
-pub fn server_identity(region: &Region) -> Certificate {
+pub fn server_identity(region: &Region) -> IdentitySpec {
     let names = &region.names;
-    Certificate {
-        keeper: Scope::Region,
+    IdentitySpec {
+        key_scope: Scope::Region,
         secret: names.server_certificate.clone(),
         tags: region.all_tags(),
         description: "MQTT identity of the server".to_owned(),
@@ -26,10 +27,10 @@ pub fn server_identity(region: &Region) -> Certificate {
 }
 
 /// The identity of a cluster's agent.
-pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> Certificate {
+pub fn agent_identity(region: &Region, cluster: &ManagementCluster) -> IdentitySpec {
     let names = &cluster.names;
-    Certificate {
-        keeper: scope(cluster),
+    IdentitySpec {
+        key_scope: scope(cluster),
         secret: names.certificate.clone(),
         tags: region.all_tags(),
         description: format!("MQTT identity of the agent of {}", cluster.id),
@@ -49,7 +50,7 @@ fn client_ids(party: &Party) -> Vec<String> {
 }
 
 // Not none: without a client nothing would prove that a certificate works.
-fn in_use(server: &Server) -> usize {
+fn in_use(server: &ServerSettings) -> usize {
     let replicas = match server.store {
         Store::Postgres => server.replicas.max(1),
         Store::Sqlite => 1,

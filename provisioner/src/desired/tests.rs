@@ -1,4 +1,4 @@
-//! The whole wish by name, texts that agent and bridge load, and that no two resources are one.
+//! Every resource by name, texts that agent and bridge load, and that no two resources are one.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,20 +10,23 @@ use super::*;
 use crate::region::fixture::{region as parse, two_clusters};
 use crate::resource::{Change, Difference, Manage as _};
 
-fn addresses(wishes: &[Resource]) -> String {
-    wishes
+fn addresses(resources: &[Resource]) -> String {
+    resources
         .iter()
-        .map(|wish| format!("{}\n", wish.address()))
+        .map(|resource| format!("{}\n", resource.address()))
         .collect()
 }
 
-fn all(wish: &Region) -> Vec<Resource> {
-    let clusters = wish.clusters.iter().flat_map(|one| cluster(wish, one));
-    region(wish).into_iter().chain(clusters).collect()
+fn all(desired: &Region) -> Vec<Resource> {
+    let clusters = desired
+        .clusters
+        .iter()
+        .flat_map(|one| cluster(desired, one));
+    region(desired).into_iter().chain(clusters).collect()
 }
 
-fn contents<'a>(wishes: &'a [Resource], name: &str) -> &'a BTreeMap<String, Content> {
-    let secret = wishes.iter().find_map(|wish| match wish {
+fn contents<'a>(resources: &'a [Resource], name: &str) -> &'a BTreeMap<String, Content> {
+    let secret = resources.iter().find_map(|resource| match resource {
         Resource::Secret(secret) if secret.name == name => Some(secret),
         _ => None,
     });
@@ -41,7 +44,7 @@ fn filled(content: &Content) -> String {
 }
 
 #[test]
-fn everything_of_a_region_is_wished_for_in_the_order_it_is_needed() {
+fn everything_of_a_region_is_there_in_the_order_it_is_needed() {
     insta::assert_snapshot!(addresses(&region(&two_clusters(""))), @r#"
     region security-group/regional-x8k2-maestro-db
     region subnet-group/regional-x8k2-maestro-db
@@ -64,7 +67,7 @@ fn everything_of_a_region_is_wished_for_in_the_order_it_is_needed() {
 }
 
 #[test]
-fn everything_of_a_cluster_is_wished_for_in_its_own_account() {
+fn everything_of_a_cluster_is_there_in_its_own_account() {
     let region = two_clusters("");
     insta::assert_snapshot!(addresses(&cluster(&region, &region.clusters[0])), @r#"
     management-01 certificate/maestro/agent-cert
@@ -81,17 +84,22 @@ fn an_agent_beside_the_server_shares_its_add_ons() {
     let region = parse(
         "managementClusters: [{id: mc, account: '111111111111', eksCluster: regional-x8k2}]\nthings: false\n",
     );
-    let wishes = cluster(&region, &region.clusters[0]);
-    assert!(!wishes.iter().any(|wish| matches!(wish, Resource::Addon(_))));
+    let resources = cluster(&region, &region.clusters[0]);
+    assert!(
+        !resources
+            .iter()
+            .any(|resource| matches!(resource, Resource::Addon(_)))
+    );
     assert!(
         !all(&region)
             .iter()
-            .any(|wish| matches!(wish, Resource::Thing(_)))
+            .any(|resource| matches!(resource, Resource::Thing(_)))
     );
     assert!(
-        wishes
+        resources
             .iter()
-            .all(|wish| wish.address().scope == Scope::Cluster(region.clusters[0].id.clone()))
+            .all(|resource| resource.address().scope
+                == Scope::Cluster(region.clusters[0].id.clone()))
     );
 }
 
@@ -110,8 +118,8 @@ fn configuration_is_in_the_shape_of_the_first_deployment() {
       sourceEvents: maestro/consumers/+/sourceevents
       agentEvents: $share/regional-x8k2-maestro-server/maestro/consumers/+/agentevents
     "#);
-    let wishes = self::region(&region);
-    let Content::Text(consumers) = &contents(&wishes, "maestro/consumers")["consumers"] else {
+    let resources = self::region(&region);
+    let Content::Text(consumers) = &contents(&resources, "maestro/consumers")["consumers"] else {
         panic!("consumers are no secret");
     };
     insta::assert_snapshot!(consumers, @r#"
@@ -132,12 +140,12 @@ fn configuration_is_in_the_shape_of_the_first_deployment() {
 fn agent_and_server_load_what_is_mounted() {
     let region = two_clusters("topics: {scheme: sources}\nbroker: {port: 443}\n");
     let agent = &region.clusters[1];
-    for (wishes, secret) in [
+    for (resources, secret) in [
         (cluster(&region, agent), "maestro/agent-config"),
         (self::region(&region), "maestro/server-config"),
     ] {
         let directory = tempfile::tempdir().unwrap();
-        for (key, content) in contents(&wishes, secret) {
+        for (key, content) in contents(&resources, secret) {
             let file = if key == "config" { "config.yaml" } else { key };
             fs::write(directory.path().join(file), filled(content)).unwrap();
         }
@@ -190,9 +198,9 @@ fn cluster_ids_that_look_like_something_else_stay_texts() {
 #[test]
 fn client_ids_and_policies_are_those_of_the_parties() {
     let region = two_clusters("server: {connections: 2, slots: 3}\n");
-    for wish in all(&region) {
-        match wish {
-            Resource::Certificate(it) if it.keeper == Scope::Region => {
+    for resource in all(&region) {
+        match resource {
+            Resource::Certificate(it) if it.key_scope == Scope::Region => {
                 assert_eq!(
                     it.client_ids,
                     [
@@ -230,8 +238,8 @@ fn client_ids_and_policies_are_those_of_the_parties() {
 fn more_slots_disturb_nobody_and_what_loses_its_client_id_is_named() {
     let policy = |server: &str| {
         let region = parse(&format!("server: {server}\n"));
-        let wishes = self::region(&region).into_iter();
-        let mut policies = wishes.filter_map(|wish| match wish {
+        let resources = self::region(&region).into_iter();
+        let mut policies = resources.filter_map(|resource| match resource {
             Resource::IotPolicy(policy) => Some(policy),
             _ => None,
         });
@@ -264,15 +272,15 @@ fn more_slots_disturb_nobody_and_what_loses_its_client_id_is_named() {
 
 #[test]
 fn the_database_takes_its_password_from_the_secret_before_it() {
-    let wishes = region(&parse("profile: production\n"));
+    let resources = region(&parse("profile: production\n"));
     let place = |kind| {
-        wishes
+        resources
             .iter()
-            .position(|wish| wish.address().kind == kind)
+            .position(|resource| resource.address().kind == kind)
             .unwrap()
     };
     assert!(place("secret") < place("database") && place("security-group") < place("database"));
-    let content = contents(&wishes, "maestro/db-credentials");
+    let content = contents(&resources, "maestro/db-credentials");
     assert_eq!(content["password"], Content::Password(32));
     assert_eq!(
         content.keys().collect::<Vec<_>>(),
@@ -296,8 +304,8 @@ proptest! {
         let region = parse(&format!(
             "{list}things: {things}\nnames: {{agentCertificate: 'm/{{cluster}}/a', agentConfig: 'm/{{cluster}}/b'}}\n"
         ));
-        let wishes = all(&region);
-        let unique: BTreeSet<_> = wishes.iter().map(Resource::address).collect();
-        prop_assert_eq!(unique.len(), wishes.len());
+        let resources = all(&region);
+        let unique: BTreeSet<_> = resources.iter().map(Resource::address).collect();
+        prop_assert_eq!(unique.len(), resources.len());
     }
 }

@@ -1,5 +1,5 @@
-//! What travels between two accounts during an enrolment: a request one way, a signed certificate back. Neither holds
-//! a secret, so they can go by mail; each says what it is for, so that it is refused where it does not belong.
+//! The documents of an enrolment across two accounts: a request one way, a signed certificate back. Neither holds a
+//! secret, so they can go by mail; each names its region, party and account, and is refused where these differ.
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use link::error::Hint;
 
-/// What the keeper of a key asks the region's account for.
+/// The request for a certificate, made in the account that keeps the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Request {
+pub struct EnrollmentRequest {
     kind: RequestKind,
     version: u32,
     /// The region's name.
@@ -28,7 +28,7 @@ pub struct Request {
 /// The region's account's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Signed {
+pub struct SignedEnrollment {
     kind: SignedKind,
     version: u32,
     /// The region's name.
@@ -87,9 +87,9 @@ pub enum DocumentError {
     },
 }
 
-// === impl Request ===
+// === impl EnrollmentRequest ===
 
-impl Request {
+impl EnrollmentRequest {
     pub(crate) fn new(
         region: &str,
         party: String,
@@ -124,10 +124,10 @@ impl Request {
     }
 }
 
-// === impl Signed ===
+// === impl SignedEnrollment ===
 
-impl Signed {
-    pub(crate) fn new(request: &Request, account: &str, issued: Issued) -> Self {
+impl SignedEnrollment {
+    pub(crate) fn new(request: &EnrollmentRequest, account: &str, issued: Issued) -> Self {
         Self {
             kind: SignedKind::SignedEnrollment,
             version: VERSION,
@@ -208,16 +208,16 @@ const MAX_BYTES: usize = 512 * 1024;
 mod tests {
     use super::*;
 
-    fn request() -> Request {
+    fn request() -> EnrollmentRequest {
         let at = Timestamp::UNIX_EPOCH;
         let csr = "-----BEGIN CERTIFICATE REQUEST-----\n".to_owned();
-        Request::new("base", "management-01".into(), "222222222222", at, csr)
+        EnrollmentRequest::new("base", "management-01".into(), "222222222222", at, csr)
     }
 
     #[test]
     fn a_request_survives_the_way() {
         let text = request().to_json();
-        assert_eq!(Request::parse(&text).unwrap(), request());
+        assert_eq!(EnrollmentRequest::parse(&text).unwrap(), request());
         insta::assert_snapshot!(text, @r#"
         {
           "kind": "EnrollmentRequest",
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_document_of_another_kind_is_refused() {
-        let error = Signed::parse(&request().to_json()).unwrap_err();
+        let error = SignedEnrollment::parse(&request().to_json()).unwrap_err();
         assert_eq!(error.to_string(), "read signed enrolment");
     }
 
@@ -242,12 +242,12 @@ mod tests {
         let text = request().to_json();
         let more = text.replacen('{', "{\"policy\": \"admin\",", 1);
         assert!(matches!(
-            Request::parse(&more),
+            EnrollmentRequest::parse(&more),
             Err(DocumentError::Json { .. })
         ));
         let later = text.replace("\"version\": 1", "\"version\": 2");
         assert!(matches!(
-            Request::parse(&later),
+            EnrollmentRequest::parse(&later),
             Err(DocumentError::Version { found: 2, .. })
         ));
     }

@@ -1,21 +1,22 @@
-//! What can go wrong in the life of an identity.
+//! Errors of enrolment, rotation and revocation.
 
 use link::error::{ExitKind, Hint};
 
 use crate::aws;
-use crate::resource::{Owner, Scope};
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 use super::key::KeyError;
 
-/// A step in the life of an identity could not be made.
+/// A step of an enrolment, a rotation or a revocation failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum IdentityError {
     /// A call to AWS failed.
     #[error(transparent)]
-    Aws(#[from] aws::Error),
-    /// A document is for something else.
+    Aws(#[from] aws::AwsError),
+    /// A document is for another region, party or account.
     #[error("{document} is for {what} `{found}` instead of `{expected}`")]
-    Stranger {
+    WrongDocument {
         /// Which document.
         document: &'static str,
         /// What of it.
@@ -45,7 +46,7 @@ pub enum Error {
     },
     /// Something in a secret cannot be used.
     #[error("read {what} in secret `{secret}`")]
-    Held {
+    SecretContent {
         /// Name of the secret.
         secret: String,
         /// What of it.
@@ -80,7 +81,7 @@ pub enum Error {
     },
     /// The waiting key has a certificate that does not connect.
     #[error("certificate `{certificate}` of the waiting key is {status}")]
-    Dead {
+    NotActive {
         /// Id of the certificate.
         certificate: String,
         /// Its state.
@@ -108,7 +109,7 @@ pub enum Error {
         /// How many of them are in use at a time.
         in_use: usize,
     },
-    /// The witness could not listen.
+    /// The witness (the temporary client that listens for presence events) could not connect.
     #[error("listen for connections of `{party}` as `{client_id}`: {reason}")]
     Witness {
         /// Whose connections.
@@ -133,7 +134,7 @@ pub enum Error {
     /// Certificates could not be taken out of service; what else there was to do was done.
     #[error("{} of {all} certificates may still be in service: {}", certificates.len(), certificates.join(", "))]
     InService {
-        /// Ids of those that resisted.
+        /// Ids of those that could not be revoked.
         certificates: Vec<String>,
         /// How many there are.
         all: usize,
@@ -153,28 +154,28 @@ pub enum Error {
     },
 }
 
-// === impl Error ===
+// === impl IdentityError ===
 
-impl Error {
+impl IdentityError {
     /// How a command ends with it.
     pub fn exit(&self) -> ExitKind {
         match self {
             Self::Unseen { .. } => ExitKind::Timeout,
-            Self::Stranger { .. }
+            Self::WrongDocument { .. }
             | Self::Request { .. }
             | Self::NotOurs { .. }
             | Self::OtherKey { .. }
-            | Self::Dead { .. } => ExitKind::Refused,
+            | Self::NotActive { .. } => ExitKind::Refused,
             _ => ExitKind::Failed,
         }
     }
 
     /// The same as the outcome of a change to a resource.
-    pub(crate) fn flatten(self, object: &str) -> aws::Error {
+    pub(crate) fn flatten(self, object: &str) -> aws::AwsError {
         match self {
             Self::Aws(error) => error,
-            other => aws::Error::new(
-                aws::ErrorKind::Invalid,
+            other => aws::AwsError::new(
+                aws::AwsErrorKind::Invalid,
                 "issue certificate",
                 object,
                 link::error::chain(&other),
@@ -183,18 +184,18 @@ impl Error {
     }
 }
 
-impl Hint for Error {
+impl Hint for IdentityError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Aws(error) => return error.hint(),
-            Self::Stranger { .. } => {
+            Self::WrongDocument { .. } => {
                 "use the same region file in both accounts, and the document that was made for it".into()
             }
             Self::Request { party, .. } => {
                 format!("ask for a new request: it comes from `provisioner enroll request {}`", party.party())
             }
             Self::Key { .. } => return None,
-            Self::Held { .. } => {
+            Self::SecretContent { .. } => {
                 "run `provisioner enroll` with `--new-key`: it makes another key".into()
             }
             Self::NotOurs { owner: Owner::Nobody, .. } => {
@@ -207,7 +208,7 @@ impl Hint for Error {
             Self::OtherKey { .. } => {
                 "have the newest request signed: an earlier one was given up".into()
             }
-            Self::Dead { party, .. } => {
+            Self::NotActive { party, .. } => {
                 format!("run `provisioner enroll {} --new-key`: it makes another key", party.party())
             }
             Self::NoCertificate { party } => format!("run `provisioner enroll {}`", party.party()),

@@ -1,23 +1,23 @@
-//! Which certificates in IoT Core are a secret's own: those that some version of it held, or holds the key of.
+//! Which certificates in IoT Core are a secret's own: those that some version of it holds or held, or holds the key of.
 //!
-//! Only these are ever removed. Another certificate on the same policy may be somebody's work; it is told and left.
+//! Only these are ever removed. Another certificate on the same policy may be in use by somebody; it is reported and left alone.
 
-use crate::aws::Error;
-use crate::resource::Certificate;
+use crate::aws::AwsError;
+use crate::identity::IdentitySpec;
 
-use super::keeper::Keeper;
 use super::key::{self, Leaf, PublicKey};
 use super::registry::{Registered, Registry};
+use super::secret::IdentitySecret;
 
 /// The secret's own certificates that IoT Core still knows.
 pub(crate) async fn certificates(
-    keeper: Keeper<'_>,
+    secret: IdentitySecret<'_>,
     registry: Registry<'_>,
-    party: &Certificate,
-) -> Result<Vec<Registered>, Error> {
+    party: &IdentitySpec,
+) -> Result<Vec<Registered>, AwsError> {
     let mut leaves: Vec<Leaf> = Vec::new();
     let mut keys: Vec<PublicKey> = Vec::new();
-    for version in keeper.versions().await? {
+    for version in secret.versions().await? {
         let leaf = version.certificate.as_deref().map(key::leaf);
         match leaf {
             Some(Ok(leaf)) if !leaves.contains(&leaf) => leaves.push(leaf),
@@ -32,9 +32,9 @@ pub(crate) async fn certificates(
         attached.extend(registry.describe(&id).await?);
     }
     for found in attached {
-        let held = leaves.iter().position(|leaf| leaf.der == found.leaf.der);
-        if let Some(held) = held {
-            leaves.swap_remove(held);
+        let stored = leaves.iter().position(|leaf| leaf.der == found.leaf.der);
+        if let Some(stored) = stored {
+            leaves.swap_remove(stored);
             own.push(found);
         } else if keys.contains(&found.leaf.public) {
             own.push(found);

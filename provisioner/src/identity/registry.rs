@@ -1,4 +1,4 @@
-//! The half of an identity in the region's account: certificates in IoT Core and what they are attached to.
+//! Certificates in IoT Core, in the region's account, and what they are attached to.
 //!
 //! `CreateCertificateFromCsr` makes another certificate each time it is called, so whoever issues looks first whether
 //! the key has one: a call whose answer was lost must not leave a second.
@@ -6,8 +6,8 @@
 use aws_sdk_iot::types::{CertificateDescription, CertificateStatus};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
-use crate::resource::Scope;
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::scope::Scope;
 
 use super::key::{self, Leaf, PublicKey};
 use super::settle::settled;
@@ -15,7 +15,7 @@ use super::state::{ACTIVE, INACTIVE};
 
 mod attachments;
 
-/// Certificates of one account.
+/// Calls on the certificates of the region's account.
 #[derive(Clone, Copy)]
 pub(crate) struct Registry<'a> {
     account: &'a Account,
@@ -32,36 +32,15 @@ pub(crate) struct Registered {
     pub(crate) leaf: Leaf,
 }
 
-/// The broker's host name: the Data-ATS endpoint, whose server certificate Amazon's own roots sign
-/// (docs/IOT-CORE.md §1.6).
-///
-/// # Errors
-/// When the account cannot be asked.
-pub async fn endpoint(cloud: &Cloud) -> Result<String, Error> {
-    let action = "iot:DescribeEndpoint";
-    let answer = cloud
-        .of(&Scope::Region)?
-        .iot
-        .describe_endpoint()
-        .endpoint_type(ENDPOINT_TYPE)
-        .send()
-        .await
-        .during(action, ENDPOINT_TYPE)?;
-    answer.endpoint_address.ok_or_else(|| {
-        let message = "the answer holds no endpoint";
-        Error::new(ErrorKind::Other, action, ENDPOINT_TYPE, message)
-    })
-}
-
 // === impl Registry ===
 
 impl<'a> Registry<'a> {
-    pub(crate) fn of(cloud: &'a Cloud) -> Result<Self, Error> {
+    pub(crate) fn of(cloud: &'a Cloud) -> Result<Self, AwsError> {
         let account = cloud.of(&Scope::Region)?;
         Ok(Self { account })
     }
 
-    pub(crate) async fn describe(self, id: &str) -> Result<Option<Registered>, Error> {
+    pub(crate) async fn describe(self, id: &str) -> Result<Option<Registered>, AwsError> {
         let action = "iot:DescribeCertificate";
         let answer = self
             .account
@@ -76,8 +55,8 @@ impl<'a> Registry<'a> {
             return Ok(None);
         };
         Registered::read(description).map(Some).ok_or_else(|| {
-            Error::new(
-                ErrorKind::Other,
+            AwsError::new(
+                AwsErrorKind::Other,
                 action,
                 id,
                 "the answer holds no certificate",
@@ -90,7 +69,7 @@ impl<'a> Registry<'a> {
         self,
         leaf: &Leaf,
         candidates: &[String],
-    ) -> Result<Option<Registered>, Error> {
+    ) -> Result<Option<Registered>, AwsError> {
         let likely = leaf.likely_id();
         for id in std::iter::once(&likely).chain(candidates.iter().filter(|id| **id != likely)) {
             let found = self.describe(id).await?;
@@ -108,7 +87,7 @@ impl<'a> Registry<'a> {
         public: &PublicKey,
         policy: &str,
         since: Timestamp,
-    ) -> Result<Option<Registered>, Error> {
+    ) -> Result<Option<Registered>, AwsError> {
         for id in self.targets(policy).await? {
             let found = self.describe(&id).await?;
             if let Some(found) = found.filter(|found| found.leaf.public == *public) {
@@ -126,7 +105,7 @@ impl<'a> Registry<'a> {
 
     /// Ids of certificates that are not in use, whose subject is `subject`, made since a policy was or a little before:
     /// what a run that made both did not live to attach. AWS keeps the subject of a request (from memory).
-    pub(crate) async fn lost(self, subject: &str, policy: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn lost(self, subject: &str, policy: &str) -> Result<Vec<String>, AwsError> {
         let answer = self.account.iot.get_policy().policy_name(policy).send();
         let answer = answer.await.during("iot:GetPolicy", policy).optional()?;
         let Some(made) = answer.and_then(|answer| answer.creation_date) else {
@@ -143,7 +122,7 @@ impl<'a> Registry<'a> {
         Ok(lost)
     }
 
-    async fn newer_than(self, since: Timestamp) -> Result<Vec<String>, Error> {
+    async fn newer_than(self, since: Timestamp) -> Result<Vec<String>, AwsError> {
         let since = since.saturating_sub(CLOCKS_DIFFER).unwrap_or(since);
         // Without a direction the newest come first; a page at a time, so that the rest is not asked for.
         let mut pages = self
@@ -176,7 +155,7 @@ impl<'a> Registry<'a> {
         csr: &str,
         active: bool,
         party: &str,
-    ) -> Result<Registered, Error> {
+    ) -> Result<Registered, AwsError> {
         let action = "iot:CreateCertificateFromCsr";
         let answer = self
             .account
@@ -194,8 +173,8 @@ impl<'a> Registry<'a> {
             .zip(answer.certificate_pem);
         made.and_then(|((id, arn), pem)| Registered::new(id, arn, status, pem))
             .ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Other,
+                AwsError::new(
+                    AwsErrorKind::Other,
                     action,
                     party,
                     "the answer holds no certificate",
@@ -203,7 +182,7 @@ impl<'a> Registry<'a> {
             })
     }
 
-    pub(crate) async fn set_status(self, id: &str, status: &str) -> Result<(), Error> {
+    pub(crate) async fn set_status(self, id: &str, status: &str) -> Result<(), AwsError> {
         self.account
             .iot
             .update_certificate()
@@ -217,7 +196,7 @@ impl<'a> Registry<'a> {
 
     /// Removes a certificate for good, in the order in which a crash leaves it harmless: out of service, off every
     /// policy and thing, gone. Absent is fine.
-    pub(crate) async fn retire(self, id: &str) -> Result<(), Error> {
+    pub(crate) async fn retire(self, id: &str) -> Result<(), AwsError> {
         let Some(found) = self.describe(id).await? else {
             return Ok(());
         };
@@ -236,7 +215,7 @@ impl<'a> Registry<'a> {
     }
 
     /// Ends a client's connection; whether there was one. A persistent session ends with it when `clean`.
-    pub(crate) async fn disconnect(self, client_id: &str, clean: bool) -> Result<bool, Error> {
+    pub(crate) async fn disconnect(self, client_id: &str, clean: bool) -> Result<bool, AwsError> {
         self.account
             .iot_data
             .delete_connection()
@@ -273,8 +252,6 @@ impl Registered {
         self.status == ACTIVE
     }
 }
-
-const ENDPOINT_TYPE: &str = "iot:Data-ATS";
 
 // The request's time is that of another service, perhaps of another region.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_mins(15);

@@ -1,20 +1,20 @@
-//! Repeats a call whose refusal means "not yet".
+//! Repeats a call that AWS refuses because an earlier change has not settled yet.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::aws::{Error, ErrorKind};
+use crate::aws::{AwsError, AwsErrorKind};
 
-/// Calls until the answer is not [`ErrorKind::Settling`], for [`PATIENCE`] at most.
+/// Calls until the answer is not [`AwsErrorKind::Settling`], for [`PATIENCE`] at most.
 pub(crate) async fn settled<T>(
-    mut call: impl AsyncFnMut() -> Result<T, Error>,
-) -> Result<T, Error> {
+    mut call: impl AsyncFnMut() -> Result<T, AwsError>,
+) -> Result<T, AwsError> {
     let deadline = Instant::now() + PATIENCE;
     let mut delay = FIRST;
     loop {
         match call().await {
-            Err(error) if error.kind() == ErrorKind::Settling && Instant::now() < deadline => {
+            Err(error) if error.kind() == AwsErrorKind::Settling && Instant::now() < deadline => {
                 sleep(delay).await;
                 delay = (delay * 2).min(LONGEST);
             }
@@ -32,8 +32,8 @@ const LONGEST: Duration = Duration::from_secs(5);
 mod tests {
     use super::*;
 
-    fn refusal(kind: ErrorKind) -> Error {
-        Error::new(kind, "iot:DeleteCertificate", "a", "no")
+    fn refusal(kind: AwsErrorKind) -> AwsError {
+        AwsError::new(kind, "iot:DeleteCertificate", "a", "no")
     }
 
     #[tokio::test(start_paused = true)]
@@ -43,7 +43,7 @@ mod tests {
             calls += 1;
             match calls {
                 3 => Ok(calls),
-                _ => Err(refusal(ErrorKind::Settling)),
+                _ => Err(refusal(AwsErrorKind::Settling)),
             }
         });
         assert_eq!(outcome.await, Ok(3));
@@ -51,14 +51,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends_and_other_failures_are_final() {
-        let outcome: Result<(), _> = settled(async || Err(refusal(ErrorKind::Settling))).await;
-        assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Settling);
+        let outcome: Result<(), _> = settled(async || Err(refusal(AwsErrorKind::Settling))).await;
+        assert_eq!(outcome.unwrap_err().kind(), AwsErrorKind::Settling);
         let mut calls = 0;
         let outcome: Result<(), _> = settled(async || {
             calls += 1;
-            Err(refusal(ErrorKind::Denied))
+            Err(refusal(AwsErrorKind::Denied))
         })
         .await;
-        assert_eq!((outcome.unwrap_err().kind(), calls), (ErrorKind::Denied, 1));
+        assert_eq!(
+            (outcome.unwrap_err().kind(), calls),
+            (AwsErrorKind::Denied, 1)
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! What comes next in the life of an identity. Pure: from what was seen to the one next step.
+//! The next action for an identity, from what was observed. Pure.
 
-/// What was seen of an identity.
+/// What the next action follows from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Picture {
+pub(crate) struct IdentityState {
     /// The certificate in use: what the secret's current version holds.
-    pub(crate) current: Option<Current>,
+    pub(crate) current: Option<CurrentCertificate>,
     /// Whether a key waits for its certificate.
     pub(crate) pending: bool,
     /// Whether the region's account can be asked.
@@ -13,22 +13,22 @@ pub(crate) struct Picture {
 
 /// The certificate in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Current {
+pub(crate) struct CurrentCertificate {
     /// What IoT Core says of it.
-    pub(crate) standing: Standing,
+    pub(crate) registration: Registration,
     /// Whether the secret's roots are the wanted ones.
     pub(crate) ca: bool,
 }
 
 /// What IoT Core says of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum Registration {
     /// Nobody can ask: there are no credentials for the region's account.
-    Unasked,
+    NotAsked,
     /// It is not in this account and region.
     Unknown,
     /// It is not active: its state.
-    Dead(String),
+    Inactive(String),
     /// It is active.
     Active {
         /// Whether policy and thing are attached.
@@ -36,7 +36,7 @@ pub(crate) enum Standing {
     },
 }
 
-/// How far a caller wants to go.
+/// What a caller wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Issue the first certificate and repair attachments; leave everything else to people. What `apply` does.
@@ -47,9 +47,9 @@ pub(crate) enum Purpose {
     Renew,
 }
 
-/// The next step.
+/// The next action.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum IdentityAction {
     /// Make a key and store it as pending.
     Request,
     /// Have the pending key's certificate issued, and put it in use.
@@ -57,33 +57,35 @@ pub(crate) enum Step {
     /// Attach policy and thing to the certificate in use.
     Attach,
     /// Write the certificate in use again, with the wanted roots.
-    Refresh,
-    /// The pending key waits for the region's account.
-    Carry,
+    WriteRoots,
+    /// Nothing here: the pending key needs the region's account.
+    AwaitRegion,
     /// A person has to decide: the certificate in use is like this.
-    Decide(Standing),
+    Decide(Registration),
     /// Nothing.
     Nothing,
 }
 
-/// The next step towards `purpose`.
-pub(crate) fn next(picture: &Picture, purpose: Purpose) -> Step {
-    let issue = match (picture.pending, picture.region) {
-        (false, _) => Step::Request,
-        (true, true) => Step::Issue,
-        (true, false) => Step::Carry,
+/// The next action towards `purpose`.
+pub(crate) fn next_action(state: &IdentityState, purpose: Purpose) -> IdentityAction {
+    let issue = match (state.pending, state.region) {
+        (false, _) => IdentityAction::Request,
+        (true, true) => IdentityAction::Issue,
+        (true, false) => IdentityAction::AwaitRegion,
     };
-    let Some(current) = &picture.current else {
+    let Some(current) = &state.current else {
         return issue;
     };
-    match (&current.standing, purpose) {
+    match (&current.registration, purpose) {
         (_, Purpose::Renew) => issue,
         // A key that waits beside a certificate in use is a rotation under way: not ours to finish here.
-        (Standing::Active { attached: false }, _) => Step::Attach,
-        (Standing::Active { .. } | Standing::Unasked, _) if !current.ca => Step::Refresh,
-        (Standing::Active { .. } | Standing::Unasked, _) => Step::Nothing,
-        (Standing::Unknown | Standing::Dead(_), Purpose::Enroll) => issue,
-        (standing, Purpose::Keep) => Step::Decide(standing.clone()),
+        (Registration::Active { attached: false }, _) => IdentityAction::Attach,
+        (Registration::Active { .. } | Registration::NotAsked, _) if !current.ca => {
+            IdentityAction::WriteRoots
+        }
+        (Registration::Active { .. } | Registration::NotAsked, _) => IdentityAction::Nothing,
+        (Registration::Unknown | Registration::Inactive(_), Purpose::Enroll) => issue,
+        (registration, Purpose::Keep) => IdentityAction::Decide(registration.clone()),
     }
 }
 
@@ -98,9 +100,9 @@ pub(crate) struct Superseded {
     pub(crate) attached: bool,
 }
 
-/// What a rotation finds.
+/// The phase of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Rotation {
+pub(crate) enum RotationPhase {
     /// A new certificate is to be issued, or its issue to be completed.
     Issue,
     /// The new certificate is in use; the old ones go once it is proven to be.
@@ -117,13 +119,13 @@ pub(crate) enum Rotation {
     },
 }
 
-/// Where a rotation stands.
+/// The phase a rotation is in.
 ///
-/// A removal takes all policies away first, so a certificate without any is what a removal left, and serves nobody. One
+/// A removal takes all policies away first, so a certificate without any is what a removal left, and nobody uses it. One
 /// that is active and carries one may serve clients. One that is out of service and carries one was revoked or
 /// deactivated by a person and has been replaced by `enroll`: it is evidence, as is whatever is revoked, and no rotation
 /// removes it.
-pub(crate) fn rotation(pending: bool, superseded: &[Superseded]) -> Rotation {
+pub(crate) fn rotation(pending: bool, superseded: &[Superseded]) -> RotationPhase {
     let with = |wanted: &dyn Fn(&Superseded) -> bool| -> Vec<String> {
         let wanted = superseded.iter().filter(|certificate| wanted(certificate));
         wanted.map(|certificate| certificate.id.clone()).collect()
@@ -132,9 +134,9 @@ pub(crate) fn rotation(pending: bool, superseded: &[Superseded]) -> Rotation {
     let leftover = with(&|it| !it.attached && it.status != REVOKED);
     match (pending, old.is_empty(), leftover.is_empty()) {
         // Old ones stay: the next phase needs them, and so do clients until then.
-        (true, ..) | (false, true, true) => Rotation::Issue,
-        (false, false, _) => Rotation::Prove { old, leftover },
-        (false, true, false) => Rotation::Finish { leftover },
+        (true, ..) | (false, true, true) => RotationPhase::Issue,
+        (false, false, _) => RotationPhase::Prove { old, leftover },
+        (false, true, false) => RotationPhase::Finish { leftover },
     }
 }
 

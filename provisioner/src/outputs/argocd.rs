@@ -14,7 +14,7 @@ use crate::region::{ManagementCluster, Profile, Region};
 
 /// Labels and annotations of the secret by which Argo CD knows a cluster, as a patch of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Cluster {
+pub struct ClusterMetadata {
     metadata: Metadata,
 }
 
@@ -31,12 +31,12 @@ pub fn application(region: &Region, cluster: Option<&ManagementCluster>) -> Valu
         None => (
             SERVER,
             &region.server.workload.namespace,
-            helm::tree(&helm::Server::new(region)),
+            helm::tree(&helm::ServerValues::new(region)),
         ),
         Some(cluster) => (
             AGENT,
             &region.agent.namespace,
-            helm::tree(&helm::Agent::new(region, cluster)),
+            helm::tree(&helm::AgentValues::new(region, cluster)),
         ),
     };
     // Built in, and read by the tests.
@@ -53,7 +53,7 @@ pub fn application(region: &Region, cluster: Option<&ManagementCluster>) -> Valu
 }
 
 /// What the secret of a cluster of the region, or of its server's cluster, says of it.
-pub fn cluster(region: &Region, cluster: Option<&ManagementCluster>) -> Cluster {
+pub fn cluster(region: &Region, cluster: Option<&ManagementCluster>) -> ClusterMetadata {
     let (kind, name, aws_region, account) = match cluster {
         None => (
             "regional-cluster",
@@ -72,7 +72,7 @@ pub fn cluster(region: &Region, cluster: Option<&ManagementCluster>) -> Cluster 
         Profile::Development => "development",
         Profile::Production => "production",
     };
-    Cluster {
+    ClusterMetadata {
         metadata: Metadata {
             labels: BTreeMap::from([
                 ("argocd.argoproj.io/secret-type", "cluster".to_owned()),
@@ -92,9 +92,11 @@ pub fn cluster(region: &Region, cluster: Option<&ManagementCluster>) -> Cluster 
 /// The values under the name that the charts of `deploy/argocd/config/` give ours.
 pub fn values(region: &Region, cluster: Option<&ManagementCluster>) -> Value {
     match cluster {
-        None => serde_json::json!({ "server-bridge": helm::tree(&helm::Server::new(region)) }),
+        None => {
+            serde_json::json!({ "server-bridge": helm::tree(&helm::ServerValues::new(region)) })
+        }
         Some(cluster) => {
-            serde_json::json!({ "agent": helm::tree(&helm::Agent::new(region, cluster)) })
+            serde_json::json!({ "agent": helm::tree(&helm::AgentValues::new(region, cluster)) })
         }
     }
 }

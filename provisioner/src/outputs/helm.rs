@@ -9,7 +9,7 @@ use crate::region::{Budget, ManagementCluster, POOL, Region, Store};
 /// Values of the server's chart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Server {
+pub struct ServerValues {
     source: String,
     client_id: String,
     connections: u16,
@@ -18,7 +18,7 @@ pub struct Server {
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    database: Option<Database>,
+    database: Option<DatabaseValues>,
     secrets: ServerSecrets,
     service_account: ServiceAccount,
 }
@@ -26,7 +26,7 @@ pub struct Server {
 /// Values of an agent's chart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Agent {
+pub struct AgentValues {
     consumer_name: String,
     secrets: AgentSecrets,
     service_account: ServiceAccount,
@@ -36,7 +36,7 @@ pub struct Agent {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Database {
+struct DatabaseValues {
     max_open_connections: u32,
     ca_config_map: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,9 +82,9 @@ struct ServiceAccount {
     name: String,
 }
 
-// === impl Server ===
+// === impl ServerValues ===
 
-impl Server {
+impl ServerValues {
     /// Values of the region's server.
     pub fn new(region: &Region) -> Self {
         let names = &region.names;
@@ -100,7 +100,7 @@ impl Server {
             store: region.server.store,
             replicas,
             slots: shared.then_some(region.server.slots),
-            database: shared.then_some(Database {
+            database: shared.then_some(DatabaseValues {
                 max_open_connections: pool,
                 ca_config_map: RDS_CA,
                 iam_auth: iam.then_some(true),
@@ -123,9 +123,9 @@ impl Server {
     }
 }
 
-// === impl Agent ===
+// === impl AgentValues ===
 
-impl Agent {
+impl AgentValues {
     /// Values of the agent of one of the region's clusters.
     pub fn new(region: &Region, cluster: &ManagementCluster) -> Self {
         let usual = format!("{}-work-agent", cluster.id);

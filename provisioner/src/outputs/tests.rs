@@ -4,19 +4,20 @@ use serde_json::Value;
 
 use super::*;
 use crate::region::fixture::two_clusters;
-use crate::resource::{Facts, Owner};
+use crate::resource::Facts;
+use crate::tags::Owner;
 
 mod argocd;
 mod iam;
 
-fn everything(region: &Region) -> Found {
-    let mut found = Found::default();
+fn everything(region: &Region) -> LiveValues {
+    let mut found = LiveValues::default();
     let clusters = region
         .clusters
         .iter()
         .flat_map(|cluster| crate::desired::cluster(region, cluster));
-    for wish in crate::desired::region(region).into_iter().chain(clusters) {
-        let address = wish.address();
+    for resource in crate::desired::region(region).into_iter().chain(clusters) {
+        let address = resource.address();
         let arn = match address.kind {
             "secret" | "certificate" => format!(
                 "arn:aws:secretsmanager:us-east-2:1:secret:{}-AbCdEf",
@@ -46,7 +47,7 @@ fn everything(region: &Region) -> Found {
 #[test]
 fn outputs_have_the_names_of_the_terraform_module_and_no_certificates() {
     let region = two_clusters("");
-    let outputs = Terraform::new(&region, &everything(&region));
+    let outputs = TerraformOutputs::new(&region, &everything(&region));
     assert_eq!(outputs.pending, Vec::<String>::new());
     insta::assert_snapshot!(outputs.to_json(), @r#"
     {
@@ -105,7 +106,7 @@ fn outputs_have_the_names_of_the_terraform_module_and_no_certificates() {
 #[test]
 fn what_is_not_there_yet_is_null_and_pending() {
     let region = two_clusters("things: false\ntopics: {scheme: sources}\n");
-    let outputs = Terraform::new(&region, &Found::default());
+    let outputs = TerraformOutputs::new(&region, &LiveValues::default());
     assert_eq!(outputs.rds_endpoint, None);
     assert_eq!(outputs.maestro_server_thing_name, None);
     assert_eq!(
@@ -129,10 +130,10 @@ fn values_of_the_agent_fit_the_schema_of_its_chart() {
     let mut cluster = region.clusters[0].clone();
     cluster.agent_client_id = "other".into();
     for cluster in [&region.clusters[0], &cluster] {
-        let values = helm::tree(&helm::Agent::new(&region, cluster));
+        let values = helm::tree(&helm::AgentValues::new(&region, cluster));
         known("", &values, &schema);
     }
-    let values = helm::yaml(&helm::Agent::new(&region, &cluster));
+    let values = helm::yaml(&helm::AgentValues::new(&region, &cluster));
     insta::assert_snapshot!(values, @r#"
     consumerName: management-01
     secrets:
@@ -178,7 +179,7 @@ fn known(at: &str, value: &Value, schema: &Value) {
 #[test]
 fn values_of_the_server_name_its_secrets() {
     let region = two_clusters("server: {connections: 2}\n");
-    insta::assert_snapshot!(helm::yaml(&helm::Server::new(&region)), @r#"
+    insta::assert_snapshot!(helm::yaml(&helm::ServerValues::new(&region)), @r#"
     source: maestro
     clientId: regional-x8k2-maestro-server
     connections: 2
@@ -208,7 +209,7 @@ fn values_of_the_server_name_its_secrets() {
 #[test]
 fn values_of_the_server_fit_the_schema_of_its_chart_and_its_database() {
     let schema: Value = serde_json::from_str(SERVER_SCHEMA).unwrap();
-    let values = |more: &str| helm::tree(&helm::Server::new(&two_clusters(more)));
+    let values = |more: &str| helm::tree(&helm::ServerValues::new(&two_clusters(more)));
     for more in ["", "server: {store: sqlite}\n", "server: {replicas: 0}\n"] {
         known("", &values(more), &schema);
     }

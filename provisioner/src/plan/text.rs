@@ -2,25 +2,49 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use super::{Plan, PlannedAction, ResourcePlan};
 
-use super::{Action, Plan, Row};
+use self::values::brief;
+
+mod values;
 
 /// A plan as text: what changes and why, then one line that counts.
-pub struct Table<'a>(
-    /// The plan.
-    pub &'a Plan,
-);
+pub struct PlanTable<'a> {
+    plan: &'a Plan,
+    // Whether creations are shown with their attributes.
+    creations: bool,
+}
 
-impl fmt::Display for Table<'_> {
+// === impl PlanTable ===
+
+impl<'a> PlanTable<'a> {
+    /// With all that a creation sets.
+    pub fn full(plan: &'a Plan) -> Self {
+        let creations = true;
+        Self { plan, creations }
+    }
+
+    /// Of creations only that something is not there.
+    pub fn brief(plan: &'a Plan) -> Self {
+        let creations = false;
+        Self { plan, creations }
+    }
+}
+
+impl fmt::Display for PlanTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for row in self.0.resources.iter().filter(|row| is_worth_saying(row)) {
-            write_row(f, row)?;
+        for row in self
+            .plan
+            .resources
+            .iter()
+            .filter(|row| is_worth_saying(row))
+        {
+            write_row(f, row, self.creations)?;
         }
-        for note in &self.0.leftovers {
+        for note in &self.plan.leftovers {
             writeln!(f, "note: {}\nhint: {}", note.text, note.hint)?;
         }
-        let counts = self.0.counts();
+        let counts = self.plan.counts();
         write!(
             f,
             "{} to create, {} to change, {} as they should be",
@@ -38,30 +62,33 @@ impl fmt::Display for Table<'_> {
     }
 }
 
-fn is_worth_saying(row: &Row) -> bool {
-    row.action != Action::Keep || !row.decide.is_empty() || !row.notes.is_empty()
+fn is_worth_saying(row: &ResourcePlan) -> bool {
+    row.action != PlannedAction::Keep || !row.decide.is_empty() || !row.notes.is_empty()
 }
 
-fn write_row(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
+fn write_row(f: &mut fmt::Formatter<'_>, row: &ResourcePlan, creations: bool) -> fmt::Result {
     let resource = &row.resource;
     match &row.action {
-        Action::Keep => writeln!(f, "  {resource}")?,
-        Action::Create => writeln!(f, "+ {resource}: is not there")?,
-        Action::Update { changes, disrupts } => {
+        PlannedAction::Keep => writeln!(f, "  {resource}")?,
+        PlannedAction::Create { after } if creations => {
+            writeln!(f, "+ {resource}")?;
+            values::write_created(f, after, &row.later)?;
+        }
+        PlannedAction::Create { .. } => writeln!(f, "+ {resource}: is not there")?,
+        PlannedAction::Update { changes, disrupts } => {
             writeln!(f, "~ {resource}")?;
             for change in changes {
-                let (have, want) = (brief(&change.have), brief(&change.want));
-                writeln!(f, "    {}: {have} -> {want}", change.attribute)?;
+                values::write_changed(f, change)?;
             }
             for what in disrupts {
                 writeln!(f, "    disrupts: {what}")?;
             }
         }
-        Action::Wait { state } => writeln!(f, "… {resource}: {state}")?,
-        Action::Refuse { why, hint } => {
+        PlannedAction::Wait { state } => writeln!(f, "… {resource}: {state}")?,
+        PlannedAction::Refuse { why, hint } => {
             writeln!(f, "! {resource}: {why}\n    hint: {hint}")?;
         }
-        Action::Unknown { why, hint } => {
+        PlannedAction::Unknown { why, hint } => {
             writeln!(f, "? {resource}: {why}")?;
             if let Some(hint) = hint {
                 writeln!(f, "    hint: {hint}")?;
@@ -78,7 +105,11 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
         )?;
         writeln!(f, "    hint: {}", decide.hint)?;
     }
-    for later in &row.later {
+    let later = match row.action {
+        PlannedAction::Create { .. } => &[],
+        _ => row.later.as_slice(),
+    };
+    for later in later {
         writeln!(
             f,
             "    {}: (known once {} is there)",
@@ -89,12 +120,4 @@ fn write_row(f: &mut fmt::Formatter<'_>, row: &Row) -> fmt::Result {
         writeln!(f, "    note: {}\n    hint: {}", note.text, note.hint)?;
     }
     Ok(())
-}
-
-fn brief(value: &Value) -> String {
-    match value {
-        Value::Null => "(nothing)".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
 }

@@ -4,7 +4,7 @@ use link::iot::Document;
 
 use crate::aws::{Cloud, Outcome as _};
 use crate::identity::{self, registry::Registry};
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 /// The documents of every policy attached to the certificates that carry `policy`; those of another policy too, for
 /// they count as much.
@@ -13,7 +13,10 @@ use crate::resource::Scope;
 ///
 /// # Errors
 /// When a call is refused.
-pub async fn documents(cloud: &Cloud, policy: &str) -> Result<Vec<Document>, identity::Error> {
+pub async fn documents(
+    cloud: &Cloud,
+    policy: &str,
+) -> Result<Vec<Document>, identity::IdentityError> {
     let account = cloud.of(&Scope::Region)?;
     let iot = &account.iot;
     let targets = Registry::of(cloud)?.targets(policy).await?;

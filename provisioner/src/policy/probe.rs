@@ -1,7 +1,7 @@
 //! Questions to a party's policies, with the answer each should get. From the scheme of topics alone.
 
 use link::id::ConsumerName;
-use link::iot::Action;
+use link::iot::PolicyAction;
 
 use super::PartyName;
 use crate::region::Region;
@@ -9,7 +9,7 @@ use crate::region::Region;
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Probe {
-    pub(super) action: Action,
+    pub(super) action: PolicyAction,
     /// A client id, a filter or a topic.
     pub(super) subject: String,
     pub(super) expected: bool,
@@ -32,7 +32,7 @@ struct Asked(Vec<Probe>);
 // === impl Asked ===
 
 impl Asked {
-    fn ask(&mut self, action: Action, subject: impl Into<String>, expected: bool) {
+    fn ask(&mut self, action: PolicyAction, subject: impl Into<String>, expected: bool) {
         let subject = subject.into();
         let same = |probe: &Probe| probe.action == action && probe.subject == subject;
         match self.0.iter_mut().find(|probe| same(probe)) {
@@ -50,15 +50,19 @@ impl Asked {
 // Each party under its own ids; nobody under another's, nor under the names of its things.
 fn connections(region: &Region, party: &PartyName, asked: &mut Asked) {
     for id in region.server.party.client_ids() {
-        asked.ask(Action::Connect, id.as_str(), *party == PartyName::Server);
+        asked.ask(
+            PolicyAction::Connect,
+            id.as_str(),
+            *party == PartyName::Server,
+        );
     }
     for cluster in &region.clusters {
         let own = is_agent(party, &cluster.id);
         for id in cluster.party.client_ids() {
-            asked.ask(Action::Connect, id.as_str(), own);
+            asked.ask(PolicyAction::Connect, id.as_str(), own);
         }
     }
-    asked.ask(Action::Connect, FOREIGN_CLIENT, false);
+    asked.ask(PolicyAction::Connect, FOREIGN_CLIENT, false);
 }
 
 fn topics_of(region: &Region, cluster: &ConsumerName, party: &PartyName, asked: &mut Asked) {
@@ -66,58 +70,62 @@ fn topics_of(region: &Region, cluster: &ConsumerName, party: &PartyName, asked: 
     let agent = is_agent(party, cluster);
     let down = region.scheme.source_events(cluster);
     let up = region.scheme.agent_events(cluster);
-    asked.ask(Action::Publish, &down, server);
-    asked.ask(Action::Receive, &down, agent);
-    asked.ask(Action::Publish, &up, agent);
-    asked.ask(Action::Receive, &up, server);
+    asked.ask(PolicyAction::Publish, &down, server);
+    asked.ask(PolicyAction::Receive, &down, agent);
+    asked.ask(PolicyAction::Publish, &up, agent);
+    asked.ask(PolicyAction::Receive, &up, server);
     // A retained message would be delivered again to everyone who comes later.
-    asked.ask(Action::RetainPublish, &down, false);
-    asked.ask(Action::RetainPublish, &up, false);
+    asked.ask(PolicyAction::RetainPublish, &down, false);
+    asked.ask(PolicyAction::RetainPublish, &up, false);
 }
 
 fn filters(region: &Region, party: &PartyName, asked: &mut Asked) {
     for cluster in &region.clusters {
         let filter = region.scheme.source_events_filter(&cluster.id);
-        asked.ask(Action::Subscribe, filter, is_agent(party, &cluster.id));
+        asked.ask(
+            PolicyAction::Subscribe,
+            filter,
+            is_agent(party, &cluster.id),
+        );
         // The server hears them all by one filter; an agent, not even its own.
         if *party != PartyName::Server {
             let answers = region.scheme.agent_events(&cluster.id);
-            asked.ask(Action::Subscribe, answers, false);
+            asked.ask(PolicyAction::Subscribe, answers, false);
         }
     }
-    // All answers without the group that shares them: nobody's.
+    // All answers without the shared subscription's group: no party may subscribe to them.
     if let Ok(scheme) = region.scheme.clone().with_share(None)
         && region.scheme.share().is_some()
     {
-        asked.ask(Action::Subscribe, scheme.agent_events_filter(), false);
+        asked.ask(PolicyAction::Subscribe, scheme.agent_events_filter(), false);
     }
     let server = *party == PartyName::Server;
     asked.ask(
-        Action::Subscribe,
+        PolicyAction::Subscribe,
         region.scheme.agent_events_filter(),
         server,
     );
     let every_cluster = region.scheme.bridge_topics().source_events;
-    asked.ask(Action::Subscribe, every_cluster, false);
-    asked.ask(Action::Subscribe, "#", false);
+    asked.ask(PolicyAction::Subscribe, every_cluster, false);
+    asked.ask(PolicyAction::Subscribe, "#", false);
 }
 
 fn broadcasts(region: &Region, party: &PartyName, asked: &mut Asked) {
     let server = *party == PartyName::Server;
     if let Some(topic) = region.scheme.source_broadcast(&region.server.source) {
-        asked.ask(Action::Publish, &topic, server);
-        asked.ask(Action::Receive, &topic, !server);
+        asked.ask(PolicyAction::Publish, &topic, server);
+        asked.ask(PolicyAction::Receive, &topic, !server);
     }
     if let Some(filter) = region.scheme.source_broadcast_filter() {
-        asked.ask(Action::Subscribe, filter, !server);
+        asked.ask(PolicyAction::Subscribe, filter, !server);
     }
     if let Some(filter) = region.scheme.agent_broadcast_filter() {
-        asked.ask(Action::Subscribe, filter, server);
+        asked.ask(PolicyAction::Subscribe, filter, server);
     }
     for cluster in &region.clusters {
         if let Some(topic) = region.scheme.agent_broadcast(&cluster.id) {
-            asked.ask(Action::Publish, &topic, is_agent(party, &cluster.id));
-            asked.ask(Action::Receive, &topic, server);
+            asked.ask(PolicyAction::Publish, &topic, is_agent(party, &cluster.id));
+            asked.ask(PolicyAction::Receive, &topic, server);
         }
     }
 }

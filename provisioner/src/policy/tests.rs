@@ -7,22 +7,22 @@ use crate::region::fixture::two_clusters;
 
 fn first_deployment_agent(region: &Region) -> Document {
     let arn = region.arn_prefix();
-    let topic = |action: Action, topic: &str| {
+    let topic = |action: PolicyAction, topic: &str| {
         let kind = action.resource_kind();
         Statement::allow([action], [format!("{arn}:{kind}/{topic}")])
     };
     Document::new(vec![
-        Statement::allow([Action::Connect], [format!("{arn}:client/*")]),
+        Statement::allow([PolicyAction::Connect], [format!("{arn}:client/*")]),
         topic(
-            Action::Subscribe,
+            PolicyAction::Subscribe,
             "maestro/consumers/management-01/sourceevents",
         ),
         topic(
-            Action::Receive,
+            PolicyAction::Receive,
             "maestro/consumers/management-01/sourceevents",
         ),
         topic(
-            Action::Publish,
+            PolicyAction::Publish,
             "maestro/consumers/management-01/agentevents",
         ),
     ])
@@ -148,7 +148,13 @@ fn what_is_unknown_is_refused_and_never_as_it_should_be() {
         text.contains("unknown: construct condition operator `DateLessThan`"),
         "{text}"
     );
-    let told = explain(&region, &live, &name, Action::Connect, "somebody-else");
+    let told = explain(
+        &region,
+        &live,
+        &name,
+        PolicyAction::Connect,
+        "somebody-else",
+    );
     assert!(!told.allowed);
     assert_eq!(
         told.unknown.as_deref(),
@@ -170,7 +176,7 @@ fn a_policy_that_cannot_be_read_makes_a_party_unknown() {
         .unwrap()
         .push(Document::read("{oops").named("odd"));
     let matrix = check(&region, &live);
-    let of_it = |row: &&Row| row.party == name;
+    let of_it = |row: &&PolicyRow| row.party == name;
     assert!(
         matrix
             .rows
@@ -197,7 +203,7 @@ fn an_explanation_has_the_statement_that_decided_or_the_one_to_add() {
     let documents = Documents::desired(&region);
     let agent = PartyName::parse(&region, "management-01").unwrap();
     let own = "maestro/consumers/management-01/agentevents";
-    let allowed = explain(&region, &documents, &agent, Action::Publish, own);
+    let allowed = explain(&region, &documents, &agent, PolicyAction::Publish, own);
     assert!(allowed.allowed);
     assert_eq!(
         allowed.decided_by.as_deref(),
@@ -227,7 +233,7 @@ fn an_explanation_has_the_statement_that_decided_or_the_one_to_add() {
         &region,
         &documents,
         &agent,
-        Action::Subscribe,
+        PolicyAction::Subscribe,
         "maestro/consumers/+/sourceevents",
     );
     assert!(!subscribed.allowed);
@@ -242,7 +248,7 @@ fn unknown_parties_and_actions_are_refused_with_those_that_are_known() {
         error.hint().unwrap(),
         "name one of `server`, `management-01`, `management-02`"
     );
-    assert_eq!(action("iot:RetainPublish"), Ok(Action::RetainPublish));
-    assert_eq!(action("retain-publish"), Ok(Action::RetainPublish));
+    assert_eq!(action("iot:RetainPublish"), Ok(PolicyAction::RetainPublish));
+    assert_eq!(action("retain-publish"), Ok(PolicyAction::RetainPublish));
     assert!(action("pub").is_err());
 }

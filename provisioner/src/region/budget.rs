@@ -4,7 +4,7 @@
 //! the operating system and RDS's own processes need. How much that is AWS does not say; the estimate here is at the
 //! lower end of what is seen on such instances.
 
-use super::Database;
+use crate::resource::DatabaseSettings;
 
 /// Connections of a database, of a class whose memory is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct Budget {
 
 impl Budget {
     /// `None` for a class that is not known here.
-    pub fn of(database: &Database) -> Option<Self> {
+    pub fn of(database: &DatabaseSettings) -> Option<Self> {
         let mib = memory(&database.instance_class)?;
         let left = mib.saturating_sub(SYSTEM_MIB) * 95 / 100;
         let max = (left * 1024 * 1024 / PER_CONNECTION).min(MOST);
@@ -82,7 +82,7 @@ mod tests {
     use crate::region::fixture::region;
 
     fn budget(class: &str) -> Option<Budget> {
-        Budget::of(&Database {
+        Budget::of(&DatabaseSettings {
             instance_class: class.to_owned(),
             ..region("").database
         })

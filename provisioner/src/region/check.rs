@@ -1,25 +1,30 @@
 //! From what the file says to a [`Region`]: defaults put in, forms checked, parts held against each other.
 //!
-//! Nothing stops at the first problem: what is missing or wrong gets a stand-in and the rest is checked on.
+//! Checking does not stop at the first problem: what is missing or wrong is replaced by a placeholder.
 
 use std::path::Path;
 
 use link::error::{Hint, chain};
 use link::id::{InvalidName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 
-use super::file::{self, File};
+use super::file::{self, RegionFile};
 use super::grammar::{self, Checked, Fault};
-use super::names::{Namer, Place};
+use super::names::{AccountRegion, Namer};
 use super::problem::Problem;
 use super::{Access, Region, Store, Workload};
 
 mod database;
+mod infrastructure;
 mod parties;
-mod place;
 
 /// Checks and completes a file. `None`, or problems besides, when it cannot be used.
-pub(super) fn check(file: File, directory: &Path, problems: &mut Vec<Problem>) -> Option<Region> {
+pub(super) fn check(
+    file: RegionFile,
+    directory: &Path,
+    problems: &mut Vec<Problem>,
+) -> Option<Region> {
     let mut check = Check { problems };
     let profile = file.profile.unwrap_or_default();
     let name = check.text("name", file.name, "region", grammar::base_name);
@@ -64,7 +69,7 @@ pub(super) fn check(file: File, directory: &Path, problems: &mut Vec<Problem>) -
         })
         .collect();
     let file_names = file.names.unwrap_or_default();
-    let home = Place {
+    let home = AccountRegion {
         account: &account,
         region: &region,
     };
@@ -72,7 +77,7 @@ pub(super) fn check(file: File, directory: &Path, problems: &mut Vec<Problem>) -
     let names = namer.region();
     let mut clusters = Vec::new();
     for (mut cluster, (id, account, region)) in drafts.into_iter().zip(&ids) {
-        cluster.names = namer.cluster(id, &Place { account, region });
+        cluster.names = namer.cluster(id, &AccountRegion { account, region });
         clusters.push(cluster);
     }
     let server = server?;
@@ -109,21 +114,26 @@ struct Check<'a> {
 // === impl Check ===
 
 impl Check<'_> {
-    fn access(&mut self, at: &str, file: Option<file::Access>, account: &str) -> Option<Access> {
+    fn access(
+        &mut self,
+        at: &str,
+        file: Option<file::AccessSection>,
+        account: &str,
+    ) -> Option<Access> {
         let file = file?;
         if let Some(arn) = &file.role_arn {
             let field = format!("{at}.roleArn");
             match grammar::role_arn(arn) {
                 Ok(of) if of != account && account != STAND_IN => {
                     let what = format!("is a role in account {of}, but this is account {account}");
-                    self.tell(&field, what, "give a role of the account it is for");
+                    self.report(&field, what, "give a role of the account it is for");
                 }
                 Ok(_) => {}
                 Err(fault) => self.form(&field, Err(fault)),
             }
         }
         if file.profile.as_deref() == Some("") {
-            self.tell(
+            self.report(
                 &format!("{at}.profile"),
                 "is empty",
                 "name a profile, or leave it out",
@@ -135,7 +145,7 @@ impl Check<'_> {
         })
     }
 
-    fn workload(&mut self, at: &str, file: file::Agent, default: &str) -> Workload {
+    fn workload(&mut self, at: &str, file: file::AgentSection, default: &str) -> Workload {
         let mut label = |key: &str, text: Option<String>| {
             self.text(
                 &format!("{at}.{key}"),
@@ -150,7 +160,7 @@ impl Check<'_> {
         }
     }
 
-    // A text that must be there; a missing one has been told already.
+    // A text that must be there; a missing one has been reported already.
     fn text(
         &mut self,
         field: &str,
@@ -179,7 +189,7 @@ impl Check<'_> {
         match parse(text.to_owned()) {
             Ok(name) => Some(name),
             Err(error) => {
-                self.tell(
+                self.report(
                     field,
                     format!("is refused: {error}"),
                     "write a name that keeps this rule",
@@ -191,17 +201,17 @@ impl Check<'_> {
 
     fn form(&mut self, field: &str, checked: Result<(), Fault>) {
         if let Err(Fault { what, fix }) = checked {
-            self.tell(field, what, fix);
+            self.report(field, what, fix);
         }
     }
 
     fn failed<T>(&mut self, field: &str, error: &(impl Hint + 'static)) -> Option<T> {
         let fix = error.hint().unwrap_or_else(|| "write another value".into());
-        self.tell(field, format!("is refused: {}", chain(error)), fix);
+        self.report(field, format!("is refused: {}", chain(error)), fix);
         None
     }
 
-    fn tell(&mut self, field: &str, what: impl Into<String>, fix: impl Into<String>) {
+    fn report(&mut self, field: &str, what: impl Into<String>, fix: impl Into<String>) {
         self.problems.push(Problem::new(field, what, fix));
     }
 }

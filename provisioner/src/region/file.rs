@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Everything a region needs on AWS: the wish that `provisioner plan` compares with what is there
+/// Everything a region needs on AWS: the desired state that `provisioner plan` compares with what is there
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schemars(title = "region.yaml")]
-pub(super) struct File {
+pub(super) struct RegionFile {
     /// Base of every name, such as `regional-x8k2`
     #[schemars(required)]
     pub(super) name: Option<String>,
@@ -20,38 +20,38 @@ pub(super) struct File {
     #[schemars(required)]
     pub(super) region: Option<String>,
     /// The region's AWS account, 12 digits in quotes
-    #[schemars(required, regex(pattern = "^[0-9]{12}$"))]
+    #[schemars(required, regex(pattern = ACCOUNT))]
     pub(super) account: Option<String>,
     /// Which defaults: `development` (the first deployment's) or `production`
     pub(super) profile: Option<Profile>,
     /// Credentials for the region's account
-    pub(super) access: Option<Access>,
+    pub(super) access: Option<AccessSection>,
     /// Where the database is
     #[schemars(required)]
-    pub(super) network: Option<Network>,
+    pub(super) network: Option<NetworkSection>,
     /// The server's EKS cluster
     #[schemars(required)]
-    pub(super) eks: Option<Eks>,
+    pub(super) eks: Option<EksSection>,
     /// The region's PostgreSQL
-    pub(super) database: Option<Database>,
+    pub(super) database: Option<DatabaseSection>,
     /// AWS IoT Core's endpoint as parties see it
-    pub(super) broker: Option<Broker>,
+    pub(super) broker: Option<BrokerSection>,
     /// Topics; absent: `maestro/consumers/{cluster}/sourceevents` and `…/agentevents`
-    pub(super) topics: Option<Topics>,
+    pub(super) topics: Option<TopicsSection>,
     /// The server
-    pub(super) server: Option<Server>,
+    pub(super) server: Option<ServerSection>,
     /// All agents
-    pub(super) agent: Option<Agent>,
+    pub(super) agent: Option<AgentSection>,
     /// The management clusters
-    pub(super) management_clusters: Option<Vec<Cluster>>,
+    pub(super) management_clusters: Option<Vec<ClusterSection>>,
     /// Whether parties are registered as IoT things; nothing but a person and fleet tools need them
     pub(super) things: Option<bool>,
     /// What all secrets share
-    pub(super) secrets: Option<Secrets>,
+    pub(super) secrets: Option<SecretsSection>,
     /// Tags of every resource
     pub(super) tags: Option<BTreeMap<String, String>>,
     /// Names in AWS; `{name}` and `{region}` stand for those above, in names of an agent `{cluster}` for its id
-    pub(super) names: Option<Names>,
+    pub(super) names: Option<NamesSection>,
 }
 
 /// Which defaults
@@ -68,7 +68,7 @@ pub enum Profile {
 /// Credentials
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Access {
+pub(super) struct AccessSection {
     /// Profile of the AWS configuration; absent: the usual chain (environment, SSO, instance)
     pub(super) profile: Option<String>,
     /// Role to assume with those credentials
@@ -78,7 +78,7 @@ pub(super) struct Access {
 /// Where the database is
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Network {
+pub(super) struct NetworkSection {
     /// The VPC, such as `vpc-0123456789abcdef0`
     #[schemars(required)]
     pub(super) vpc: Option<String>,
@@ -90,7 +90,7 @@ pub(super) struct Network {
 /// The server's EKS cluster
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Eks {
+pub(super) struct EksSection {
     /// Name of the EKS cluster the server runs in
     #[schemars(required)]
     pub(super) cluster: Option<String>,
@@ -110,7 +110,7 @@ pub(super) struct Eks {
 /// The region's PostgreSQL
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Database {
+pub(super) struct DatabaseSection {
     /// RDS instance class, such as `db.t4g.micro`
     pub(super) instance_class: Option<String>,
     /// GiB of gp3 storage
@@ -152,7 +152,7 @@ pub(super) struct Database {
 /// AWS IoT Core's endpoint as parties see it
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Broker {
+pub(super) struct BrokerSection {
     /// 8883, or 443 where only that is open
     pub(super) port: Option<u16>,
     /// File of root certificates, PEM, relative to this file; absent: Amazon Root CA 1 and 3
@@ -162,7 +162,7 @@ pub(super) struct Broker {
 /// Topics: a scheme by name, or each topic with `+` for the cluster
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Topics {
+pub(super) struct TopicsSection {
     /// `maestro` (the first deployment's) or `sources` (upstream's `sources/{source}/consumers/…`)
     pub(super) scheme: Option<SchemeName>,
     /// Source id in scheme `sources`; absent: `server.source`
@@ -190,7 +190,7 @@ pub(super) enum SchemeName {
 /// The server
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Server {
+pub(super) struct ServerSection {
     /// Source id of its events
     pub(super) source: Option<String>,
     /// MQTT client id; `-<slot>` is appended, or with `store: sqlite` and several connections `-0`, `-1`, …
@@ -226,7 +226,7 @@ pub enum Store {
 /// All agents
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Agent {
+pub(super) struct AgentSection {
     /// Kubernetes namespace
     pub(super) namespace: Option<String>,
     /// Kubernetes service account
@@ -236,19 +236,19 @@ pub(super) struct Agent {
 /// A management cluster
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Cluster {
+pub(super) struct ClusterSection {
     /// Its name as the server knows it, such as `management-01`
     #[schemars(required)]
     pub(super) id: Option<String>,
     /// Its AWS account, 12 digits in quotes
-    #[schemars(required, regex(pattern = "^[0-9]{12}$"))]
+    #[schemars(required, regex(pattern = ACCOUNT))]
     pub(super) account: Option<String>,
     /// Its AWS region; absent: the region's
     pub(super) region: Option<String>,
     /// Name of its EKS cluster; absent: its id
     pub(super) eks_cluster: Option<String>,
     /// Credentials for its account; absent: none, its own people enroll it
-    pub(super) access: Option<Access>,
+    pub(super) access: Option<AccessSection>,
     /// The agent's `--cloudevents-client-id`, the broker sees it with `-client` after it; absent: `<id>-work-agent`
     pub(super) agent_client_id: Option<String>,
     /// As `eks.podIdentityAgent`, for this cluster; absent: the same
@@ -260,7 +260,7 @@ pub(super) struct Cluster {
 /// What all secrets share
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Secrets {
+pub(super) struct SecretsSection {
     /// Days a deleted secret can be restored: 7 to 30, or 0 for not at all
     #[schemars(range(min = 0, max = 30))]
     pub(super) recovery_days: Option<u8>,
@@ -273,7 +273,7 @@ pub(super) struct Secrets {
 /// Names in AWS, as templates
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Names {
+pub(super) struct NamesSection {
     /// RDS instance
     pub(super) database: Option<String>,
     /// DB subnet group
@@ -305,3 +305,6 @@ pub(super) struct Names {
     /// An agent's IAM role, in the cluster's account
     pub(super) agent_role: Option<String>,
 }
+
+/// What an AWS account's number looks like.
+pub(super) const ACCOUNT: &str = "^[0-9]{12}$";

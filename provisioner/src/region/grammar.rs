@@ -40,16 +40,8 @@ pub(super) fn region(text: &str) -> Checked {
 
 /// The base of names: it must fit into each of them.
 pub(super) fn base_name(text: &str) -> Checked {
-    let good = !text.is_empty()
-        && text.len() <= 40
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-        && !text.ends_with('-')
-        && !text.contains("--");
     must(
-        good,
+        is_kebab(text, 40),
         text,
         "no base for names",
         "write up to 40 lower-case letters, digits and single `-`, a letter first",
@@ -267,16 +259,20 @@ impl Named {
     }
 }
 
-fn database_instance(text: &str) -> Checked {
-    let good = (1..=63).contains(&text.len())
+// Up to `most` lower-case letters, digits and single hyphens between them, a letter first.
+fn is_kebab(text: &str, most: usize) -> bool {
+    (1..=most).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && text
             .bytes()
             .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && !text.ends_with('-')
-        && !text.contains("--");
+        && !text.contains("--")
+}
+
+fn database_instance(text: &str) -> Checked {
     must(
-        good,
+        is_kebab(text, 63),
         text,
         "no identifier of an RDS instance",
         "write up to 63 lower-case letters, digits and single `-`, a letter first and no `-` last",

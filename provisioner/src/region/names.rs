@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use link::config::nearest;
+use link::spelling::nearest;
 
 use super::file;
 use super::grammar::Named;
@@ -50,17 +50,17 @@ pub struct ClusterNames {
 
 /// Whose account, and in which region of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place<'a> {
+pub(super) struct AccountRegion<'a> {
     pub(super) account: &'a str,
     pub(super) region: &'a str,
 }
 
 /// Makes names and sees that no two are one.
 pub(super) struct Namer<'a> {
-    file: &'a file::Names,
+    file: &'a file::NamesSection,
     words: [(&'static str, &'a str); 2],
-    home: Place<'a>,
-    taken: BTreeMap<(Named, Place<'a>, String), &'static str>,
+    home: AccountRegion<'a>,
+    taken: BTreeMap<(Named, AccountRegion<'a>, String), &'static str>,
     problems: &'a mut Vec<Problem>,
 }
 
@@ -69,9 +69,9 @@ pub(super) struct Namer<'a> {
 impl<'a> Namer<'a> {
     /// Names for the region `name` at `home`.
     pub(super) fn new(
-        file: &'a file::Names,
+        file: &'a file::NamesSection,
         name: &'a str,
-        home: Place<'a>,
+        home: AccountRegion<'a>,
         problems: &'a mut Vec<Problem>,
     ) -> Self {
         Self {
@@ -146,10 +146,10 @@ impl<'a> Namer<'a> {
     }
 
     /// The names of the management cluster `id` at `away`.
-    pub(super) fn cluster(&mut self, id: &str, away: &Place<'a>) -> ClusterNames {
+    pub(super) fn cluster(&mut self, id: &str, away: &AccountRegion<'a>) -> ClusterNames {
         let file = self.file;
         let home = self.home;
-        let mut name = |kind, key, given: &Option<String>, default, place: &Place<'a>| {
+        let mut name = |kind, key, given: &Option<String>, default, place: &AccountRegion<'a>| {
             let template = given.as_deref().unwrap_or(default);
             self.name(kind, key, template, Some(id), *place)
         };
@@ -199,7 +199,7 @@ impl<'a> Namer<'a> {
         key: &'static str,
         template: &str,
         cluster: Option<&str>,
-        place: Place<'a>,
+        place: AccountRegion<'a>,
     ) -> String {
         let field = format!("names.{key}");
         let words: Vec<(&str, &str)> = self
@@ -229,7 +229,7 @@ impl<'a> Namer<'a> {
         field: &str,
         name: &str,
         cluster: Option<&str>,
-        place: Place<'a>,
+        place: AccountRegion<'a>,
     ) {
         // Roles are an account's, whatever the region.
         let region = if kind == Named::Role {
@@ -237,7 +237,7 @@ impl<'a> Namer<'a> {
         } else {
             place.region
         };
-        let place = Place { region, ..place };
+        let place = AccountRegion { region, ..place };
         let account = place.account;
         let Some(first) = self.taken.insert((kind, place, name.to_owned()), key) else {
             return;

@@ -1,16 +1,18 @@
 //! What is wrong with a region's file: every problem at once, each by the name of its field, with its line and fix.
 
-use std::fmt;
 use std::path::PathBuf;
+use std::{fmt, io};
 
-use link::error::{ExitKind, Failure, Hint};
+use link::error::Hint;
+use serde::Serialize;
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// Where, such as `managementClusters[1].account`; empty for the whole file.
     pub field: String,
     /// Line in the file, from 1, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
     /// What, as a phrase that follows the field.
     pub what: String,
@@ -25,6 +27,8 @@ pub struct Problems {
     pub path: Option<PathBuf>,
     /// At least one.
     pub problems: Vec<Problem>,
+    /// Whether there was a text to check; else the one problem is of the file itself.
+    pub readable: bool,
 }
 
 // === impl Problem ===
@@ -42,6 +46,27 @@ impl Problem {
             what: what.into(),
             fix: fix.into(),
         }
+    }
+}
+
+impl Problem {
+    /// A problem of the file itself, which could not be read.
+    pub(super) fn unreadable(error: &io::Error) -> Self {
+        let (what, fix) = match error.kind() {
+            io::ErrorKind::NotFound => (
+                "there is no such file",
+                "name the region's file with `--file`, or write one with `provisioner init`",
+            ),
+            io::ErrorKind::IsADirectory => {
+                ("it is a directory", "name the file in it with `--file`")
+            }
+            io::ErrorKind::PermissionDenied => {
+                ("permission denied", "let the user who runs this read it")
+            }
+            io::ErrorKind::InvalidData => ("it is not UTF-8 text", "save it as UTF-8"),
+            _ => return Self::new("", error.to_string(), "check the file and its file system"),
+        };
+        Self::new("", what, fix)
     }
 }
 
@@ -64,12 +89,6 @@ impl Problems {
     pub fn about(&self, field: &str) -> bool {
         self.problems.iter().any(|problem| problem.field == field)
     }
-
-    /// The same for the end of `main`: a wrong file is a wrong command (exit code 2).
-    pub fn into_failure(self) -> Failure {
-        let hint = self.hint();
-        Failure::new(ExitKind::Usage, self).with_hint(hint)
-    }
 }
 
 impl fmt::Display for Problems {
@@ -79,6 +98,7 @@ impl fmt::Display for Problems {
             None => f.write_str("read region")?,
         }
         match self.problems.as_slice() {
+            [one] if !self.readable => write!(f, ": {}", one.what),
             [one] => write!(f, ": {one}"),
             many => {
                 write!(f, ": {} problems", many.len())?;
@@ -93,6 +113,9 @@ impl std::error::Error for Problems {}
 
 impl Hint for Problems {
     fn hint(&self) -> Option<String> {
-        Some("run `provisioner init` for a file with every key and its default".into())
+        if self.readable {
+            return Some("run `provisioner init` for a file with every key and its default".into());
+        }
+        self.problems.first().map(|problem| problem.fix.clone())
     }
 }

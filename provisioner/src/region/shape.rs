@@ -1,10 +1,11 @@
 //! Holds a tree against the file's JSON schema, so that keys, types and ranges are written down once: in `file`.
 //!
-//! What does not fit is told and taken out, so that what remains can be read and checked further in the same go.
+//! What does not fit is reported and removed, so that the rest can be read and checked in the same run.
 
-use link::config::nearest;
+use link::spelling::nearest;
 use serde_json::{Map, Value};
 
+use super::file::ACCOUNT;
 use super::problem::Problem;
 use super::tree::child;
 
@@ -35,7 +36,7 @@ impl Shape<'_> {
         match kind(schema) {
             "object" => self.object(at, value, schema),
             "array" => self.array(at, value, schema),
-            "string" => self.text(at, value),
+            "string" => self.text(at, value, schema),
             "integer" => self.integer(at, value, schema),
             "boolean" if value.is_boolean() => true,
             "boolean" => self.refuse(at, value, "write true or false"),
@@ -97,9 +98,19 @@ impl Shape<'_> {
         fits
     }
 
-    fn text(&mut self, at: &str, value: &mut Value) -> bool {
+    fn text(&mut self, at: &str, value: &mut Value, schema: &Value) -> bool {
         match value {
             Value::String(_) => true,
+            // YAML drops a leading zero of a number, and with it a digit of the account.
+            Value::Number(number)
+                if schema["pattern"] == ACCOUNT && number.to_string().len() != 12 =>
+            {
+                let fix = format!("write its 12 digits in quotes, such as `\"{number:0>12}\"`");
+                let what =
+                    format!("is the number {number}: without quotes YAML drops leading zeros");
+                self.problems.push(Problem::new(at, what, fix));
+                false
+            }
             // `18` and `123456789012` mean one text only. `18.1` does not: it could have been `18.10`.
             Value::Number(number) if number.is_u64() => {
                 *value = Value::String(number.to_string());

@@ -8,6 +8,7 @@ use super::fixture::{CLUSTERS, LEAST, region, two_clusters};
 use super::*;
 
 mod iam;
+mod reading;
 mod replicas;
 
 fn refused(text: &str) -> Problems {
@@ -319,27 +320,6 @@ fn topics_are_a_scheme_by_name_or_each_topic() {
     assert_eq!(topic(both), "sources/west/consumers/mc/sourceevents");
     let explicit = "topics: {sourceEvents: m/consumers/+/sourceevents, agentEvents: m/consumers/+/agentevents}\n";
     assert_eq!(topic(explicit), "m/consumers/mc/sourceevents");
-}
-
-#[test]
-fn an_own_ca_is_read_beside_the_file_and_never_a_key() {
-    let directory = tempfile::tempdir().unwrap();
-    let put = |text: &str| fs::write(directory.path().join("ca.pem"), text).unwrap();
-    let file = directory.path().join("region.yaml");
-    fs::write(&file, format!("{LEAST}broker: {{ca: ca.pem}}\n")).unwrap();
-    put("-----BEGIN CERTIFICATE-----\n");
-    assert_eq!(
-        Region::read(&file).unwrap().broker.ca,
-        "-----BEGIN CERTIFICATE-----\n"
-    );
-    put("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n");
-    let problems = Region::read(&file).unwrap_err();
-    assert!(problems.about("broker.ca"), "{problems}");
-    assert!(!problems.to_string().contains("c2Vj"));
-    let missing = Region::read(&directory.path().join("no.yaml"))
-        .unwrap_err()
-        .to_string();
-    assert!(missing.contains("no.yaml`: No such file"), "{missing}");
 }
 
 #[test]

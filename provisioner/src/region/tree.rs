@@ -14,7 +14,7 @@ use super::problem::Problem;
 pub(super) struct Tree {
     /// The tree; an object, or null for an empty file.
     pub(super) root: Value,
-    /// Lines, from 1, by field.
+    /// Line numbers, from 1, by field.
     lines: BTreeMap<String, u64>,
 }
 

@@ -4,7 +4,7 @@
 //! (installed by the cluster's owner, or by another region) is shared: it counts as ours in a plan, and its other settings
 //! and its tags are left alone.
 //!
-//! **Invariant:** none is ever removed. Even of one that was installed for this region nobody can tell who else uses it by
+//! **Invariant:** none is ever removed. Even one that was installed for this region may be used by others by
 //! now, and their pods would lose the driver that mounts their secrets.
 //!
 //! The version is AWS's default at the time of creation and the cluster owner's business afterwards.
@@ -15,9 +15,11 @@ use std::time::Duration;
 use aws_sdk_eks::types::{Addon as Live, AddonStatus, ResolveConflicts};
 use serde_json::Value;
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Owner, Tags};
 
-use super::{Change, Difference, Facts, Manage, Observed, Owner, Scope, State, Tags, Want};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, State, attributes, eks};
 
 mod settings;
 
@@ -37,7 +39,7 @@ pub struct Addon {
 }
 
 impl Manage for Addon {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let live = self.describe(account).await?;
         if live.is_none() {
@@ -46,13 +48,13 @@ impl Manage for Addon {
         Ok(live.map(|live| self.observed(&live)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
-        BTreeMap::from([
+    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
+        attributes([
             (
-                "configuration".to_owned(),
-                Want::Is(self.configuration.clone()),
+                "configuration",
+                DesiredValue::Known(self.configuration.clone()),
             ),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -65,9 +67,13 @@ impl Manage for Addon {
         }
     }
 
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([("cluster", self.cluster.as_str().into())])
+    }
+
     /// `NONE`: what somebody installed without EKS under the same names is not taken over silently; the add-on then
     /// fails and says which object is in its way.
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let request = account
             .eks
@@ -76,10 +82,7 @@ impl Manage for Addon {
             .addon_name(&self.name)
             .set_configuration_values(settings::text(&self.configuration))
             .resolve_conflicts(ResolveConflicts::None);
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
+        let request = request.set_tags(Some(self.tags.to_map()));
         let done = request.send().await;
         done.during("eks:CreateAddon", &self.object())?;
         Ok(())
@@ -91,7 +94,7 @@ impl Manage for Addon {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(live) = self.describe(account).await? else {
             return Ok(());
@@ -117,11 +120,11 @@ impl Manage for Addon {
     }
 
     /// Does nothing; `destroy` says that it stays (`crate::destroy`).
-    async fn delete(&self, _cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, _cloud: &Cloud) -> Result<(), AwsError> {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         match self.describe(account).await? {
             Some(live) => self.tag(account, &live).await,
@@ -137,7 +140,7 @@ impl Manage for Addon {
 
 impl Addon {
     /// None also if there is no such cluster.
-    async fn describe(&self, account: &Account) -> Result<Option<Live>, Error> {
+    async fn describe(&self, account: &Account) -> Result<Option<Live>, AwsError> {
         let request = account.eks.describe_addon().cluster_name(&self.cluster);
         let answer = request.addon_name(&self.name).send().await;
         let answer = answer
@@ -158,12 +161,12 @@ impl Addon {
             _ => self.tags.wanted(),
         };
         let configuration = settings::parse(live.configuration_values());
-        let attributes = BTreeMap::from([
+        let attributes = attributes([
             (
-                "configuration".to_owned(),
+                "configuration",
                 settings::projected(&configuration, &self.configuration),
             ),
-            ("tags".to_owned(), tags),
+            ("tags", tags),
         ]);
         let id = live.addon_arn().map(str::to_owned);
         let mut observed = Observed::ready(owner, attributes, id);
@@ -199,16 +202,8 @@ impl Addon {
         }
     }
 
-    async fn tag(&self, account: &Account, live: &Live) -> Result<(), Error> {
-        let request = account.eks.tag_resource();
-        let request = request.set_resource_arn(live.addon_arn.clone());
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
-        let done = request.send().await;
-        done.during("eks:TagResource", &self.object())?;
-        Ok(())
+    async fn tag(&self, account: &Account, live: &Live) -> Result<(), AwsError> {
+        eks::tag(account, live.addon_arn.clone(), &self.tags, &self.object()).await
     }
 
     fn object(&self) -> String {
@@ -219,8 +214,8 @@ impl Addon {
 /// EKS calls a missing add-on and a missing cluster by the same code, and only one of them can be put right here.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for a missing cluster, or the failed call.
-async fn cluster_is_there(account: &Account, cluster: &str) -> Result<(), Error> {
+/// [`AwsErrorKind::NotFound`] for a missing cluster, or the failed call.
+async fn cluster_is_there(account: &Account, cluster: &str) -> Result<(), AwsError> {
     let action = "eks:DescribeCluster";
     let request = account.eks.describe_cluster().name(cluster);
     if request.send().await.during(action, cluster).was_there()? {
@@ -230,7 +225,7 @@ async fn cluster_is_there(account: &Account, cluster: &str) -> Result<(), Error>
         "there is no EKS cluster of this name in account {}, region {}",
         account.id, account.region
     );
-    Err(Error::new(ErrorKind::NotFound, action, cluster, why))
+    Err(AwsError::new(AwsErrorKind::NotFound, action, cluster, why))
 }
 
 /// What EKS says is wrong, after a colon.

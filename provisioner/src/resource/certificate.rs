@@ -1,89 +1,68 @@
-//! An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
+//! A party's identity as a resource: the secret with its key, the certificate in IoT Core, and its attachments.
 //!
 //! `apply` issues the first certificate and repairs attachments and roots. A certificate that was revoked or made
-//! inactive is never replaced here: somebody meant it, and `enroll` undoes it (see [`crate::identity`]). What lies in an
-//! account that this command does not reach is neither seen nor wanted.
+//! inactive is never replaced here: that was deliberate, and `enroll` undoes it (see [`crate::identity`]). What is in an
+//! account without credentials is neither observed nor compared.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use link::clock::Clock;
+use link::error::Hint as _;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use crate::aws::{Cloud, Error};
+use crate::aws::{AwsError, Cloud};
 use crate::enroll;
-use crate::identity::keeper::Keeper;
 use crate::identity::key::hex;
-use crate::identity::own;
+use crate::identity::observation::{IdentityObservation, SecretObservation, observe};
 use crate::identity::registry::Registry;
-use crate::identity::sight::{Held, Sight, look};
+use crate::identity::secret::IdentitySecret;
 use crate::identity::state::ACTIVE;
+use crate::identity::{IdentitySpec, own};
+use crate::scope::Scope;
+use crate::tags::Owner;
 
-use super::{Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want};
+use super::{
+    Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes, kms,
+};
 
 mod notes;
 
-/// An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// Whose account keeps the key; the certificate itself is always in the region's account.
-    pub keeper: Scope,
-    /// Name of the secret with `certificate`, `privateKey` and `caCert`.
-    pub secret: String,
-    /// Tags of the secret.
-    pub tags: Tags,
-    /// What the secret is for.
-    pub description: String,
-    /// KMS key of the secret; none for AWS's own.
-    pub kms_key: Option<String>,
-    /// Days the secret can be restored after deletion, 0 for not at all.
-    pub recovery_days: u8,
-    /// Common name in the certificate's subject.
-    pub subject: String,
-    /// Name of the IoT policy it carries.
-    pub policy: String,
-    /// Name of the thing it belongs to.
-    pub thing: Option<String>,
-    /// Client ids it connects under.
-    pub client_ids: Vec<String>,
-    /// How many of them are in use at a time: all, or of slots for replicas only some.
-    pub in_use: usize,
-    /// Roots that the broker's certificate is checked against, PEM; public.
-    pub ca: String,
-}
+// === impl IdentitySpec ===
 
-// === impl Certificate ===
-
-impl Certificate {
-    // Everything to tell of it, from one look.
-    fn tell(&self, sight: &Sight, now: Timestamp) -> Option<Observed> {
-        let Some(secret) = &sight.secret else {
-            return self.tell_region(sight);
+impl IdentitySpec {
+    // The observed state, from one observation.
+    fn tell(&self, observation: &IdentityObservation, now: Timestamp) -> Option<Observed> {
+        let Some(secret) = &observation.secret else {
+            return self.tell_region(observation);
         };
         // One that is scheduled for deletion holds no identity; `create` takes it back.
-        let held = secret
+        let stored = secret
             .as_ref()
-            .filter(|held| !held.described.deleting || held.described.owner != Owner::Ours)?;
-        let described = &held.described;
-        let mut attributes = BTreeMap::from([
-            (TAGS.to_owned(), described.tags.clone()),
-            (DESCRIPTION.to_owned(), json!(described.description)),
-            (KMS_KEY.to_owned(), self.kms_key_of(held)),
-            (KEY.to_owned(), self.key_of(held)),
-            (CA.to_owned(), self.ca_of(held)),
+            .filter(|stored| !stored.described.deleting || stored.described.owner != Owner::Ours)?;
+        let described = &stored.described;
+        let mut attributes = attributes([
+            (TAGS, described.tags.clone()),
+            (DESCRIPTION, json!(described.description)),
+            (
+                KMS_KEY,
+                kms::observed(described.kms_key.as_deref(), self.kms_key.as_deref()),
+            ),
+            (KEY, self.key_of(stored)),
+            (CA, self.ca_of(stored)),
         ]);
-        self.attach_attributes(sight, held, &mut attributes);
+        self.attach_attributes(observation, stored, &mut attributes);
         let mut observed =
             Observed::ready(described.owner.clone(), attributes, described.arn.clone());
-        observed.notes = notes::of(self, sight, held, now);
-        observed.state = self.state_of(sight, held);
+        observed.notes = notes::of(self, observation, stored, now);
+        observed.state = self.state_of(observation, stored);
         Some(observed)
     }
 
     // Only the region's account is in reach: what the party's policy is attached to.
-    fn tell_region(&self, sight: &Sight) -> Option<Observed> {
-        let listed = sight.registry.as_ref()?;
+    fn tell_region(&self, observation: &IdentityObservation) -> Option<Observed> {
+        let listed = observation.registry.as_ref()?;
         let one = listed.targets.first()?;
         let mut observed = Observed::ready(Owner::Ours, BTreeMap::new(), Some(one.clone()));
         observed.notes.push(Note {
@@ -91,22 +70,24 @@ impl Certificate {
                 "whether secret `{}` holds certificate `{one}` cannot be seen from here",
                 self.secret
             ),
-            hint: Error::no_credentials(&self.keeper).hint_text(),
+            hint: AwsError::no_credentials(&self.key_scope)
+                .hint()
+                .unwrap_or_default(),
         });
         Some(observed)
     }
 
     fn attach_attributes(
         &self,
-        sight: &Sight,
-        held: &Held,
+        observation: &IdentityObservation,
+        stored: &SecretObservation,
         attributes: &mut BTreeMap<String, Value>,
     ) {
-        let Some(listed) = &sight.registry else {
+        let Some(listed) = &observation.registry else {
             return;
         };
         let current = listed.current.as_ref();
-        let status = match (current, &held.leaf) {
+        let status = match (current, &stored.leaf) {
             (Some(current), _) => json!(current.status),
             (None, Some(_)) => json!(UNKNOWN),
             (None, None) => Value::Null,
@@ -120,50 +101,41 @@ impl Certificate {
         }
     }
 
-    fn key_of(&self, held: &Held) -> Value {
-        let version = held.current.as_ref();
-        match (&held.leaf, version.and_then(|version| version.key.as_ref())) {
+    fn key_of(&self, stored: &SecretObservation) -> Value {
+        let version = stored.current.as_ref();
+        match (
+            &stored.leaf,
+            version.and_then(|version| version.key.as_ref()),
+        ) {
             (Some(leaf), Some(key)) => match key.public() {
                 Ok(public) if public != leaf.public => json!(OTHER_KEY),
                 // One of a kind that cannot be read here, such as an old encoding, is the reader's business.
                 _ => json!(WITH_CERTIFICATE),
             },
             (Some(_), None) => json!("missing"),
-            (None, _) if held.waiting().is_some() => json!("waits for its certificate"),
+            (None, _) if stored.waiting().is_some() => json!("waits for its certificate"),
             (None, _) => Value::Null,
         }
     }
 
-    fn ca_of(&self, held: &Held) -> Value {
-        let current = held.current.as_ref();
+    fn ca_of(&self, stored: &SecretObservation) -> Value {
+        let current = stored.current.as_ref();
         match current.and_then(|version| version.ca.as_deref()) {
-            Some(_) if held.has_roots(&self.ca) => json!(fingerprint(&self.ca)),
+            Some(_) if stored.has_roots(&self.ca) => json!(fingerprint(&self.ca)),
             Some(ca) => json!(fingerprint(ca)),
             None => Value::Null,
         }
     }
 
-    // AWS shows an id, an ARN or an alias, as it was given or not; its own key it does not show.
-    fn kms_key_of(&self, held: &Held) -> Value {
-        let live = held.described.kms_key.as_deref();
-        match (live, self.kms_key.as_deref()) {
-            (None | Some("alias/aws/secretsmanager"), None) => Value::Null,
-            (Some(live), Some(wanted)) if live.ends_with(wanted) || wanted.ends_with(live) => {
-                json!(wanted)
-            }
-            (live, _) => json!(live),
-        }
-    }
-
-    fn state_of(&self, sight: &Sight, held: &Held) -> State {
-        let alone = sight.registry.is_none();
-        match held.waiting() {
-            Some(_) if alone && held.leaf.is_none() => State::Broken {
+    fn state_of(&self, observation: &IdentityObservation, stored: &SecretObservation) -> State {
+        let alone = observation.registry.is_none();
+        match stored.waiting() {
+            Some(_) if alone && stored.leaf.is_none() => State::Broken {
                 why: "its key waits for a certificate from the region's account, which this command does not reach"
                     .into(),
                 hint: format!(
                     "run the three steps of `provisioner enroll {}`: request here, sign there, complete here",
-                    self.keeper
+                    self.key_scope
                 ),
             },
             _ => State::Ready,
@@ -175,21 +147,21 @@ impl Certificate {
     }
 }
 
-impl Manage for Certificate {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
-        let sight = look(cloud, self).await?;
-        if sight.secret.is_none() && sight.registry.is_none() {
-            return Err(Error::no_credentials(&self.keeper));
+impl Manage for IdentitySpec {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
+        let observation = observe(cloud, self).await?;
+        if observation.secret.is_none() && observation.registry.is_none() {
+            return Err(AwsError::no_credentials(&self.key_scope));
         }
-        Ok(self.tell(&sight, Clock::system().now()))
+        Ok(self.tell(&observation, Clock::system().now()))
     }
 
-    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let mut wanted = BTreeMap::new();
         let mut want = |attribute: &str, value: Value| {
-            wanted.insert(attribute.to_owned(), Want::Is(value));
+            wanted.insert(attribute.to_owned(), DesiredValue::Known(value));
         };
-        if !cloud.reaches(&self.keeper) {
+        if !cloud.reaches(&self.key_scope) {
             return wanted;
         }
         want(TAGS, self.tags.wanted());
@@ -209,7 +181,7 @@ impl Manage for Certificate {
     }
 
     fn change(&self, difference: &Difference) -> Change {
-        let party = self.keeper.party();
+        let party = self.key_scope.party();
         let have = difference.have.as_str();
         let (why, renew) = match (difference.attribute.as_str(), have) {
             (CERTIFICATE, Some(UNKNOWN)) => (
@@ -237,15 +209,27 @@ impl Manage for Certificate {
         }
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
-        Keeper::of(cloud, self)?.create().await?;
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("recoveryDays", self.recovery_days.into()),
+            ("subject", self.subject.as_str().into()),
+        ])
+    }
+
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
+        IdentitySecret::of(cloud, self)?.create().await?;
         if cloud.reaches(&Scope::Region) {
             return Ok(());
         }
         // Nobody here can issue: the key is made, so that its request can be carried to who can.
-        enroll::request(cloud, self, enroll::Options::default(), &Clock::system())
-            .await
-            .map_err(|error| error.flatten(&self.secret))?;
+        enroll::request(
+            cloud,
+            self,
+            enroll::EnrollOptions::default(),
+            &Clock::system(),
+        )
+        .await
+        .map_err(|error| error.flatten(&self.secret))?;
         Ok(())
     }
 
@@ -254,14 +238,14 @@ impl Manage for Certificate {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let differs = |attribute: &str| differences.iter().any(|it| it.attribute == attribute);
-        let keeper = Keeper::of(cloud, self)?;
+        let secret = IdentitySecret::of(cloud, self)?;
         if differs(DESCRIPTION) || differs(KMS_KEY) {
-            keeper.write_description().await?;
+            secret.write_description().await?;
         }
         if differs(TAGS) {
-            keeper.write_tags().await?;
+            secret.write_tags().await?;
         }
         if differences.iter().any(Self::wants_issue) {
             let kept = enroll::keep(cloud, self).await;
@@ -270,9 +254,9 @@ impl Manage for Certificate {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
-        let keeper = Keeper::of(cloud, self)?;
-        let Some(described) = keeper.describe().await? else {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
+        let secret = IdentitySecret::of(cloud, self)?;
+        let Some(described) = secret.describe().await? else {
             return Ok(());
         };
         if described.deleting {
@@ -280,17 +264,17 @@ impl Manage for Certificate {
         }
         let registry = Registry::of(cloud)?;
         // Only what this secret held: another certificate on the policy may be somebody's work.
-        for certificate in own::certificates(keeper, registry, self).await? {
+        for certificate in own::certificates(secret, registry, self).await? {
             registry.retire(&certificate.id).await?;
         }
         if self.recovery_days > 0 {
-            keeper.put_nothing(&described).await?;
+            secret.put_nothing(&described).await?;
         }
-        keeper.delete().await
+        secret.delete().await
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
-        Keeper::of(cloud, self)?.write_tags().await
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
+        IdentitySecret::of(cloud, self)?.write_tags().await
     }
 }
 
@@ -298,12 +282,6 @@ impl Manage for Certificate {
 fn fingerprint(ca: &str) -> String {
     let text = hex(&Sha256::digest(ca.trim().as_bytes()));
     format!("sha256 {}", &text[..16])
-}
-
-impl Error {
-    fn hint_text(&self) -> String {
-        link::error::Hint::hint(self).unwrap_or_default()
-    }
 }
 
 const TAGS: &str = "tags";

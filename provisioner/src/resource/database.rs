@@ -11,14 +11,20 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use serde_json::Value;
 
 use crate::aws::rds::{self, DbInstance};
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome, Request};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, QueryRequest};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want, secret};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes, secret};
+
+pub use self::settings::DatabaseSettings;
 
 mod attributes;
 mod changes;
+mod settings;
 
 /// The region's PostgreSQL on RDS.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,36 +35,8 @@ pub struct Database {
     pub name: String,
     /// Its tags.
     pub tags: Tags,
-    /// Such as `db.t4g.micro`.
-    pub instance_class: String,
-    /// GiB of gp3 storage at least.
-    pub storage: u32,
-    /// GiB that storage may grow to by itself; none for not at all.
-    pub max_storage: Option<u32>,
-    /// PostgreSQL's major version, such as `18`, or a full one to pin it.
-    pub engine_version: String,
-    /// Name of the database in it.
-    pub database: String,
-    /// Name of the master user.
-    pub user: String,
-    /// A standby in another zone.
-    pub multi_az: bool,
-    /// Days that automatic backups are kept.
-    pub backup_days: u8,
-    /// Daily, `hh:mm-hh:mm` UTC.
-    pub backup_window: String,
-    /// Weekly, `ddd:hh:mm-ddd:hh:mm` UTC.
-    pub maintenance_window: String,
-    /// AWS refuses to delete it.
-    pub deletion_protection: bool,
-    /// A snapshot is taken before it is deleted.
-    pub final_snapshot: bool,
-    /// Days that Performance Insights keeps, 0 for off.
-    pub performance_insights_days: u16,
-    /// KMS key for storage; none for AWS's own.
-    pub kms_key: Option<String>,
-    /// Whether roles may sign in with tokens of IAM; none for whatever it is.
-    pub iam_auth: Option<bool>,
+    /// Its settings.
+    pub settings: DatabaseSettings,
     /// Name of its subnet group.
     pub subnet_group: String,
     /// Secret whose key `password` holds the master password; it exists before the database does.
@@ -66,20 +44,27 @@ pub struct Database {
 }
 
 impl Manage for Database {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let live = self.describe(cloud.of(&self.scope)?).await?;
         Ok(live.map(|live| self.observed(&live)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
-        self.wishes(facts)
+    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
+        self.desired_attributes(facts)
     }
 
     fn change(&self, difference: &Difference) -> Change {
         changes::meaning(difference)
     }
 
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("finalSnapshot", self.settings.final_snapshot.into()),
+            ("port", PORT.into()),
+        ])
+    }
+
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(security_group) = &facts.security_group else {
             return Err(self.not_yet("its security group is not there yet"));
@@ -103,7 +88,7 @@ impl Manage for Database {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         if differences.iter().any(|it| it.attribute == "tags") {
             self.tag(account).await?;
@@ -116,7 +101,7 @@ impl Manage for Database {
         let mut request = self.modification();
         for difference in rest {
             request = match difference.attribute.as_str() {
-                "maxStorage" if self.max_storage.is_none() => {
+                "maxStorage" if self.settings.max_storage.is_none() => {
                     request.maybe("MaxAllocatedStorage", self.allocated(account).await?)
                 }
                 _ => self.modify(request, difference, facts),
@@ -129,7 +114,7 @@ impl Manage for Database {
 
     /// The name of the final snapshot holds RDS's own id of the instance: another database of the same name gets
     /// another, and asking twice asks for the same.
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(live) = self.describe(account).await? else {
             return Ok(());
@@ -140,16 +125,24 @@ impl Manage for Database {
         }
         if live.deletion_protection == Some(true) {
             let why = "deletion protection is on; set `database.deletionProtection: false` in the file and apply it first";
-            return Err(Error::new(ErrorKind::Invalid, action, &self.name, why));
+            return Err(AwsError::new(
+                AwsErrorKind::Invalid,
+                action,
+                &self.name,
+                why,
+            ));
         }
-        let snapshot = self.final_snapshot.then(|| self.last_snapshot(&live));
+        let snapshot = self
+            .settings
+            .final_snapshot
+            .then(|| self.last_snapshot(&live));
         let call = rds::delete_db_instance(&self.name, snapshot.as_deref());
         let done = account.rds.call(call).await;
         done.during(action, &self.name).was_there()?;
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 
@@ -160,7 +153,7 @@ impl Manage for Database {
 }
 
 impl Database {
-    async fn describe(&self, account: &Account) -> Result<Option<DbInstance>, Error> {
+    async fn describe(&self, account: &Account) -> Result<Option<DbInstance>, AwsError> {
         let call = rds::describe_db_instances(&self.name);
         let instances = account.rds.call(call).await;
         let instances = instances
@@ -170,9 +163,9 @@ impl Database {
     }
 
     /// From the credentials secret, which is made before the database.
-    async fn password(&self, account: &Account) -> Result<String, Error> {
+    async fn password(&self, account: &Account) -> Result<String, AwsError> {
         let stored = secret::stored(account, &self.credentials).await?;
-        if matches!(stored, secret::Stored::Nothing) {
+        if matches!(stored, secret::SecretValue::Nothing) {
             let why = format!(
                 "the secret `{}` with its password is not there yet",
                 self.credentials
@@ -182,81 +175,97 @@ impl Database {
         let password = stored.text("password").map(str::to_owned);
         password.ok_or_else(|| {
             let why = format!("the secret `{}` has no key `password`", self.credentials);
-            Error::new(ErrorKind::Invalid, "rds:CreateDBInstance", &self.name, why)
+            AwsError::new(
+                AwsErrorKind::Invalid,
+                "rds:CreateDBInstance",
+                &self.name,
+                why,
+            )
         })
     }
 
     /// Holds the password.
-    fn creation(&self, security_group: &str, password: &str) -> Request {
-        let request = Request::new("CreateDBInstance")
-            .with("DBName", &self.database)
+    fn creation(&self, security_group: &str, password: &str) -> QueryRequest {
+        let request = QueryRequest::new("CreateDBInstance")
+            .with("DBName", &self.settings.database)
             .with("DBInstanceIdentifier", &self.name)
-            .with("AllocatedStorage", self.storage)
-            .with("DBInstanceClass", &self.instance_class)
-            .with("Engine", "postgres")
-            .with("MasterUsername", &self.user)
+            .with("AllocatedStorage", self.settings.storage)
+            .with("DBInstanceClass", &self.settings.instance_class)
+            .with("Engine", ENGINE)
+            .with("MasterUsername", &self.settings.user)
             .with("MasterUserPassword", password)
             .list(SECURITY_GROUPS, [security_group])
             .with("DBSubnetGroupName", self.subnet_group.to_lowercase())
-            .with("PreferredMaintenanceWindow", &self.maintenance_window)
-            .with("BackupRetentionPeriod", self.backup_days)
-            .with("PreferredBackupWindow", &self.backup_window)
+            .with(
+                "PreferredMaintenanceWindow",
+                &self.settings.maintenance_window,
+            )
+            .with("BackupRetentionPeriod", self.settings.backup_days)
+            .with("PreferredBackupWindow", &self.settings.backup_window)
             .with("Port", PORT)
-            .with("MultiAZ", self.multi_az)
-            .with("EngineVersion", &self.engine_version)
+            .with("MultiAZ", self.settings.multi_az)
+            .with("EngineVersion", &self.settings.engine_version)
             .with("AutoMinorVersionUpgrade", self.auto_minor())
             .with("PubliclyAccessible", false)
             .tags("Tags.Tag", self.tags.iter())
             .with("StorageType", STORAGE_TYPE)
             .with("StorageEncrypted", true)
-            .maybe("KmsKeyId", self.kms_key.as_deref())
+            .maybe("KmsKeyId", self.settings.kms_key.as_deref())
             .with("CopyTagsToSnapshot", true)
-            .with("DeletionProtection", self.deletion_protection)
-            .maybe("EnableIAMDatabaseAuthentication", self.iam_auth)
-            .maybe("MaxAllocatedStorage", self.max_storage)
+            .with("DeletionProtection", self.settings.deletion_protection)
+            .maybe("EnableIAMDatabaseAuthentication", self.settings.iam_auth)
+            .maybe("MaxAllocatedStorage", self.settings.max_storage)
             .list("EnableCloudwatchLogsExports.member", LOGS);
         self.insights(request)
     }
 
     /// Of nothing so far.
-    fn modification(&self) -> Request {
-        Request::new("ModifyDBInstance")
+    fn modification(&self) -> QueryRequest {
+        QueryRequest::new("ModifyDBInstance")
             .with("DBInstanceIdentifier", &self.name)
             .with("ApplyImmediately", true)
     }
 
-    fn modify(&self, request: Request, difference: &Difference, facts: &Facts) -> Request {
+    fn modify(
+        &self,
+        request: QueryRequest,
+        difference: &Difference,
+        facts: &Facts,
+    ) -> QueryRequest {
         match difference.attribute.as_str() {
             "autoMinorVersionUpgrade" => request.with("AutoMinorVersionUpgrade", self.auto_minor()),
-            "backupDays" => request.with("BackupRetentionPeriod", self.backup_days),
-            "backupWindow" => request.with("PreferredBackupWindow", &self.backup_window),
+            "backupDays" => request.with("BackupRetentionPeriod", self.settings.backup_days),
+            "backupWindow" => request.with("PreferredBackupWindow", &self.settings.backup_window),
             "copyTagsToSnapshot" => request.with("CopyTagsToSnapshot", true),
-            "deletionProtection" => request.with("DeletionProtection", self.deletion_protection),
+            "deletionProtection" => {
+                request.with("DeletionProtection", self.settings.deletion_protection)
+            }
             "engineVersion" => request
-                .with("EngineVersion", &self.engine_version)
+                .with("EngineVersion", &self.settings.engine_version)
                 .with("AllowMajorVersionUpgrade", changes::is_major(difference)),
-            "iamAuth" => request.maybe("EnableIAMDatabaseAuthentication", self.iam_auth),
-            "instanceClass" => request.with("DBInstanceClass", &self.instance_class),
+            "iamAuth" => request.maybe("EnableIAMDatabaseAuthentication", self.settings.iam_auth),
+            "instanceClass" => request.with("DBInstanceClass", &self.settings.instance_class),
             "logExports" => request.list(
                 "CloudwatchLogsExportConfiguration.EnableLogTypes.member",
                 LOGS,
             ),
-            "maintenanceWindow" => {
-                request.with("PreferredMaintenanceWindow", &self.maintenance_window)
-            }
-            "maxStorage" => request.maybe("MaxAllocatedStorage", self.max_storage),
-            "multiAz" => request.with("MultiAZ", self.multi_az),
+            "maintenanceWindow" => request.with(
+                "PreferredMaintenanceWindow",
+                &self.settings.maintenance_window,
+            ),
+            "maxStorage" => request.maybe("MaxAllocatedStorage", self.settings.max_storage),
+            "multiAz" => request.with("MultiAZ", self.settings.multi_az),
             "performanceInsightsDays" => self.insights(request),
             "publiclyAccessible" => request.with("PubliclyAccessible", false),
             "securityGroups" => request.list(SECURITY_GROUPS, &facts.security_group),
-            "storage" => request.with("AllocatedStorage", self.storage),
+            "storage" => request.with("AllocatedStorage", self.settings.storage),
             "storageType" => request.with("StorageType", STORAGE_TYPE),
             _ => request,
         }
     }
 
-    fn insights(&self, request: Request) -> Request {
-        let days = self.performance_insights_days;
+    fn insights(&self, request: QueryRequest) -> QueryRequest {
+        let days = self.settings.performance_insights_days;
         request.with("EnablePerformanceInsights", days > 0).maybe(
             "PerformanceInsightsRetentionPeriod",
             (days > 0).then_some(days),
@@ -264,13 +273,13 @@ impl Database {
     }
 
     /// The limit that switches growing off: what is there already, or what is asked for in the same call.
-    async fn allocated(&self, account: &Account) -> Result<Option<u32>, Error> {
+    async fn allocated(&self, account: &Account) -> Result<Option<u32>, AwsError> {
         let live = self.describe(account).await?;
         let size = live.and_then(|live| live.allocated_storage);
-        Ok(size.map(|size| size.max(self.storage)))
+        Ok(size.map(|size| size.max(self.settings.storage)))
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         let arn = account.arn("rds", &format!("db:{}", self.name.to_lowercase()));
         let call = rds::add_tags(&arn, self.tags.iter());
         let done = account.rds.call(call).await;
@@ -283,24 +292,30 @@ impl Database {
         format!("{}-final-{id}", self.name)
     }
 
-    fn not_yet(&self, why: &str) -> Error {
-        Error::new(ErrorKind::Settling, "rds:CreateDBInstance", &self.name, why)
+    fn not_yet(&self, why: &str) -> AwsError {
+        AwsError::new(
+            AwsErrorKind::Settling,
+            "rds:CreateDBInstance",
+            &self.name,
+            why,
+        )
     }
 
     /// A version that is pinned to the minor must not move by itself.
     fn auto_minor(&self) -> bool {
-        !self.engine_version.contains('.')
+        !self.settings.engine_version.contains('.')
     }
 }
 
 /// Whether an error's text may hold the password, or a part of it. The other texts are needed: most of what can be
-/// wrong with a database is told in words only.
+/// wrong with a database has no code of its own.
 fn quotes(message: Option<&str>, password: &str) -> bool {
     message.is_some_and(|message| {
         message.contains(password) || message.to_lowercase().contains("password")
     })
 }
 
+const ENGINE: &str = "postgres";
 // PostgreSQL's.
 const PORT: u16 = 5432;
 // Cheaper than gp2, and its speed does not depend on its size.

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use aws_sdk_iot::types::{PolicyVersion, Tag};
 use serde_json::{Value, json};
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes};
 
 pub use self::undecided::Undecided;
 
@@ -42,14 +44,14 @@ impl IotPolicy {
         account.arn("iot", &format!("policy/{}", self.name))
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), AwsError> {
         self.document.check_size().map_err(|error| {
             let action = "iot:CreatePolicy";
-            Error::new(ErrorKind::Limit, action, &self.name, error.to_string())
+            AwsError::new(AwsErrorKind::Limit, action, &self.name, error.to_string())
         })
     }
 
-    async fn versions(&self, account: &Account) -> Result<Vec<PolicyVersion>, Error> {
+    async fn versions(&self, account: &Account) -> Result<Vec<PolicyVersion>, AwsError> {
         let listed = account
             .iot
             .list_policy_versions()
@@ -63,7 +65,7 @@ impl IotPolicy {
             .unwrap_or_default())
     }
 
-    async fn delete_version(&self, account: &Account, version: &str) -> Result<(), Error> {
+    async fn delete_version(&self, account: &Account, version: &str) -> Result<(), AwsError> {
         account
             .iot
             .delete_policy_version()
@@ -76,7 +78,7 @@ impl IotPolicy {
         Ok(())
     }
 
-    async fn replace_document(&self, account: &Account) -> Result<(), Error> {
+    async fn replace_document(&self, account: &Account) -> Result<(), AwsError> {
         let versions = self.versions(account).await?;
         if versions.len() >= MAX_VERSIONS
             && let Some(oldest) = superfluous(versions).first()
@@ -95,7 +97,7 @@ impl IotPolicy {
         Ok(())
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         account
             .iot
             .tag_resource()
@@ -109,7 +111,7 @@ impl IotPolicy {
 }
 
 impl Manage for IotPolicy {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let found = account
             .iot
@@ -135,7 +137,7 @@ impl Manage for IotPolicy {
                 .map(|tag| (tag.key(), tag.value().unwrap_or_default())),
         );
         let document = canonical(found.policy_document().unwrap_or_default());
-        let attributes = BTreeMap::from([(DOCUMENT.to_owned(), document), (TAGS.to_owned(), tags)]);
+        let attributes = attributes([(DOCUMENT, document), (TAGS, tags)]);
         let mut observed = Observed::ready(owner, attributes, found.policy_arn);
         let live = found.policy_document.unwrap_or_default();
         if let Some(state) = self.undecided.as_ref().and_then(|it| it.refusal(&live)) {
@@ -144,10 +146,10 @@ impl Manage for IotPolicy {
         Ok(Some(observed))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
-        BTreeMap::from([
-            (DOCUMENT.to_owned(), Want::Is(self.wanted_document())),
-            (TAGS.to_owned(), Want::Is(self.tags.wanted())),
+    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
+        attributes([
+            (DOCUMENT, DesiredValue::Known(self.wanted_document())),
+            (TAGS, DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -158,7 +160,7 @@ impl Manage for IotPolicy {
         narrowing::change(&difference.have, &self.document)
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         self.check()?;
         let account = cloud.of(&self.scope)?;
         account
@@ -178,7 +180,7 @@ impl Manage for IotPolicy {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         self.check()?;
         let account = cloud.of(&self.scope)?;
         let differs = |attribute: &str| differences.iter().any(|it| it.attribute == attribute);
@@ -191,7 +193,7 @@ impl Manage for IotPolicy {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let targets = account
             .iot
@@ -229,19 +231,19 @@ impl Manage for IotPolicy {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 }
 
 /// Tags in the words of the IoT SDK.
-pub(crate) fn sdk_tags(tags: &Tags, object: &str) -> Result<Vec<Tag>, Error> {
+pub(crate) fn sdk_tags(tags: &Tags, object: &str) -> Result<Vec<Tag>, AwsError> {
     tags.iter()
         .map(|(key, value)| Tag::builder().key(key).value(value).build())
         .collect::<Result<_, _>>()
         .map_err(|error| {
             let action = "iot:TagResource";
-            Error::new(ErrorKind::Invalid, action, object, error.to_string())
+            AwsError::new(AwsErrorKind::Invalid, action, object, error.to_string())
         })
 }
 
@@ -268,7 +270,7 @@ const DOCUMENT: &str = "document";
 const TAGS: &str = "tags";
 
 // Versions IoT Core keeps of a policy (docs/IOT-CORE.md §1.2).
-const MAX_VERSIONS: usize = 5;
+const MAX_VERSIONS: usize = link::iot::limits::POLICY_VERSIONS;
 
 #[cfg(test)]
 mod tests {

@@ -7,10 +7,15 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_eks::types::PodIdentityAssociation;
+use serde_json::Value;
 
-use crate::aws::{Account, Cloud, Error, Optional, Outcome};
+use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Change, Difference, Facts, Manage, Note, Observed, Scope, Tags, Want, role};
+use super::{
+    Change, DesiredValue, Difference, Facts, Manage, Note, Observed, attributes, eks, role,
+};
 
 /// An EKS Pod Identity association: which service account gets which role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +35,7 @@ pub struct PodIdentity {
 }
 
 impl Manage for PodIdentity {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(id) = self.find(account).await? else {
             return Ok(None);
@@ -39,14 +44,14 @@ impl Manage for PodIdentity {
         Ok(live.map(|live| self.observed(&live)))
     }
 
-    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let role = match cloud.of(&self.scope) {
-            Ok(account) => Want::Is(role::arn(account, &self.role).into()),
-            Err(_) => Want::Later("credentials for the account"),
+            Ok(account) => DesiredValue::Known(role::arn(account, &self.role).into()),
+            Err(_) => DesiredValue::After("credentials for the account"),
         };
-        BTreeMap::from([
-            ("role".to_owned(), role),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+        attributes([
+            ("role", role),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -59,7 +64,15 @@ impl Manage for PodIdentity {
         }
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("cluster", self.cluster.as_str().into()),
+            ("namespace", self.namespace.as_str().into()),
+            ("serviceAccount", self.service_account.as_str().into()),
+        ])
+    }
+
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let request = account
             .eks
@@ -68,10 +81,7 @@ impl Manage for PodIdentity {
             .namespace(&self.namespace)
             .service_account(&self.service_account)
             .role_arn(role::arn(account, &self.role));
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
+        let request = request.set_tags(Some(self.tags.to_map()));
         let done = request.send().await;
         done.during("eks:CreatePodIdentityAssociation", &self.object())?;
         Ok(())
@@ -82,7 +92,7 @@ impl Manage for PodIdentity {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(id) = self.find(account).await? else {
             return Ok(());
@@ -106,7 +116,7 @@ impl Manage for PodIdentity {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         // Without the cluster there is no association either.
         let Some(id) = self.find(account).await.optional()?.flatten() else {
@@ -123,7 +133,7 @@ impl Manage for PodIdentity {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         match self.find(account).await? {
             Some(id) => self.tag(account, &id).await,
@@ -135,7 +145,7 @@ impl Manage for PodIdentity {
 impl PodIdentity {
     /// Its id: EKS keeps at most one per cluster, namespace and service account. A missing cluster is an error, in
     /// EKS's words.
-    async fn find(&self, account: &Account) -> Result<Option<String>, Error> {
+    async fn find(&self, account: &Account) -> Result<Option<String>, AwsError> {
         let request = account
             .eks
             .list_pod_identity_associations()
@@ -155,7 +165,7 @@ impl PodIdentity {
         &self,
         account: &Account,
         id: &str,
-    ) -> Result<Option<PodIdentityAssociation>, Error> {
+    ) -> Result<Option<PodIdentityAssociation>, AwsError> {
         let request = account
             .eks
             .describe_pod_identity_association()
@@ -173,10 +183,7 @@ impl PodIdentity {
         let (owner, tags) = self
             .tags
             .observed(tags.map(|(key, value)| (key.as_str(), value.as_str())));
-        let attributes = BTreeMap::from([
-            ("role".to_owned(), live.role_arn().into()),
-            ("tags".to_owned(), tags),
-        ]);
+        let attributes = attributes([("role", live.role_arn().into()), ("tags", tags)]);
         let id = live.association_arn().map(str::to_owned);
         let mut observed = Observed::ready(owner, attributes, id);
         if let Some(target) = live.target_role_arn() {
@@ -188,19 +195,11 @@ impl PodIdentity {
         observed
     }
 
-    async fn tag(&self, account: &Account, id: &str) -> Result<(), Error> {
+    async fn tag(&self, account: &Account, id: &str) -> Result<(), AwsError> {
         let Some(live) = self.describe(account, id).await? else {
             return Ok(());
         };
-        let request = account.eks.tag_resource();
-        let request = request.set_resource_arn(live.association_arn);
-        let request = self
-            .tags
-            .iter()
-            .fold(request, |request, (key, value)| request.tags(key, value));
-        let done = request.send().await;
-        done.during("eks:TagResource", &self.object())?;
-        Ok(())
+        eks::tag(account, live.association_arn, &self.tags, &self.object()).await
     }
 
     fn object(&self) -> String {
@@ -215,8 +214,8 @@ impl PodIdentity {
 mod tests {
     use serde_json::json;
 
-    use super::super::Owner;
     use super::*;
+    use crate::tags::Owner;
 
     fn association() -> PodIdentity {
         PodIdentity {

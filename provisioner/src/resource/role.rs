@@ -1,21 +1,23 @@
-//! The IAM role of a pod: may read exactly its secrets, and sign in to the database as one user if it is told to.
+//! The IAM role of a pod: may read exactly its secrets, and sign in to the database as one user if that is configured.
 //!
 //! A pod gets the role through EKS Pod Identity; the role grants nothing in AWS IoT, for a connection by certificate
 //! is decided by the IoT policy alone. Inline policies that are not ours (the first deployment had one with `iot:*`)
-//! show as a difference and are removed. A managed policy that somebody attached is only told.
+//! show as a difference and are removed. An attached managed policy is only reported.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::{AttachedPolicy, Role as Live, Tag};
 use serde_json::{Map, Value};
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::Tags;
 
-use super::{Difference, Facts, Manage, Note, Observed, Scope, Tags, Want};
+use super::{DesiredValue, Difference, Facts, Manage, Note, Observed, attributes};
 
 mod document;
 
-/// The IAM role of a pod: may read exactly its secrets, and sign in to the database if it is told to.
+/// The IAM role of a pod: may read exactly its secrets, and sign in to the database if that is configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Role {
     /// Whose account.
@@ -40,7 +42,7 @@ pub(super) fn arn(account: &Account, name: &str) -> String {
 }
 
 impl Manage for Role {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let request = account.iam.get_role().role_name(&self.name);
         let answer = request
@@ -61,26 +63,26 @@ impl Manage for Role {
         Ok(Some(self.observed(&live, policies, &attached)))
     }
 
-    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let policies = match cloud.of(&self.scope) {
             Ok(account) => match self.policies(account, facts) {
-                Some(policies) => Want::Is(Value::Object(policies)),
-                None => Want::Later("the database"),
+                Some(policies) => DesiredValue::Known(Value::Object(policies)),
+                None => DesiredValue::After("the database"),
             },
-            Err(_) => Want::Later("credentials for the account"),
+            Err(_) => DesiredValue::After("credentials for the account"),
         };
-        BTreeMap::from([
+        attributes([
             (
-                "description".to_owned(),
-                Want::Is(self.description.as_str().into()),
+                "description",
+                DesiredValue::Known(self.description.as_str().into()),
             ),
-            ("policies".to_owned(), policies),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
-            ("trust".to_owned(), Want::Is(document::trust())),
+            ("policies", policies),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
+            ("trust", DesiredValue::Known(document::trust())),
         ])
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let request = account
             .iam
@@ -98,7 +100,7 @@ impl Manage for Role {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         for difference in differences {
             match difference.attribute.as_str() {
@@ -115,7 +117,7 @@ impl Manage for Role {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         for policy in self.attached(account).await? {
             let request = account.iam.detach_role_policy().role_name(&self.name);
@@ -133,7 +135,7 @@ impl Manage for Role {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 }
@@ -150,14 +152,11 @@ impl Role {
         let trust = live
             .assume_role_policy_document()
             .map_or(Value::Null, document::from_iam);
-        let attributes = BTreeMap::from([
-            (
-                "description".to_owned(),
-                live.description().unwrap_or_default().into(),
-            ),
-            ("policies".to_owned(), Value::Object(policies)),
-            ("tags".to_owned(), tags),
-            ("trust".to_owned(), trust),
+        let attributes = attributes([
+            ("description", live.description().unwrap_or_default().into()),
+            ("policies", Value::Object(policies)),
+            ("tags", tags),
+            ("trust", trust),
         ]);
         let mut observed = Observed::ready(owner, attributes, Some(live.arn().to_owned()));
         let names: Vec<_> = attached
@@ -188,7 +187,7 @@ impl Role {
         Some(policies)
     }
 
-    async fn inline(&self, account: &Account) -> Result<Vec<String>, Error> {
+    async fn inline(&self, account: &Account) -> Result<Vec<String>, AwsError> {
         let request = account.iam.list_role_policies().role_name(&self.name);
         let mut pages = request.into_paginator().send();
         let mut names = Vec::new();
@@ -201,7 +200,7 @@ impl Role {
         Ok(names)
     }
 
-    async fn attached(&self, account: &Account) -> Result<Vec<AttachedPolicy>, Error> {
+    async fn attached(&self, account: &Account) -> Result<Vec<AttachedPolicy>, AwsError> {
         let request = account
             .iam
             .list_attached_role_policies()
@@ -220,7 +219,7 @@ impl Role {
         Ok(policies)
     }
 
-    async fn document(&self, account: &Account, policy: &str) -> Result<Option<Value>, Error> {
+    async fn document(&self, account: &Account, policy: &str) -> Result<Option<Value>, AwsError> {
         let request = account
             .iam
             .get_role_policy()
@@ -237,7 +236,7 @@ impl Role {
         account: &Account,
         wanted: Option<Map<String, Value>>,
         have: &Value,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         // Without the database nothing is known to be different, so this is not asked for.
         let Some(wanted) = wanted else { return Ok(()) };
         for (name, document) in &wanted {
@@ -260,7 +259,7 @@ impl Role {
         Ok(())
     }
 
-    async fn delete_policy(&self, account: &Account, policy: &str) -> Result<(), Error> {
+    async fn delete_policy(&self, account: &Account, policy: &str) -> Result<(), AwsError> {
         let request = account
             .iam
             .delete_role_policy()
@@ -272,7 +271,7 @@ impl Role {
         Ok(())
     }
 
-    async fn trust(&self, account: &Account) -> Result<(), Error> {
+    async fn trust(&self, account: &Account) -> Result<(), AwsError> {
         let request = account
             .iam
             .update_assume_role_policy()
@@ -284,7 +283,7 @@ impl Role {
     }
 
     /// Not by `UpdateRole`, which would reset the longest session to an hour.
-    async fn describe(&self, account: &Account) -> Result<(), Error> {
+    async fn describe(&self, account: &Account) -> Result<(), AwsError> {
         let request = account
             .iam
             .update_role_description()
@@ -295,20 +294,20 @@ impl Role {
         Ok(())
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         let request = account.iam.tag_role().role_name(&self.name);
         let request = request.set_tags(Some(self.sdk_tags()?));
         request.send().await.during("iam:TagRole", &self.name)?;
         Ok(())
     }
 
-    fn sdk_tags(&self) -> Result<Vec<Tag>, Error> {
+    fn sdk_tags(&self) -> Result<Vec<Tag>, AwsError> {
         let tags = self.tags.iter();
         tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
             .collect::<Result<_, _>>()
             .map_err(|error| {
                 let why = link::error::chain(&error);
-                Error::new(ErrorKind::Invalid, "iam:TagRole", &self.name, why)
+                AwsError::new(AwsErrorKind::Invalid, "iam:TagRole", &self.name, why)
             })
     }
 }

@@ -11,18 +11,19 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
-use aws_sdk_secretsmanager::types::Tag;
 use serde_json::Value;
 
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, secrets};
+use crate::scope::Scope;
+use crate::tags::{Owner, Tags};
 
 use super::{
-    Change, Difference, Facts, Manage, Note, Observed, Owner, Scope, State, Tags, Want, kms,
+    Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes, kms,
 };
 
-pub(super) use self::held::Stored;
+pub(super) use self::value::SecretValue;
 
-mod held;
+mod value;
 
 /// A value in Secrets Manager: a JSON object of strings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,23 +62,23 @@ pub enum Content {
 /// The current value of the secret `name`.
 ///
 /// # Errors
-/// The failed call; an absent secret or one without a value is [`Stored::Nothing`].
-pub(super) async fn stored(account: &Account, name: &str) -> Result<Stored, Error> {
+/// The failed call; an absent secret or one without a value is [`SecretValue::Nothing`].
+pub(super) async fn stored(account: &Account, name: &str) -> Result<SecretValue, AwsError> {
     let request = account.secrets.get_secret_value().secret_id(name);
     let answer = request
         .send()
         .await
         .during("secretsmanager:GetSecretValue", name)
         .optional()?;
-    Ok(answer.map_or(Stored::Nothing, |answer| {
-        Stored::parse(answer.secret_string())
+    Ok(answer.map_or(SecretValue::Nothing, |answer| {
+        SecretValue::parse(answer.secret_string())
     }))
 }
 
 impl Manage for Secret {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
-        let Some(about) = self.describe(account).await? else {
+        let Some(about) = secrets::describe(account, &self.name).await? else {
             return Ok(None);
         };
         if about.deleted_date().is_some() {
@@ -87,17 +88,17 @@ impl Manage for Secret {
         Ok(Some(self.observed(&about, &stored)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, Want> {
-        let mut wanted = BTreeMap::from([
+    fn wanted(&self, _cloud: &Cloud, facts: &Facts) -> BTreeMap<String, DesiredValue> {
+        let mut wanted = attributes([
             (
-                "description".to_owned(),
-                Want::Is(self.description.as_str().into()),
+                "description",
+                DesiredValue::Known(self.description.as_str().into()),
             ),
             (
-                "kmsKey".to_owned(),
-                Want::Is(self.kms_key.as_deref().into()),
+                "kmsKey",
+                DesiredValue::Known(self.kms_key.as_deref().into()),
             ),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ]);
         for (key, content) in &self.content {
             wanted.insert(format!("{CONTENT}{key}"), content.wanted(facts));
@@ -124,14 +125,18 @@ impl Manage for Secret {
         }
     }
 
-    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), Error> {
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([("recoveryDays", self.recovery_days.into())])
+    }
+
+    async fn create(&self, cloud: &Cloud, facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        if let Some(about) = self.describe(account).await?
+        if let Some(about) = secrets::describe(account, &self.name).await?
             && about.deleted_date().is_some()
         {
             return self.restore(account, &about).await;
         }
-        let value = Stored::Nothing.completed(&self.content, facts);
+        let value = SecretValue::Nothing.completed(&self.content, facts);
         let text = value.to_json(&self.name)?;
         let request = account
             .secrets
@@ -139,7 +144,7 @@ impl Manage for Secret {
             .name(&self.name)
             .description(&self.description)
             .set_kms_key_id(self.kms_key.clone())
-            .set_tags(Some(self.sdk_tags()))
+            .set_tags(Some(secrets::sdk_tags(&self.tags)))
             .secret_string(text);
         request
             .send()
@@ -153,7 +158,7 @@ impl Manage for Secret {
         cloud: &Cloud,
         facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let differs = |name: &str| differences.iter().any(|it| it.attribute == name);
         if differs("tags") {
@@ -171,54 +176,40 @@ impl Manage for Secret {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        let Some(about) = self.describe(account).await? else {
+        let Some(about) = secrets::describe(account, &self.name).await? else {
             return Ok(());
         };
-        let request = account.secrets.delete_secret().secret_id(&self.name);
-        let request = match self.recovery_days {
-            0 => request.force_delete_without_recovery(true),
-            _ if about.deleted_date().is_some() => return Ok(()),
-            days => request.recovery_window_in_days(i64::from(days)),
-        };
-        request
-            .send()
-            .await
-            .during("secretsmanager:DeleteSecret", &self.name)
-            .was_there()?;
-        Ok(())
+        if self.recovery_days > 0 && about.deleted_date().is_some() {
+            return Ok(());
+        }
+        secrets::delete(account, &self.name, self.recovery_days).await
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 }
 
 impl Secret {
-    async fn describe(&self, account: &Account) -> Result<Option<DescribeSecretOutput>, Error> {
-        let request = account.secrets.describe_secret().secret_id(&self.name);
-        request
-            .send()
-            .await
-            .during("secretsmanager:DescribeSecret", &self.name)
-            .optional()
-    }
-
-    fn observed(&self, about: &DescribeSecretOutput, stored: &Stored) -> Observed {
+    fn observed(&self, about: &DescribeSecretOutput, stored: &SecretValue) -> Observed {
         let (owner, tags) = self.owner(about);
         let description = about.description().unwrap_or_default();
-        let mut attributes = BTreeMap::from([
-            ("description".to_owned(), description.into()),
-            ("kmsKey".to_owned(), self.observed_key(about.kms_key_id())),
-            ("tags".to_owned(), tags),
+        let mut attributes = attributes([
+            ("description", description.into()),
+            (
+                "kmsKey",
+                kms::observed(about.kms_key_id(), self.kms_key.as_deref()),
+            ),
+            ("tags", tags),
         ]);
         for (key, content) in &self.content {
             attributes.insert(format!("{CONTENT}{key}"), stored.observed(key, content));
         }
         let id = about.arn().map(str::to_owned);
         let mut observed = Observed::ready(owner, attributes, id);
-        if matches!(stored, Stored::Opaque) {
+        if matches!(stored, SecretValue::Opaque) {
             observed.state = State::Broken {
                 why: "its value is not a JSON object".into(),
                 hint: "replace its value by a JSON object, or delete the secret".into(),
@@ -245,7 +236,7 @@ impl Secret {
             return None;
         }
         let id = about.arn().map(str::to_owned);
-        let mut observed = Observed::ready(owner, BTreeMap::from([("tags".to_owned(), tags)]), id);
+        let mut observed = Observed::ready(owner, attributes([("tags", tags)]), id);
         observed.state = State::Broken {
             why: "somebody else's secret of this name is scheduled for deletion and keeps the name"
                 .into(),
@@ -258,34 +249,25 @@ impl Secret {
     }
 
     fn owner(&self, about: &DescribeSecretOutput) -> (Owner, Value) {
-        let tags = about.tags().iter();
-        self.tags
-            .observed(tags.filter_map(|tag| Some((tag.key()?, tag.value()?))))
+        secrets::owner(about, &self.tags)
     }
 
-    fn observed_key(&self, live: Option<&str>) -> Value {
-        match (live, self.kms_key.as_deref()) {
-            (None, _) => Value::Null,
-            (Some(live), _) if kms::same(live, AWS_KEY) => Value::Null,
-            (Some(live), Some(wanted)) if kms::same(live, wanted) => wanted.into(),
-            (Some(live), _) => live.into(),
-        }
-    }
-
-    async fn restore(&self, account: &Account, about: &DescribeSecretOutput) -> Result<(), Error> {
+    async fn restore(
+        &self,
+        account: &Account,
+        about: &DescribeSecretOutput,
+    ) -> Result<(), AwsError> {
         let action = "secretsmanager:RestoreSecret";
         if self.owner(about).0 != Owner::Ours {
             let why = "somebody else's secret of this name is scheduled for deletion";
-            return Err(Error::new(ErrorKind::Exists, action, &self.name, why));
+            return Err(AwsError::new(AwsErrorKind::Exists, action, &self.name, why));
         }
-        let request = account.secrets.restore_secret().secret_id(&self.name);
-        request.send().await.during(action, &self.name)?;
-        Ok(())
+        secrets::restore(account, &self.name).await
     }
 
     /// Not together with the value: a change of key re-encrypts the current value, and must not make a new one.
-    async fn describe_anew(&self, account: &Account, key_too: bool) -> Result<(), Error> {
-        let key = self.kms_key.as_deref().unwrap_or(AWS_KEY);
+    async fn describe_anew(&self, account: &Account, key_too: bool) -> Result<(), AwsError> {
+        let key = self.kms_key.as_deref().unwrap_or(secrets::DEFAULT_KEY);
         let request = account
             .secrets
             .update_secret()
@@ -299,12 +281,17 @@ impl Secret {
         Ok(())
     }
 
-    async fn put(&self, account: &Account, facts: &Facts) -> Result<(), Error> {
+    async fn put(&self, account: &Account, facts: &Facts) -> Result<(), AwsError> {
         let stored = stored(account, &self.name).await?;
-        if matches!(stored, Stored::Opaque) {
+        if matches!(stored, SecretValue::Opaque) {
             let why = "its value is not a JSON object";
             let action = "secretsmanager:PutSecretValue";
-            return Err(Error::new(ErrorKind::Invalid, action, &self.name, why));
+            return Err(AwsError::new(
+                AwsErrorKind::Invalid,
+                action,
+                &self.name,
+                why,
+            ));
         }
         let value = stored.completed(&self.content, facts);
         let text = value.to_json(&self.name)?;
@@ -317,25 +304,13 @@ impl Secret {
         Ok(())
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
-        let request = account.secrets.tag_resource().secret_id(&self.name);
-        request
-            .set_tags(Some(self.sdk_tags()))
-            .send()
-            .await
-            .during("secretsmanager:TagResource", &self.name)?;
-        Ok(())
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
+        secrets::tag(account, &self.name, &self.tags).await
     }
 
     fn has_password(&self) -> bool {
         let mut content = self.content.values();
         content.any(|content| matches!(content, Content::Password(_)))
-    }
-
-    fn sdk_tags(&self) -> Vec<Tag> {
-        let tags = self.tags.iter();
-        tags.map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect()
     }
 }
 
@@ -345,8 +320,6 @@ fn is_set(value: &Value) -> bool {
 
 // Before the names of keys in the names of attributes.
 const CONTENT: &str = "content.";
-// What a secret is encrypted with if nobody says otherwise; not told by DescribeSecret, but accepted by UpdateSecret.
-const AWS_KEY: &str = "alias/aws/secretsmanager";
 
 #[cfg(test)]
 mod tests;

@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::aws::ec2::{self, IpPermission, SecurityGroup as Live};
-use crate::aws::{Account, Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::ec2::{self, Ec2SecurityGroup as Live, IpPermission};
+use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Tags, pairs};
 
-use super::tags::pairs;
-use super::{Change, Difference, Facts, Manage, Observed, Scope, Tags, Want};
+use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes};
 
 mod rules;
 
@@ -32,16 +33,16 @@ pub struct SecurityGroup {
 }
 
 impl Manage for SecurityGroup {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let live = self.find(cloud.of(&self.scope)?).await?;
         Ok(live.map(|live| self.observed(&live)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
-        BTreeMap::from([
-            ("egress".to_owned(), Want::Is(json!({}))),
-            ("ingress".to_owned(), Want::Is(rules::wanted(&self.sources))),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
+        attributes([
+            ("egress", DesiredValue::Known(json!({}))),
+            ("ingress", DesiredValue::Known(rules::wanted(&self.sources))),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
@@ -56,9 +57,16 @@ impl Manage for SecurityGroup {
         }
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([
+            ("description", self.description().into()),
+            ("vpc", self.vpc.as_str().into()),
+        ])
+    }
+
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        let description = format!("Who may reach the database {}", self.name);
+        let description = self.description();
         let tags = self.tags.iter();
         let call = ec2::create_security_group(&self.name, &description, &self.vpc, tags);
         let done = account.ec2.call(call).await;
@@ -71,7 +79,7 @@ impl Manage for SecurityGroup {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let live = self.present(account).await?;
         let id = live.group_id.as_deref().unwrap_or_default();
@@ -89,7 +97,7 @@ impl Manage for SecurityGroup {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let Some(live) = self.find(account).await? else {
             return Ok(());
@@ -101,7 +109,7 @@ impl Manage for SecurityGroup {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let live = self.present(account).await?;
         let id = live.group_id.as_deref().unwrap_or_default();
@@ -110,8 +118,12 @@ impl Manage for SecurityGroup {
 }
 
 impl SecurityGroup {
+    fn description(&self) -> String {
+        format!("Who may reach the database {}", self.name)
+    }
+
     /// A name is unique in its VPC.
-    async fn find(&self, account: &Account) -> Result<Option<Live>, Error> {
+    async fn find(&self, account: &Account) -> Result<Option<Live>, AwsError> {
         let filters = [("group-name", self.name.as_str()), ("vpc-id", &self.vpc)];
         let call = ec2::describe_security_groups(&filters);
         let groups = account.ec2.call_paged(call).await;
@@ -122,22 +134,19 @@ impl SecurityGroup {
             .find(|group| group.group_name.as_ref() == Some(&self.name)))
     }
 
-    async fn present(&self, account: &Account) -> Result<Live, Error> {
+    async fn present(&self, account: &Account) -> Result<Live, AwsError> {
         self.find(account).await?.ok_or_else(|| {
             let action = "ec2:DescribeSecurityGroups";
-            Error::new(ErrorKind::NotFound, action, &self.name, "it is gone")
+            AwsError::new(AwsErrorKind::NotFound, action, &self.name, "it is gone")
         })
     }
 
     fn observed(&self, live: &Live) -> Observed {
         let (owner, tags) = self.tags.observed(pairs(&live.tags));
-        let attributes = BTreeMap::from([
-            (
-                "egress".to_owned(),
-                rules::observed(&live.ip_permissions_egress),
-            ),
-            ("ingress".to_owned(), rules::observed(&live.ip_permissions)),
-            ("tags".to_owned(), tags),
+        let attributes = attributes([
+            ("egress", rules::observed(&live.ip_permissions_egress)),
+            ("ingress", rules::observed(&live.ip_permissions)),
+            ("tags", tags),
         ]);
         let id = live.group_id.clone();
         let mut observed = Observed::ready(owner, attributes, id.clone());
@@ -151,7 +160,7 @@ impl SecurityGroup {
         account: &Account,
         id: &str,
         live: &[IpPermission],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let missing = rules::missing(&self.sources, live);
         if !missing.is_empty() {
             let done = account.ec2.call(ec2::authorize_ingress(id, &missing)).await;
@@ -171,7 +180,7 @@ impl SecurityGroup {
         account: &Account,
         id: &str,
         live: &[IpPermission],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let surplus = rules::surplus(&BTreeMap::new(), live);
         if surplus.is_empty() {
             return Ok(());
@@ -182,7 +191,7 @@ impl SecurityGroup {
         Ok(())
     }
 
-    async fn tag(&self, account: &Account, id: &str) -> Result<(), Error> {
+    async fn tag(&self, account: &Account, id: &str) -> Result<(), AwsError> {
         let call = ec2::create_tags(id, self.tags.iter());
         let done = account.ec2.call(call).await;
         done.during("ec2:CreateTags", &self.name)?;
@@ -191,9 +200,9 @@ impl SecurityGroup {
 }
 
 /// A rule that is there already is as good as one that was made.
-fn there_already<T>(outcome: Result<T, Error>) -> Result<(), Error> {
+fn there_already<T>(outcome: Result<T, AwsError>) -> Result<(), AwsError> {
     match outcome {
-        Err(error) if error.kind() != ErrorKind::Exists => Err(error),
+        Err(error) if error.kind() != AwsErrorKind::Exists => Err(error),
         _ => Ok(()),
     }
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::aws::rds::{self, DbSubnetGroup};
-use crate::aws::{Account, Cloud, Error, Optional, Outcome};
+use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{Tags, pairs};
 
-use super::tags::pairs;
-use super::{Difference, Facts, Manage, Observed, Scope, State, Tags, Want};
+use super::{DesiredValue, Difference, Facts, Manage, Observed, State, attributes};
 
 /// The subnets the database may be in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub struct SubnetGroup {
 }
 
 impl Manage for SubnetGroup {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let account = cloud.of(&self.scope)?;
         let call = rds::describe_db_subnet_groups(&self.stored());
         let groups = account.rds.call(call).await;
@@ -42,17 +43,21 @@ impl Manage for SubnetGroup {
         Ok(Some(self.observed(&live, &tags.unwrap_or_default())))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
+    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let subnets = self.subnets.iter().map(String::as_str);
-        BTreeMap::from([
-            ("subnets".to_owned(), Want::Is(sorted(subnets))),
-            ("tags".to_owned(), Want::Is(self.tags.wanted())),
+        attributes([
+            ("subnets", DesiredValue::Known(sorted(subnets))),
+            ("tags", DesiredValue::Known(self.tags.wanted())),
         ])
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    fn set_at_creation(&self) -> BTreeMap<String, Value> {
+        attributes([("description", self.description().into())])
+    }
+
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
-        let description = format!("Subnets of {}", self.name);
+        let description = self.description();
         let tags = self.tags.iter();
         let call = rds::create_db_subnet_group(&self.stored(), &description, &self.subnets, tags);
         let done = account.rds.call(call).await;
@@ -65,7 +70,7 @@ impl Manage for SubnetGroup {
         cloud: &Cloud,
         _facts: &Facts,
         differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         for difference in differences {
             match difference.attribute.as_str() {
@@ -81,7 +86,7 @@ impl Manage for SubnetGroup {
         Ok(())
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let account = cloud.of(&self.scope)?;
         let call = rds::delete_db_subnet_group(&self.stored());
         let done = account.rds.call(call).await;
@@ -90,17 +95,20 @@ impl Manage for SubnetGroup {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         self.tag(cloud.of(&self.scope)?).await
     }
 }
 
 impl SubnetGroup {
+    fn description(&self) -> String {
+        format!("Subnets of {}", self.name)
+    }
+
     fn observed(&self, live: &DbSubnetGroup, tags: &[(String, String)]) -> Observed {
         let (owner, tags) = self.tags.observed(pairs(tags));
         let subnets = sorted(live.subnets.iter().map(String::as_str));
-        let attributes =
-            BTreeMap::from([("subnets".to_owned(), subnets), ("tags".to_owned(), tags)]);
+        let attributes = attributes([("subnets", subnets), ("tags", tags)]);
         let mut observed = Observed::ready(owner, attributes, live.arn.clone());
         if let Some(status) = &live.status
             && status != "Complete"
@@ -110,7 +118,7 @@ impl SubnetGroup {
         observed
     }
 
-    async fn tag(&self, account: &Account) -> Result<(), Error> {
+    async fn tag(&self, account: &Account) -> Result<(), AwsError> {
         let call = rds::add_tags(&self.arn(account), self.tags.iter());
         let done = account.rds.call(call).await;
         done.during("rds:AddTagsToResource", &self.name)?;
@@ -137,8 +145,9 @@ fn sorted<'a>(subnets: impl Iterator<Item = &'a str>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Owner, compare};
+    use super::super::compare;
     use super::*;
+    use crate::tags::Owner;
 
     fn group() -> SubnetGroup {
         SubnetGroup {

@@ -1,6 +1,6 @@
 //! An IoT thing: a name for a party in the registry.
 //!
-//! Things have no tags, so the mark of ownership is an attribute. A thing without a type holds three attributes;
+//! Things have no tags, so an attribute stands for the ownership tag. A thing without a type holds three attributes;
 //! attributes that others put there are left alone.
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, HashMap};
 use aws_sdk_iot::types::AttributePayload;
 use serde_json::{Value, json};
 
-use crate::aws::{Cloud, Error, ErrorKind, Optional, Outcome};
+use crate::aws::{AwsError, AwsErrorKind, Cloud, Optional, Outcome};
+use crate::scope::Scope;
+use crate::tags::{OWNER, Owner, Tags};
 
-use super::tags::OWNER;
-use super::{Difference, Facts, Manage, Observed, Owner, Scope, Tags, Want};
+use super::{DesiredValue, Difference, Facts, Manage, Observed, attributes};
 
 /// An IoT thing: a name for a party in the registry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Thing {
     pub name: String,
     /// Its tags.
     pub tags: Tags,
-    /// Attributes besides the mark of ownership.
+    /// Attributes besides the ownership attribute.
     pub attributes: BTreeMap<String, String>,
 }
 
@@ -50,13 +51,18 @@ impl Thing {
         (owner, json!(ours))
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn check(&self) -> Result<(), AwsError> {
         let count = self.all().len();
         if count > MAX_ATTRIBUTES {
             let message =
                 format!("{count} attributes, a thing without a type holds {MAX_ATTRIBUTES}");
             let action = "iot:CreateThing";
-            return Err(Error::new(ErrorKind::Limit, action, &self.name, message));
+            return Err(AwsError::new(
+                AwsErrorKind::Limit,
+                action,
+                &self.name,
+                message,
+            ));
         }
         Ok(())
     }
@@ -65,7 +71,7 @@ impl Thing {
         &self,
         cloud: &Cloud,
         attributes: BTreeMap<String, String>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         let iot = &cloud.of(&self.scope)?.iot;
         iot.update_thing()
             .thing_name(&self.name)
@@ -78,7 +84,7 @@ impl Thing {
 }
 
 impl Manage for Thing {
-    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, Error> {
+    async fn observe(&self, cloud: &Cloud) -> Result<Option<Observed>, AwsError> {
         let iot = &cloud.of(&self.scope)?.iot;
         let found = iot
             .describe_thing()
@@ -88,16 +94,16 @@ impl Manage for Thing {
             .during("iot:DescribeThing", &self.name)
             .optional()?;
         let Some(found) = found else { return Ok(None) };
-        let (owner, attributes) = self.read(&found.attributes.unwrap_or_default());
-        let attributes = BTreeMap::from([(ATTRIBUTES.to_owned(), attributes)]);
+        let (owner, own) = self.read(&found.attributes.unwrap_or_default());
+        let attributes = attributes([(ATTRIBUTES, own)]);
         Ok(Some(Observed::ready(owner, attributes, found.thing_arn)))
     }
 
-    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, Want> {
-        BTreeMap::from([(ATTRIBUTES.to_owned(), Want::Is(json!(self.all())))])
+    fn wanted(&self, _cloud: &Cloud, _facts: &Facts) -> BTreeMap<String, DesiredValue> {
+        attributes([(ATTRIBUTES, DesiredValue::Known(json!(self.all())))])
     }
 
-    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), Error> {
+    async fn create(&self, cloud: &Cloud, _facts: &Facts) -> Result<(), AwsError> {
         self.check()?;
         let iot = &cloud.of(&self.scope)?.iot;
         iot.create_thing()
@@ -114,12 +120,12 @@ impl Manage for Thing {
         cloud: &Cloud,
         _facts: &Facts,
         _differences: &[Difference],
-    ) -> Result<(), Error> {
+    ) -> Result<(), AwsError> {
         self.check()?;
         self.merge(cloud, self.all()).await
     }
 
-    async fn delete(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn delete(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let iot = &cloud.of(&self.scope)?.iot;
         let principals = iot
             .list_thing_principals()
@@ -149,7 +155,7 @@ impl Manage for Thing {
         Ok(())
     }
 
-    async fn adopt(&self, cloud: &Cloud) -> Result<(), Error> {
+    async fn adopt(&self, cloud: &Cloud) -> Result<(), AwsError> {
         let mark = BTreeMap::from([(OWNER.to_owned(), self.tags.region().to_owned())]);
         self.merge(cloud, mark).await
     }
@@ -206,6 +212,6 @@ mod tests {
         thing.attributes.insert("cluster".into(), "a".into());
         assert!(thing.check().is_ok());
         thing.attributes.insert("room".into(), "b".into());
-        assert_eq!(thing.check().unwrap_err().kind(), ErrorKind::Limit);
+        assert_eq!(thing.check().unwrap_err().kind(), AwsErrorKind::Limit);
     }
 }

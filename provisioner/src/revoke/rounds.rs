@@ -1,7 +1,7 @@
 //! Certificates go out of service round by round, until a look shows none that is left.
 //!
 //! **Invariant:** one certificate that resists keeps no other in service, and no connection open: each is tried, the
-//! connections are ended in every round, and what failed is told at the end.
+//! connections are ended in every round, and failures are reported at the end.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use tokio::time::{Instant, sleep};
 
 use crate::aws;
 use crate::identity::state::{INACTIVE, REVOKED};
-use crate::identity::{Error, Progress};
+use crate::identity::{IdentityError, ProgressFn};
 use crate::resource::Note;
 
-use super::{Options, Revoked};
+use super::{RevokeOptions, Revoked};
 
 /// What it takes of IoT Core.
-pub(super) trait Core {
+pub(super) trait CertificateRegistry {
     /// Ids of the certificates that carry a policy.
-    async fn targets(&self, policy: &str) -> Result<Vec<String>, aws::Error>;
+    async fn targets(&self, policy: &str) -> Result<Vec<String>, aws::AwsError>;
 
     /// A certificate's state; `None` when there is no such certificate.
-    async fn status(&self, id: &str) -> Result<Option<String>, aws::Error>;
+    async fn status(&self, id: &str) -> Result<Option<String>, aws::AwsError>;
 
     /// Whether it was there to be changed.
-    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::Error>;
+    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::AwsError>;
 
     /// Ends a client's connection with its session; whether there was one.
-    async fn disconnect(&self, client: &str) -> Result<bool, aws::Error>;
+    async fn disconnect(&self, client: &str) -> Result<bool, aws::AwsError>;
 }
 
 /// Certificates on their way out.
 pub(super) struct Rounds<'a, C> {
     core: C,
-    options: Options,
+    options: RevokeOptions,
     clients: &'a [String],
-    progress: Progress<'a>,
+    progress: ProgressFn<'a>,
     done: Vec<String>,
-    failed: BTreeMap<String, Error>,
+    failed: BTreeMap<String, IdentityError>,
     disconnected: Vec<String>,
-    clinging: BTreeMap<String, aws::Error>,
+    still_connected: BTreeMap<String, aws::AwsError>,
 }
 
 /// How far a certificate is.
@@ -52,12 +52,12 @@ enum Ordered {
 
 // === impl Rounds ===
 
-impl<'a, C: Core> Rounds<'a, C> {
+impl<'a, C: CertificateRegistry> Rounds<'a, C> {
     pub(super) fn new(
         core: C,
-        options: Options,
+        options: RevokeOptions,
         clients: &'a [String],
-        progress: Progress<'a>,
+        progress: ProgressFn<'a>,
     ) -> Self {
         Self {
             core,
@@ -67,7 +67,7 @@ impl<'a, C: Core> Rounds<'a, C> {
             done: Vec::new(),
             failed: BTreeMap::new(),
             disconnected: Vec::new(),
-            clinging: BTreeMap::new(),
+            still_connected: BTreeMap::new(),
         }
     }
 
@@ -77,7 +77,7 @@ impl<'a, C: Core> Rounds<'a, C> {
         mut self,
         mut open: Vec<String>,
         policy: Option<&str>,
-    ) -> Result<Revoked, Error> {
+    ) -> Result<Revoked, IdentityError> {
         let mut unseen = None;
         while !open.is_empty() {
             let before = self.done.len();
@@ -100,11 +100,11 @@ impl<'a, C: Core> Rounds<'a, C> {
                 Err(error) => unseen = Some(error),
             }
         }
-        self.verdict(unseen)
+        self.finish(unseen)
     }
 
     async fn round(&mut self, open: &[String]) {
-        // Orders first: waiting until one is seen to be obeyed must not keep another in service.
+        // All status changes first: waiting until one is visible must not keep another certificate in service.
         let mut taken = Vec::new();
         for id in open {
             match self.order(id).await {
@@ -121,7 +121,7 @@ impl<'a, C: Core> Rounds<'a, C> {
         self.disconnect().await;
     }
 
-    async fn order(&self, id: &str) -> Result<Ordered, Error> {
+    async fn order(&self, id: &str) -> Result<Ordered, IdentityError> {
         let Some(status) = self.core.status(id).await? else {
             return Ok(Ordered::Done(GONE.to_owned()));
         };
@@ -140,7 +140,12 @@ impl<'a, C: Core> Rounds<'a, C> {
     }
 
     // IoT Core may answer with the old state for a moment, or be too busy to answer.
-    async fn verify(&self, id: &str, wanted: &str, deadline: Instant) -> Result<String, Error> {
+    async fn verify(
+        &self,
+        id: &str,
+        wanted: &str,
+        deadline: Instant,
+    ) -> Result<String, IdentityError> {
         let mut pause = FIRST_PAUSE;
         loop {
             let in_time = Instant::now() < deadline;
@@ -149,7 +154,7 @@ impl<'a, C: Core> Rounds<'a, C> {
                 Ok(Some(found)) if found == wanted || found == REVOKED => return Ok(found),
                 _ if in_time => {}
                 Ok(Some(found)) => {
-                    return Err(Error::NotVerified {
+                    return Err(IdentityError::NotVerified {
                         certificate: id.to_owned(),
                         found,
                         expected: wanted.to_owned(),
@@ -162,7 +167,7 @@ impl<'a, C: Core> Rounds<'a, C> {
         }
     }
 
-    fn settle(&mut self, id: &str, outcome: Result<String, Error>) {
+    fn settle(&mut self, id: &str, outcome: Result<String, IdentityError>) {
         match outcome {
             Ok(state) => {
                 (self.progress)(&format!("certificate `{id}` is {state}"));
@@ -183,7 +188,7 @@ impl<'a, C: Core> Rounds<'a, C> {
         for client in self.clients {
             match self.core.disconnect(client).await {
                 Ok(there) => {
-                    self.clinging.remove(client);
+                    self.still_connected.remove(client);
                     if there {
                         (self.progress)(&format!("the connection of client `{client}` is ended"));
                     }
@@ -192,22 +197,27 @@ impl<'a, C: Core> Rounds<'a, C> {
                     }
                 }
                 Err(error) => {
-                    self.clinging.insert(client.clone(), error);
+                    self.still_connected.insert(client.clone(), error);
                 }
             }
         }
     }
 
-    fn verdict(mut self, unseen: Option<aws::Error>) -> Result<Revoked, Error> {
+    fn finish(mut self, unseen: Option<aws::AwsError>) -> Result<Revoked, IdentityError> {
         // Where the certificate is out of service, a connection that lives a little longer must not look like failure.
-        let notes = self.clinging.into_iter().map(|(client, error)| Note {
-            text: format!("the connection of client `{client}` could not be ended here: {error}"),
-            hint: "wait: IoT Core ends it within minutes of its certificate's end".into(),
-        });
+        let notes = self
+            .still_connected
+            .into_iter()
+            .map(|(client, error)| Note {
+                text: format!(
+                    "the connection of client `{client}` could not be ended here: {error}"
+                ),
+                hint: "wait: IoT Core ends it within minutes of its certificate's end".into(),
+            });
         let notes: Vec<Note> = notes.collect();
         let certificates: Vec<String> = self.failed.keys().cloned().collect();
         let error = match (self.failed.pop_first(), unseen) {
-            (Some((_, first)), _) => Error::InService {
+            (Some((_, first)), _) => IdentityError::InService {
                 all: self.done.len() + certificates.len(),
                 certificates,
                 source: Box::new(first),

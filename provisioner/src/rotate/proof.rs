@@ -1,4 +1,4 @@
-//! Which clients were seen with the new certificate. Pure.
+//! Which clients were seen with the new certificate, from presence events. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

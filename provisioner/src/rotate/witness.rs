@@ -1,4 +1,5 @@
-//! An identity for the length of one rotation that may hear who comes and goes with which certificate, and nothing else.
+//! The witness of a rotation: a temporary MQTT client that may subscribe to presence events of the party's clients (who
+//! connects and disconnects, with which certificate) and do nothing else.
 //!
 //! Its key is in memory only. Its policy and certificate are removed when it leaves; what a crash leaves behind the
 //! next one finds through the policy, whose name follows from the party.
@@ -9,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use link::id::ClientId;
 use link::identity::Identity;
-use link::iot::{Action, ArnPrefix, Document, Statement};
+use link::iot::{ArnPrefix, Document, PolicyAction, Statement};
 use link::mqtt::{self, Inbound, Session, State};
 use link::tls;
 use tokio::sync::watch;
@@ -18,15 +19,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::aws::{Account, Cloud};
-use crate::identity::registry::{Registry, endpoint};
+use crate::identity::registry::Registry;
 use crate::identity::settle::settled;
 use crate::identity::state::{ACTIVE, INACTIVE};
-use crate::identity::{Error, key};
-use crate::resource::{Certificate, Facts, IotPolicy, Manage as _, Owner, Scope};
+use crate::identity::{IdentityError, IdentitySpec, key};
+use crate::resource::{Facts, IotPolicy, Manage as _};
+use crate::scope::Scope;
+use crate::tags::Owner;
 
 use super::proof::Presence;
 
-/// A witness that listens.
+/// A witness that is subscribed.
 pub(super) struct Witness {
     policy: IotPolicy,
     inbound: Inbound,
@@ -40,21 +43,22 @@ pub(super) struct Witness {
 
 impl Witness {
     /// Makes policy and certificate, connects and subscribes.
-    pub(super) async fn enter(
+    pub(super) async fn start(
         cloud: &Cloud,
         registry: Registry<'_>,
-        party: &Certificate,
+        party: &IdentitySpec,
         port: u16,
         now: Timestamp,
-    ) -> Result<Self, Error> {
-        let name = format!("{}-{}-{SUFFIX}", party.tags.region(), party.keeper);
-        let failed = |reason: String| Error::Witness {
-            party: party.keeper.clone(),
+    ) -> Result<Self, IdentityError> {
+        let name = format!("{}-{}-{SUFFIX}", party.tags.region(), party.key_scope);
+        let failed = |reason: String| IdentityError::Witness {
+            party: party.key_scope.clone(),
             client_id: name.clone(),
             reason,
         };
         let client_id = ClientId::new(&name).map_err(|error| failed(error.to_string()))?;
-        let arn = prefix(cloud.of(&Scope::Region)?);
+        let account = cloud.of(&Scope::Region)?;
+        let arn = prefix(account);
         let (filters, document) = hearing(&arn, &name, &party.client_ids);
         let policy = IotPolicy {
             scope: Scope::Region,
@@ -64,18 +68,18 @@ impl Witness {
             undecided: None,
         };
         remove(registry, cloud, &policy).await?;
-        let host = endpoint(cloud).await?;
+        let host = account.broker().await?;
         policy.create(cloud, &Facts::default()).await?;
-        let entered = async {
+        let started = async {
             let identity = certify(registry, party, &policy, now).await?;
             let mut config = mqtt::Config::new(host, port, client_id);
             config.subscriptions = filters;
-            config.tls = tls::Options::for_port(port);
-            let (session, witness) = start(config, identity, policy.clone()).map_err(&failed)?;
+            config.tls = tls::TlsOptions::for_port(port);
+            let (session, witness) = connect(config, identity, policy.clone()).map_err(&failed)?;
             witness.wait_ready(&session).await.map_err(&failed)?;
             Ok(witness)
         };
-        match entered.await {
+        match started.await {
             Ok(witness) => Ok(witness),
             Err(error) => {
                 // The reason is worth more than what a failed removal says; the next run removes it.
@@ -98,10 +102,14 @@ impl Witness {
     }
 
     /// Disconnects and removes policy and certificate.
-    pub(super) async fn leave(self, registry: Registry<'_>, cloud: &Cloud) -> Result<(), Error> {
+    pub(super) async fn stop(
+        self,
+        registry: Registry<'_>,
+        cloud: &Cloud,
+    ) -> Result<(), IdentityError> {
         self.stop.cancel();
-        // A broker that does not take the goodbye changes nothing.
-        let _ = timeout(GOODBYE, self.driver).await;
+        // Without an answer to DISCONNECT nothing else has to be done.
+        let _ = timeout(DISCONNECT_WITHIN, self.driver).await;
         remove(registry, cloud, &self.policy).await
     }
 
@@ -121,13 +129,13 @@ impl Witness {
     }
 }
 
-fn start(
+fn connect(
     config: mqtt::Config,
     identity: Identity,
     policy: IotPolicy,
 ) -> Result<(Session, Witness), String> {
     let (keep, identity) = watch::channel(Arc::new(identity));
-    let metrics = mqtt::Metrics::unregistered().map_err(|error| error.to_string())?;
+    let metrics = mqtt::SessionMetrics::unregistered().map_err(|error| error.to_string())?;
     let (session, inbound, driver) = config
         .build(identity, metrics)
         .map_err(|error| link::error::chain(&error))?;
@@ -146,12 +154,12 @@ fn start(
 // Inactive until the policy is on it: a crash in between leaves nothing that connects.
 async fn certify(
     registry: Registry<'_>,
-    party: &Certificate,
+    party: &IdentitySpec,
     policy: &IotPolicy,
     now: Timestamp,
-) -> Result<Identity, Error> {
+) -> Result<Identity, IdentityError> {
     let name = &policy.name;
-    let (key, csr) = key::make(name).map_err(|source| Error::Key {
+    let (key, csr) = key::make(name).map_err(|source| IdentityError::Key {
         subject: name.clone(),
         source,
     })?;
@@ -159,8 +167,8 @@ async fn certify(
     registry.attach_policy(name, &issued.arn).await?;
     registry.set_status(&issued.id, ACTIVE).await?;
     Identity::from_pem(name, &issued.pem, key.expose(), &party.ca, now).map_err(|error| {
-        Error::Witness {
-            party: party.keeper.clone(),
+        IdentityError::Witness {
+            party: party.key_scope.clone(),
             client_id: name.clone(),
             reason: link::error::chain(&error),
         }
@@ -168,7 +176,11 @@ async fn certify(
 }
 
 // Only a policy that carries the region's mark: the name alone proves nothing.
-async fn remove(registry: Registry<'_>, cloud: &Cloud, policy: &IotPolicy) -> Result<(), Error> {
+async fn remove(
+    registry: Registry<'_>,
+    cloud: &Cloud,
+    policy: &IotPolicy,
+) -> Result<(), IdentityError> {
     let Some(found) = policy.observe(cloud).await? else {
         return Ok(());
     };
@@ -211,15 +223,15 @@ fn hearing(arn: &ArnPrefix, name: &str, clients: &[String]) -> (Vec<String>, Doc
 }
 
 fn allowing(arn: &ArnPrefix, name: &str, filters: &[String], topics: &[String]) -> Document {
-    let named = |action: Action, names: &[String]| {
+    let named = |action: PolicyAction, names: &[String]| {
         let kind = action.resource_kind();
         let names = names.iter().map(|name| format!("{arn}:{kind}/{name}"));
         Statement::allow([action], names)
     };
     Document::new(vec![
-        named(Action::Connect, &[name.to_owned()]),
-        named(Action::Subscribe, filters),
-        named(Action::Receive, topics),
+        named(PolicyAction::Connect, &[name.to_owned()]),
+        named(PolicyAction::Subscribe, filters),
+        named(PolicyAction::Receive, topics),
     ])
 }
 
@@ -236,12 +248,12 @@ const SUFFIX: &str = "provisioner-witness";
 const PRESENCE: &str = "$aws/events/presence";
 
 // IoT Core admits fifty subscriptions per connection (docs/IOT-CORE.md §1.2).
-const MAX_FILTERS: usize = 50;
+const MAX_FILTERS: usize = link::iot::limits::SUBSCRIPTIONS;
 
-// Edits of certificates and policies take minutes to be known everywhere (docs/IOT-CORE.md §1.2).
+// Longer than edits of certificates and policies usually take to be known everywhere.
 const READY: Duration = Duration::from_secs(5 * 60);
 
-const GOODBYE: Duration = Duration::from_millis(600);
+const DISCONNECT_WITHIN: Duration = Duration::from_millis(600);
 
 #[cfg(test)]
 mod tests {

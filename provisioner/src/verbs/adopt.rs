@@ -4,20 +4,20 @@ use link::error::Failure;
 
 use super::print;
 use crate::adopt::{Adoption, adopt};
-use crate::args::{AdoptArgs, Place};
+use crate::args::{AdoptArgs, GlobalArgs};
 use crate::ask;
 use crate::context::Context;
 use crate::converge::StoppedError;
-use crate::progress::Lines;
-use crate::survey::Survey;
+use crate::progress::ProgressLines;
+use crate::snapshot::Snapshot;
 
-pub(crate) async fn run(place: &Place, args: &AdoptArgs) -> Result<(), Failure> {
-    let context = Context::open(place).await?;
+pub(crate) async fn run(global: &GlobalArgs, args: &AdoptArgs) -> Result<(), Failure> {
+    let context = Context::open(global).await?;
     let resources = context.resources();
-    let survey = Survey::of(&context.cloud, &resources)
+    let snapshot = Snapshot::take(&context.cloud, &resources)
         .await
-        .map_err(|error| StoppedError::look(error).into_failure())?;
-    let adoption = Adoption::of(&resources, &survey);
+        .map_err(|error| StoppedError::observe(error).into_failure())?;
+    let adoption = Adoption::of(&resources, &snapshot);
     print(&describe(&adoption))?;
     if args.dry_run || adoption.unmarked.is_empty() {
         return Ok(());
@@ -25,11 +25,16 @@ pub(crate) async fn run(place: &Place, args: &AdoptArgs) -> Result<(), Failure> 
     if !args.yes {
         let name = &context.region.name;
         let question = format!("Mark them as belonging to the region `{name}`?");
-        ask::agree(&question, "yes", "--yes")?;
+        ask::confirm(&question, "yes", "--yes")?;
     }
-    let adopted = adopt(&context.cloud, &resources, &survey, &Lines::default())
-        .await
-        .map_err(StoppedError::into_failure)?;
+    let adopted = adopt(
+        &context.cloud,
+        &resources,
+        &snapshot,
+        &ProgressLines::default(),
+    )
+    .await
+    .map_err(StoppedError::into_failure)?;
     print(&format!(
         "{adopted} adopted; `provisioner plan` shows what is not as the file says"
     ))

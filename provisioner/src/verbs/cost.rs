@@ -1,11 +1,16 @@
-//! `provisioner cost`. Asks nobody: prices come from a dated file.
+//! `provisioner cost`. Prices come from a dated file; with `--price-list` from AWS, and from the file what is not there.
+
+use std::collections::BTreeSet;
 
 use link::error::{Failure, Hint};
 
 use super::{print, print_json};
-use crate::args::{CostArgs, Place};
+use crate::args::{CostArgs, GlobalArgs};
+use crate::aws::public;
 use crate::context;
-use crate::cost::{Load, Prices, PricesError, estimate};
+use crate::cost::{Load, Offer, Prices, PricesError, estimate};
+use crate::progress::{Progress as _, ProgressLines};
+use crate::region::Region;
 
 /// A file of prices could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,15 +21,18 @@ struct ReadError {
     source: std::io::Error,
 }
 
-pub(crate) fn run(place: &Place, args: &CostArgs) -> Result<(), Failure> {
-    let region = context::read(place)?;
+pub(crate) async fn run(global: &GlobalArgs, args: &CostArgs) -> Result<(), Failure> {
+    let region = context::read(global)?;
     let mut prices = Prices::built_in().map_err(wrong)?;
     if let Some(path) = &args.prices {
         let text = std::fs::read_to_string(path).map_err(|source| {
             let path = path.display().to_string();
-            Failure::usage(ReadError { path, source })
+            Failure::misuse(ReadError { path, source })
         })?;
         prices = prices.with(Prices::parse(&text).map_err(wrong)?);
+    }
+    if let Some(base) = &args.price_list {
+        prices = listed(&region, base, prices).await;
     }
     let load = Load {
         works_per_cluster: args.works_per_cluster,
@@ -39,7 +47,46 @@ pub(crate) fn run(place: &Place, args: &CostArgs) -> Result<(), Failure> {
     print(&estimate.to_string())
 }
 
+/// The prices with those of AWS's price list. What cannot be read is a note, and its prices stay those of the file.
+async fn listed(region: &Region, base: &str, mut prices: Prices) -> Prices {
+    let mut wanted = vec![(Offer::Iot, &region.region), (Offer::Rds, &region.region)];
+    let places = region.clusters.iter().map(|cluster| &cluster.region);
+    let places: BTreeSet<&String> = places.chain([&region.region]).collect();
+    wanted.extend(places.into_iter().map(|place| (Offer::Secrets, place)));
+    let mut days = BTreeSet::new();
+    for (offer, place) in wanted {
+        let path = offer.path(place);
+        let read = match public::get(base, &path).await {
+            Ok(file) => offer.read(&file).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match read {
+            Ok((newer, day)) => {
+                prices = prices.with_region(place, newer);
+                days.insert(day);
+            }
+            Err(why) => ProgressLines::default().note(&format!(
+                "warning: the price list cannot be used, the prices of {} stand in: {why}",
+                prices.seen
+            )),
+        }
+    }
+    if let (Some(first), Some(last)) = (days.first(), days.last()) {
+        let former = prices.source;
+        prices.source = format!("AWS's price list of {first} to {last}; what it lacks: {former}");
+    }
+    prices
+}
+
 fn wrong(error: PricesError) -> Failure {
     let hint = error.hint();
     Failure::usage(error).with_hint(hint)
+}
+
+// === impl ReadError ===
+
+impl Hint for ReadError {
+    fn hint(&self) -> Option<String> {
+        Some("name a file in the form of the built-in prices with `--prices`".into())
+    }
 }

@@ -4,15 +4,16 @@ use link::error::{Failure, Hint};
 use serde::Serialize;
 
 use super::{print, print_json};
-use crate::args::{DestroyArgs, Place};
+use crate::args::{DestroyArgs, GlobalArgs};
 use crate::ask;
-use crate::context::{Context, UnknownCluster};
+use crate::context::{Context, find_cluster};
 use crate::converge::StoppedError;
 use crate::desired;
-use crate::destroy::{Fate, Leaving, Removal, destroy};
-use crate::progress::{Lines, Progress as _};
-use crate::resource::{Address, Note, Resource, Scope};
-use crate::survey::Survey;
+use crate::destroy::{RemovalDecision, RemovalItem, RemovalPlan, destroy};
+use crate::progress::{Progress as _, ProgressLines};
+use crate::resource::{Address, Note, Resource};
+use crate::scope::Scope;
+use crate::snapshot::Snapshot;
 
 /// It was not done.
 #[derive(Debug, thiserror::Error)]
@@ -38,27 +39,27 @@ struct Unreached {
     note: Note,
 }
 
-pub(crate) async fn run(place: &Place, args: &DestroyArgs) -> Result<(), Failure> {
-    let context = Context::open(place).await?;
+pub(crate) async fn run(global: &GlobalArgs, args: &DestroyArgs) -> Result<(), Failure> {
+    let context = Context::open(global).await?;
     let (resources, unreached) = resources(&context, args)?;
-    let survey = Survey::of(&context.cloud, &resources)
+    let snapshot = Snapshot::take(&context.cloud, &resources)
         .await
-        .map_err(|error| StoppedError::look(error).into_failure())?;
-    let removal = Removal::of(&resources, &survey);
+        .map_err(|error| StoppedError::observe(error).into_failure())?;
+    let removal = RemovalPlan::of(&resources, &snapshot);
     if !args.json {
         print(&describe(&removal))?;
     }
     for part in &unreached {
-        Lines::default().note(&format!(
+        ProgressLines::default().note(&format!(
             "note: {}\nhint: {}",
             part.note.text, part.note.hint
         ));
     }
-    if let Some(leaving) = removal.obstacle() {
-        return Err(Failure::failed(DestroyError::obstacle(leaving)));
+    if let Some(item) = removal.obstacle() {
+        return Err(Failure::failed(DestroyError::obstacle(item)));
     }
     confirm(&removal, args)?;
-    let removed = destroy(&context.cloud, &resources, &Lines::default())
+    let removed = destroy(&context.cloud, &resources, &ProgressLines::default())
         .await
         .map_err(StoppedError::into_failure)?;
     if args.json {
@@ -78,8 +79,7 @@ fn resources(
 ) -> Result<(Vec<Resource>, Vec<Unreached>), Failure> {
     let region = &context.region;
     if let Some(id) = &args.cluster {
-        let cluster = region.cluster(id.as_str());
-        let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
+        let cluster = find_cluster(region, id.as_str())?;
         let all = desired::everything_of(region, cluster).into_iter();
         let reached = |resource: &Resource| context.cloud.reaches(&resource.address().scope);
         let (within, beyond): (Vec<_>, Vec<_>) = all.partition(reached);
@@ -101,13 +101,13 @@ fn resources(
     Ok((context.resources(), unreached))
 }
 
-fn confirm(removal: &Removal, args: &DestroyArgs) -> Result<(), Failure> {
+fn confirm(removal: &RemovalPlan, args: &DestroyArgs) -> Result<(), Failure> {
     for name in &removal.data {
         match &args.delete_database {
             Some(given) if given == name => {}
             Some(_) => return Err(Failure::misuse(DestroyError::Data(name.clone()))),
             None if args.yes => return Err(Failure::misuse(DestroyError::Data(name.clone()))),
-            None => ask::agree(
+            None => ask::confirm(
                 &format!("The database `{name}` is deleted with its data."),
                 name,
                 &format!("--delete-database {name}"),
@@ -115,7 +115,7 @@ fn confirm(removal: &Removal, args: &DestroyArgs) -> Result<(), Failure> {
         }
     }
     if !args.yes && removal.count() > 0 {
-        ask::agree(
+        ask::confirm(
             &format!("Remove {} resources?", removal.count()),
             "yes",
             "--yes",
@@ -124,12 +124,12 @@ fn confirm(removal: &Removal, args: &DestroyArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn describe(removal: &Removal) -> String {
-    let line = |leaving: &Leaving| match &leaving.fate {
-        Fate::Delete => format!("- {}\n", leaving.resource),
-        Fate::Stay { why } => format!("  {}: stays, {why}\n", leaving.resource),
-        Fate::Protected { why, .. } => format!("! {}: {why}\n", leaving.resource),
-        Fate::Unknown { why } => format!("? {}: {why}\n", leaving.resource),
+fn describe(removal: &RemovalPlan) -> String {
+    let line = |item: &RemovalItem| match &item.decision {
+        RemovalDecision::Delete => format!("- {}\n", item.resource),
+        RemovalDecision::Stay { why } => format!("  {}: stays, {why}\n", item.resource),
+        RemovalDecision::Protected { why, .. } => format!("! {}: {why}\n", item.resource),
+        RemovalDecision::Unknown { why } => format!("? {}: {why}\n", item.resource),
     };
     let mut text: String = removal.resources.iter().map(line).collect();
     text.push_str(&format!("{} to remove", removal.count()));
@@ -170,14 +170,14 @@ impl Unreached {
 // === impl DestroyError ===
 
 impl DestroyError {
-    fn obstacle(leaving: &Leaving) -> Self {
-        let (why, hint) = match &leaving.fate {
-            Fate::Protected { why, hint } => (why.clone(), Some(hint.clone())),
-            Fate::Unknown { why } => (why.clone(), None),
-            Fate::Delete | Fate::Stay { .. } => (String::new(), None),
+    fn obstacle(item: &RemovalItem) -> Self {
+        let (why, hint) = match &item.decision {
+            RemovalDecision::Protected { why, hint } => (why.clone(), Some(hint.clone())),
+            RemovalDecision::Unknown { why } => (why.clone(), None),
+            RemovalDecision::Delete | RemovalDecision::Stay { .. } => (String::new(), None),
         };
         Self::Obstacle {
-            resource: leaving.resource.clone(),
+            resource: item.resource.clone(),
             why,
             hint,
         }

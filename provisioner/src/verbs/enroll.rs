@@ -4,35 +4,36 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use link::clock::Clock;
-use link::error::{ExitKind, Failure, Hint};
+use link::error::{Failure, Hint};
 use link::id::ConsumerName;
 
-use super::print;
-use crate::args::{EnrollArgs, EnrollStep, Place};
-use crate::context::{Context, UnknownCluster};
+use crate::args::{EnrollArgs, EnrollStep, GlobalArgs};
+use crate::context::{Context, cluster_name, find_cluster};
 use crate::converge::{StoppedError, converge};
-use crate::desired;
-use crate::enroll::{self, Options, Requested};
-use crate::identity::{Request, Signed};
-use crate::plan::Table;
-use crate::preflight;
-use crate::progress::{Lines, Progress as _};
+use crate::enroll::{self, EnrollOptions, Requested};
+use crate::identity::{EnrollmentRequest, IdentitySpec, SignedEnrollment};
+use crate::plan::PlanTable;
+use crate::progress::{Progress as _, ProgressLines};
 use crate::region::ManagementCluster;
-use crate::resource::{Certificate, Resource, Scope};
-use crate::survey::Survey;
+use crate::resource::Resource;
+use crate::scope::Scope;
+use crate::snapshot::Snapshot;
+use crate::{desired, preflight};
+
+use super::print;
 
 /// A document could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[error("{operation} `{path}`")]
-struct FileError {
+struct DocumentFileError {
     operation: &'static str,
     path: String,
     #[source]
     source: io::Error,
 }
 
-pub(crate) async fn run(place: &Place, args: &EnrollArgs) -> Result<(), Failure> {
-    let options = Options {
+pub(crate) async fn run(global: &GlobalArgs, args: &EnrollArgs) -> Result<(), Failure> {
+    let options = EnrollOptions {
         renew: args.renew,
         new_key: args.new_key,
     };
@@ -46,37 +47,41 @@ pub(crate) async fn run(place: &Place, args: &EnrollArgs) -> Result<(), Failure>
             }),
             _,
         ) => {
-            let options = Options {
+            let options = EnrollOptions {
                 renew: *renew,
                 new_key: *new_key,
             };
-            Box::pin(request(place, cluster, out.as_deref(), options)).await
+            Box::pin(request(global, cluster, out.as_deref(), options)).await
         }
         (Some(EnrollStep::Sign { request, out }), _) => {
-            Box::pin(sign(place, request, out.as_deref())).await
+            Box::pin(sign(global, request, out.as_deref())).await
         }
-        (Some(EnrollStep::Complete { signed }), _) => Box::pin(complete(place, signed)).await,
-        (None, Some(cluster)) => Box::pin(all(place, cluster, options)).await,
+        (Some(EnrollStep::Complete { signed }), _) => Box::pin(complete(global, signed)).await,
+        (None, Some(cluster)) => Box::pin(all(global, cluster, options)).await,
         // clap asks for one of them.
         (None, None) => Ok(()),
     }
 }
 
 /// The region's half first (thing, policy), then the identity, then what the agent reads.
-async fn all(place: &Place, cluster: &ConsumerName, options: Options) -> Result<(), Failure> {
+async fn all(
+    global: &GlobalArgs,
+    cluster: &ConsumerName,
+    options: EnrollOptions,
+) -> Result<(), Failure> {
     if *cluster.as_str() == *Scope::Region.party() {
-        return Box::pin(server(place, options)).await;
+        return Box::pin(server(global, options)).await;
     }
     let scopes = [Scope::Region, Scope::Cluster(cluster.clone())];
-    let context = Context::open(&only(place, &scopes)).await?;
-    let (cluster, party) = party(&context, cluster)?;
+    let context = Context::open(&only(global, &scopes)).await?;
+    let (cluster, party) = party(&context, cluster.as_str())?;
     settle(&context, desired::agent_party(&context.region, cluster)).await?;
     let enrolled = Box::pin(enroll::all(
         &context.cloud,
         &party,
         options,
         &Clock::system(),
-        &|line| Lines::default().note(line),
+        &|line| ProgressLines::default().note(line),
     ))
     .await
     .map_err(failed)?;
@@ -93,10 +98,10 @@ async fn all(place: &Place, cluster: &ConsumerName, options: Options) -> Result<
 }
 
 /// The server's key is kept in the region's account, so there is nothing to carry.
-async fn server(place: &Place, options: Options) -> Result<(), Failure> {
-    let context = Context::open(&only(place, &[Scope::Region])).await?;
+async fn server(global: &GlobalArgs, options: EnrollOptions) -> Result<(), Failure> {
+    let context = Context::open(&only(global, &[Scope::Region])).await?;
     let party = desired::server_identity(&context.region);
-    let note = |line: &str| Lines::default().note(line);
+    let note = |line: &str| ProgressLines::default().note(line);
     let clock = Clock::system();
     let enrolled = enroll::all(&context.cloud, &party, options, &clock, &note);
     let enrolled = Box::pin(enrolled).await.map_err(failed)?;
@@ -107,13 +112,13 @@ async fn server(place: &Place, options: Options) -> Result<(), Failure> {
 }
 
 async fn request(
-    place: &Place,
+    global: &GlobalArgs,
     cluster: &ConsumerName,
     out: Option<&Path>,
-    options: Options,
+    options: EnrollOptions,
 ) -> Result<(), Failure> {
-    let context = Context::open(&only(place, &[Scope::Cluster(cluster.clone())])).await?;
-    let (_, party) = party(&context, cluster)?;
+    let context = Context::open(&only(global, &[Scope::Cluster(cluster.clone())])).await?;
+    let (_, party) = party(&context, cluster.as_str())?;
     let clock = Clock::system();
     let requested = enroll::request(&context.cloud, &party, options, &clock);
     match requested.await.map_err(failed)? {
@@ -129,12 +134,10 @@ async fn request(
     }
 }
 
-async fn sign(place: &Place, request: &Path, out: Option<&Path>) -> Result<(), Failure> {
-    let request = Request::parse(&read(request)?).map_err(Failure::misuse)?;
-    let context = Context::open(&only(place, &[Scope::Region])).await?;
-    let cluster = ConsumerName::new(&request.party)
-        .map_err(|_| Failure::misuse(UnknownCluster(request.party.clone())))?;
-    let (cluster, party) = party(&context, &cluster)?;
+async fn sign(global: &GlobalArgs, request: &Path, out: Option<&Path>) -> Result<(), Failure> {
+    let request = EnrollmentRequest::parse(&read(request)?).map_err(Failure::misuse)?;
+    let context = Context::open(&only(global, &[Scope::Region])).await?;
+    let (cluster, party) = party(&context, &request.party)?;
     settle(&context, desired::agent_party(&context.region, cluster)).await?;
     let signed = enroll::sign(&context.cloud, &party, &request, &cluster.account);
     let signed = signed.await.map_err(failed)?;
@@ -145,12 +148,11 @@ async fn sign(place: &Place, request: &Path, out: Option<&Path>) -> Result<(), F
     )
 }
 
-async fn complete(place: &Place, signed: &Path) -> Result<(), Failure> {
-    let signed = Signed::parse(&read(signed)?).map_err(Failure::misuse)?;
-    let cluster = ConsumerName::new(&signed.party)
-        .map_err(|_| Failure::misuse(UnknownCluster(signed.party.clone())))?;
-    let context = Context::open(&only(place, &[Scope::Cluster(cluster.clone())])).await?;
-    let (cluster, party) = party(&context, &cluster)?;
+async fn complete(global: &GlobalArgs, signed: &Path) -> Result<(), Failure> {
+    let signed = SignedEnrollment::parse(&read(signed)?).map_err(Failure::misuse)?;
+    let cluster = cluster_name(global, &signed.party)?;
+    let context = Context::open(&only(global, &[Scope::Cluster(cluster.clone())])).await?;
+    let (cluster, party) = party(&context, cluster.as_str())?;
     let enrolled = enroll::complete(&context.cloud, &party, &signed)
         .await
         .map_err(failed)?;
@@ -173,43 +175,42 @@ async fn settle_at(
     resources: Vec<Resource>,
     endpoint: Option<String>,
 ) -> Result<(), Failure> {
-    let mut survey = Survey::of(&context.cloud, &resources)
+    let mut snapshot = Snapshot::take(&context.cloud, &resources)
         .await
-        .map_err(|error| StoppedError::look(error).into_failure())?;
-    survey.facts.endpoint = survey.facts.endpoint.or(endpoint);
-    let plan = survey.plan(&context.cloud, &resources);
+        .map_err(|error| StoppedError::observe(error).into_failure())?;
+    snapshot.facts.endpoint = snapshot.facts.endpoint.or(endpoint);
+    let plan = snapshot.plan(&context.cloud, &resources);
     preflight::allowed(&context.cloud, &plan)
         .await
         .map_err(Failure::failed)?;
-    let left = converge(&context.cloud, &resources, plan, &Lines::default())
+    let left = converge(&context.cloud, &resources, plan, &ProgressLines::default())
         .await
         .map_err(StoppedError::into_failure)?;
     if !left.is_empty() {
-        Lines::default().note(&Table(&left).to_string());
+        ProgressLines::default().note(&PlanTable::full(&left).to_string());
     }
     Ok(())
 }
 
 fn party<'a>(
     context: &'a Context,
-    id: &ConsumerName,
-) -> Result<(&'a ManagementCluster, Certificate), Failure> {
-    let cluster = context.region.cluster(id.as_str());
-    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))?;
+    id: &str,
+) -> Result<(&'a ManagementCluster, IdentitySpec), Failure> {
+    let cluster = find_cluster(&context.region, id)?;
     Ok((cluster, desired::agent_identity(&context.region, cluster)))
 }
 
-fn only(place: &Place, scopes: &[Scope]) -> Place {
-    Place {
+fn only(global: &GlobalArgs, scopes: &[Scope]) -> GlobalArgs {
+    GlobalArgs {
         only: scopes.to_vec(),
-        ..place.clone()
+        ..global.clone()
     }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path).map_err(|source| {
         let path = path.display().to_string();
-        Failure::usage(FileError {
+        Failure::misuse(DocumentFileError {
             operation: "read",
             path,
             source,
@@ -223,14 +224,11 @@ fn write(out: Option<&Path>, text: &str, next: &str) -> Result<(), Failure> {
     };
     std::fs::write(path, text).map_err(|source| {
         let path = path.display().to_string();
-        Failure::new(
-            ExitKind::Failed,
-            FileError {
-                operation: "write",
-                path,
-                source,
-            },
-        )
+        Failure::failed(DocumentFileError {
+            operation: "write",
+            path,
+            source,
+        })
     })?;
     let path: PathBuf = path.to_owned();
     print(&format!(
@@ -240,7 +238,19 @@ fn write(out: Option<&Path>, text: &str, next: &str) -> Result<(), Failure> {
 }
 
 /// With the exit code that fits.
-pub(super) fn failed(error: crate::identity::Error) -> Failure {
+pub(super) fn failed(error: crate::identity::IdentityError) -> Failure {
     let (kind, hint) = (error.exit(), error.hint());
     Failure::new(kind, error).with_hint(hint)
+}
+
+// === impl DocumentFileError ===
+
+impl Hint for DocumentFileError {
+    fn hint(&self) -> Option<String> {
+        Some(match self.operation {
+            "read" => "name the file that the step before wrote".into(),
+            _ => "name a file in a directory that can be written; nothing is lost, run it again"
+                .into(),
+        })
+    }
 }

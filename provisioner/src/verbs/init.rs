@@ -7,7 +7,7 @@ use std::path::Path;
 use link::error::{ExitKind, Failure};
 
 use super::print;
-use crate::args::{InitArgs, Place};
+use crate::args::{GlobalArgs, InitArgs};
 use crate::aws::default_region;
 use crate::region::init::{Answers, template};
 
@@ -20,7 +20,7 @@ struct InitError {
     source: io::Error,
 }
 
-pub(crate) async fn run(place: &Place, args: &InitArgs) -> Result<(), Failure> {
+pub(crate) async fn run(global: &GlobalArgs, args: &InitArgs) -> Result<(), Failure> {
     let region = match &args.region {
         Some(region) => Some(region.clone()),
         None => default_region().await,
@@ -31,7 +31,7 @@ pub(crate) async fn run(place: &Place, args: &InitArgs) -> Result<(), Failure> {
         account: args.account.clone(),
         ..Answers::default()
     };
-    let path = &place.file;
+    let path = &global.file;
     write(path, &template(&answers), args.force).map_err(|source| {
         let taken = source.kind() == io::ErrorKind::AlreadyExists;
         let path = path.display().to_string();

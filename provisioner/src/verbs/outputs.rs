@@ -1,26 +1,27 @@
 //! `provisioner outputs`. Reads names and addresses only, never a certificate or a key.
 
 use link::error::{Failure, Hint};
-use link::id::ConsumerName;
 
 use super::print;
-use crate::args::{OutputFormat, OutputsArgs, Place};
-use crate::context::{self, Context, UnknownCluster};
+use crate::args::{GlobalArgs, OutputFormat, OutputsArgs};
+use crate::context::{self, Context, find_cluster};
 use crate::converge::StoppedError;
-use crate::outputs::{Found, Terraform, argocd, helm, secret_provider_class, sql};
-use crate::region::{ManagementCluster, Region};
-use crate::survey::Survey;
+use crate::outputs::{LiveValues, TerraformOutputs, argocd, helm, secret_provider_class, sql};
+use crate::snapshot::Snapshot;
 
-pub(crate) async fn run(place: &Place, args: &OutputsArgs) -> Result<(), Failure> {
-    let region = context::read(place)?;
+pub(crate) async fn run(global: &GlobalArgs, args: &OutputsArgs) -> Result<(), Failure> {
+    let region = context::read(global)?;
     let cluster = args.cluster.as_ref();
-    let cluster = cluster.map(|id| find(&region, id)).transpose()?;
+    let cluster = cluster
+        .map(|id| find_cluster(&region, id.as_str()))
+        .transpose()?;
     // All but the first follow from the file alone.
     match args.format {
-        OutputFormat::Json => terraform(place).await,
+        OutputFormat::Json if cluster.is_some() => Err(Failure::misuse(WholeRegionError)),
+        OutputFormat::Json => terraform(global).await,
         OutputFormat::Helm => print(&match cluster {
-            None => helm::yaml(&helm::Server::new(&region)),
-            Some(cluster) => helm::yaml(&helm::Agent::new(&region, cluster)),
+            None => helm::yaml(&helm::ServerValues::new(&region)),
+            Some(cluster) => helm::yaml(&helm::AgentValues::new(&region, cluster)),
         }),
         OutputFormat::ArgoCd => print(&helm::yaml(&argocd::application(&region, cluster))),
         OutputFormat::ArgoCdCluster => print(&helm::yaml(&argocd::cluster(&region, cluster))),
@@ -43,27 +44,27 @@ pub(crate) async fn run(place: &Place, args: &OutputsArgs) -> Result<(), Failure
 )]
 struct NoUserError;
 
-async fn terraform(place: &Place) -> Result<(), Failure> {
-    let context = Context::open(place).await?;
+/// The outputs are those of the whole region.
+#[derive(Debug, thiserror::Error)]
+#[error("`--format json` prints the outputs of the whole region, of every management cluster")]
+struct WholeRegionError;
+
+async fn terraform(global: &GlobalArgs) -> Result<(), Failure> {
+    let context = Context::open(global).await?;
     let resources = context.resources();
-    let survey = Survey::of(&context.cloud, &resources)
+    let snapshot = Snapshot::take(&context.cloud, &resources)
         .await
-        .map_err(|error| StoppedError::look(error).into_failure())?;
-    let mut found = Found {
-        endpoint: survey.facts.endpoint.clone(),
-        ..Found::default()
+        .map_err(|error| StoppedError::observe(error).into_failure())?;
+    let mut found = LiveValues {
+        endpoint: snapshot.facts.endpoint.clone(),
+        ..LiveValues::default()
     };
-    for (resource, observed) in resources.iter().zip(&survey.observations) {
+    for (resource, observed) in resources.iter().zip(&snapshot.observations) {
         if let Ok(Some(observed)) = observed {
             found.learn(&resource.address(), observed);
         }
     }
-    print(&Terraform::new(&context.region, &found).to_json())
-}
-
-fn find<'a>(region: &'a Region, id: &ConsumerName) -> Result<&'a ManagementCluster, Failure> {
-    let found = region.cluster(id.as_str());
-    found.ok_or_else(|| Failure::misuse(UnknownCluster(id.to_string())))
+    print(&TerraformOutputs::new(&context.region, &found).to_json())
 }
 
 // === impl NoUserError ===
@@ -71,5 +72,13 @@ fn find<'a>(region: &'a Region, id: &ConsumerName) -> Result<&'a ManagementClust
 impl Hint for NoUserError {
     fn hint(&self) -> Option<String> {
         Some("leave `--cluster` out, and write `iamAuth: true` below `database` if the server is to sign in by IAM".into())
+    }
+}
+
+// === impl WholeRegionError ===
+
+impl Hint for WholeRegionError {
+    fn hint(&self) -> Option<String> {
+        Some("leave `--cluster` out, or name another `--format`".into())
     }
 }

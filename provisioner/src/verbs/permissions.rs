@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use link::error::Failure;
 
 use super::print_json;
-use crate::args::Place;
+use crate::args::GlobalArgs;
 use crate::{context, desired, permissions};
 
-pub(crate) fn run(place: &Place) -> Result<(), Failure> {
-    let region = context::read(place)?;
+pub(crate) fn run(global: &GlobalArgs) -> Result<(), Failure> {
+    let region = context::read(global)?;
     let mut resources = desired::region(&region);
     for cluster in &region.clusters {
         resources.extend(desired::cluster(&region, cluster));

@@ -6,19 +6,19 @@ use link::error::{ExitKind, Failure};
 use link::iot::Document;
 
 use super::{print, print_json};
-use crate::args::{Place, PolicyCommand};
+use crate::args::{GlobalArgs, PolicyCommand};
 use crate::context::{self, Context};
 use crate::policy::{self, Documents, PartyName, live};
 use crate::region::Region;
-use crate::resource::Scope;
+use crate::scope::Scope;
 
 pub(crate) async fn run(
-    place: &Place,
+    global: &GlobalArgs,
     command: &PolicyCommand,
 ) -> Result<Option<ExitKind>, Failure> {
     match command {
         PolicyCommand::Check { live, json } => {
-            let (region, documents) = Box::pin(documents(place, *live)).await?;
+            let (region, documents) = Box::pin(documents(global, *live)).await?;
             let matrix = policy::check(&region, &documents);
             if *json {
                 print_json(&matrix)?;
@@ -34,7 +34,7 @@ pub(crate) async fn run(
             live,
             json,
         } => {
-            let (region, documents) = Box::pin(documents(place, *live)).await?;
+            let (region, documents) = Box::pin(documents(global, *live)).await?;
             let party = PartyName::parse(&region, party).map_err(Failure::misuse)?;
             let action = policy::action(action).map_err(Failure::misuse)?;
             let explanation = policy::explain(&region, &documents, &party, action, name);
@@ -49,16 +49,16 @@ pub(crate) async fn run(
 }
 
 /// The policies as the file asks for them, or as they are attached in AWS.
-async fn documents(place: &Place, live: bool) -> Result<(Region, Documents), Failure> {
+async fn documents(global: &GlobalArgs, live: bool) -> Result<(Region, Documents), Failure> {
     if !live {
-        let region = context::read(place)?;
+        let region = context::read(global)?;
         let documents = Documents::desired(&region);
         return Ok((region, documents));
     }
     let only = vec![Scope::Region];
-    let context = Context::open(&Place {
+    let context = Context::open(&GlobalArgs {
         only,
-        ..place.clone()
+        ..global.clone()
     })
     .await?;
     let mut attached: BTreeMap<PartyName, Vec<Document>> = BTreeMap::new();

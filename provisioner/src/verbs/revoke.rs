@@ -5,20 +5,20 @@ use link::error::Failure;
 use super::enroll::failed;
 use super::rotate::{party, scopes};
 use super::{print, print_json};
-use crate::args::{Place, RevokeArgs};
+use crate::args::{GlobalArgs, RevokeArgs};
 use crate::ask;
 use crate::context::Context;
-use crate::progress::{Lines, Progress as _};
-use crate::resource::Scope;
-use crate::revoke::{self, Options};
+use crate::progress::{Progress as _, ProgressLines};
+use crate::revoke::{self, RevokeOptions};
+use crate::scope::Scope;
 
-pub(crate) async fn run(place: &Place, args: &RevokeArgs) -> Result<(), Failure> {
+pub(crate) async fn run(global: &GlobalArgs, args: &RevokeArgs) -> Result<(), Failure> {
     // Only checks the name.
-    scopes(&args.party)?;
+    scopes(global, &args.party)?;
     let only = vec![Scope::Region];
-    let context = Context::open(&Place {
+    let context = Context::open(&GlobalArgs {
         only,
-        ..place.clone()
+        ..global.clone()
     })
     .await?;
     let party = party(&context.region, &args.party)?;
@@ -32,12 +32,12 @@ pub(crate) async fn run(place: &Place, args: &RevokeArgs) -> Result<(), Failure>
             "Certificates of `{}` are {what}, and it is cut off.",
             args.party
         );
-        ask::agree(&question, &args.party, "--yes")?;
+        ask::confirm(&question, &args.party, "--yes")?;
     }
-    let options = Options {
+    let options = RevokeOptions {
         deactivate: args.deactivate,
     };
-    let note = |line: &str| Lines::default().note(line);
+    let note = |line: &str| ProgressLines::default().note(line);
     let revoked = match &args.certificate {
         None => revoke::party(&context.cloud, &party, options, &note).await,
         Some(id) => revoke::certificate(&context.cloud, &[&party], id, options, &note).await,

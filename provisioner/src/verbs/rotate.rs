@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use link::clock::Clock;
 use link::error::Failure;
-use link::id::ConsumerName;
 
 use super::enroll::failed;
 use super::print;
-use crate::args::{Place, RotateArgs};
-use crate::context::{Context, UnknownCluster};
+use crate::args::{GlobalArgs, RotateArgs};
+use crate::context::{Context, cluster_name, find_cluster};
 use crate::desired;
-use crate::progress::{Lines, Progress as _};
+use crate::identity::IdentitySpec;
+use crate::progress::{Progress as _, ProgressLines};
 use crate::region::Region;
-use crate::resource::{Certificate, Scope};
-use crate::rotate::{Options, rotate};
+use crate::rotate::{RotateOptions, rotate};
+use crate::scope::Scope;
 
-pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure> {
-    let only = scopes(&args.party)?;
-    let context = Context::open(&Place {
+pub(crate) async fn run(global: &GlobalArgs, args: &RotateArgs) -> Result<(), Failure> {
+    let only = scopes(global, &args.party)?;
+    let context = Context::open(&GlobalArgs {
         only,
-        ..place.clone()
+        ..global.clone()
     })
     .await?;
     let party = party(&context.region, &args.party)?;
-    let options = Options {
+    let options = RotateOptions {
         port: context.region.broker.port,
         deadline: args.within,
         settle: context.region.eks.rotation_poll_interval + SETTLE,
@@ -32,7 +32,7 @@ pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure>
         without_proof: args.insecure_without_proof,
     };
     let clock = Clock::system();
-    let note = |line: &str| Lines::default().note(line);
+    let note = |line: &str| ProgressLines::default().note(line);
     let rotated = Box::pin(rotate(&context.cloud, &party, options, &clock, &note))
         .await
         .map_err(failed)?;
@@ -44,22 +44,20 @@ pub(crate) async fn run(place: &Place, args: &RotateArgs) -> Result<(), Failure>
 }
 
 /// The accounts that a party's certificate and key are in.
-pub(super) fn scopes(party: &str) -> Result<Vec<Scope>, Failure> {
+pub(super) fn scopes(global: &GlobalArgs, party: &str) -> Result<Vec<Scope>, Failure> {
     if party == SERVER {
         return Ok(vec![Scope::Region]);
     }
-    let cluster =
-        ConsumerName::new(party).map_err(|_| Failure::misuse(UnknownCluster(party.to_owned())))?;
+    let cluster = cluster_name(global, party)?;
     Ok(vec![Scope::Region, Scope::Cluster(cluster)])
 }
 
 /// The identity of `server` or of a management cluster's agent.
-pub(super) fn party(region: &Region, party: &str) -> Result<Certificate, Failure> {
+pub(super) fn party(region: &Region, party: &str) -> Result<IdentitySpec, Failure> {
     if party == SERVER {
         return Ok(desired::server_identity(region));
     }
-    let cluster = region.cluster(party);
-    let cluster = cluster.ok_or_else(|| Failure::misuse(UnknownCluster(party.to_owned())))?;
+    let cluster = find_cluster(region, party)?;
     Ok(desired::agent_identity(region, cluster))
 }
 

@@ -7,20 +7,20 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{print, print_json};
-use crate::args::{JsonArgs, Place};
+use crate::args::{GlobalArgs, JsonArgs};
 use crate::context::Context;
 use crate::converge::StoppedError;
 use crate::leftovers::leftovers;
-use crate::plan::{Plan, Row, Table};
+use crate::plan::{Plan, PlanTable, ResourcePlan};
 use crate::resource::{Note, Observed, State};
-use crate::survey::Survey;
-use crate::verbs::plan::tell_unseen;
+use crate::snapshot::Snapshot;
+use crate::verbs::plan::note_skipped;
 
 /// One resource as it is.
 #[derive(Debug, Serialize)]
-struct Standing<'a> {
+struct ResourceStatus<'a> {
     #[serde(flatten)]
-    row: &'a Row,
+    row: &'a ResourcePlan,
     state: String,
     /// What it is like; nothing secret.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,33 +32,33 @@ struct Status<'a> {
     endpoint: Option<&'a str>,
     #[serde(skip_serializing_if = "<[Note]>::is_empty")]
     leftovers: &'a [Note],
-    resources: Vec<Standing<'a>>,
+    resources: Vec<ResourceStatus<'a>>,
 }
 
-pub(crate) async fn run(place: &Place, args: &JsonArgs) -> Result<Option<ExitKind>, Failure> {
-    let context = Context::open(place).await?;
+pub(crate) async fn run(global: &GlobalArgs, args: &JsonArgs) -> Result<Option<ExitKind>, Failure> {
+    let context = Context::open(global).await?;
     let resources = context.resources();
-    let survey = Survey::of(&context.cloud, &resources)
+    let snapshot = Snapshot::take(&context.cloud, &resources)
         .await
-        .map_err(|error| StoppedError::look(error).into_failure())?;
-    let mut plan = survey.plan(&context.cloud, &resources);
+        .map_err(|error| StoppedError::observe(error).into_failure())?;
+    let mut plan = snapshot.plan(&context.cloud, &resources);
     plan.leftovers = leftovers(&context.cloud, &context.region)
         .await
         .map_err(Failure::failed)?;
-    let status = status(&plan, &survey);
+    let status = status(&plan, &snapshot);
     if args.json {
         print_json(&status)?;
     } else {
         print(&describe(&status))?;
-        print(&Table(&plan).to_string())?;
-        tell_unseen(&context);
+        print(&PlanTable::brief(&plan).to_string())?;
+        note_skipped(&context);
     }
     Ok((!plan.is_empty()).then_some(ExitKind::Failed))
 }
 
-fn status<'a>(plan: &'a Plan, survey: &'a Survey) -> Status<'a> {
-    let rows = plan.resources.iter().zip(&survey.observations);
-    let standing = |(row, observed): (&'a Row, &'a Result<Option<Observed>, _>)| {
+fn status<'a>(plan: &'a Plan, snapshot: &'a Snapshot) -> Status<'a> {
+    let rows = plan.resources.iter().zip(&snapshot.observations);
+    let standing = |(row, observed): (&'a ResourcePlan, &'a Result<Option<Observed>, _>)| {
         let there = observed.as_ref().ok().and_then(Option::as_ref);
         let state = match (observed, there) {
             (Err(_), _) => "unknown".to_owned(),
@@ -70,14 +70,14 @@ fn status<'a>(plan: &'a Plan, survey: &'a Survey) -> Status<'a> {
             },
         };
         let attributes = there.map(|there| &there.attributes);
-        Standing {
+        ResourceStatus {
             row,
             state,
             attributes,
         }
     };
     Status {
-        endpoint: survey.facts.endpoint.as_deref(),
+        endpoint: snapshot.facts.endpoint.as_deref(),
         leftovers: &plan.leftovers,
         resources: rows.map(standing).collect(),
     }
@@ -86,7 +86,7 @@ fn status<'a>(plan: &'a Plan, survey: &'a Survey) -> Status<'a> {
 fn describe(status: &Status<'_>) -> String {
     let mut text = format!("broker: {}\n", status.endpoint.unwrap_or("not looked at"));
     for standing in &status.resources {
-        let Row { resource, id, .. } = standing.row;
+        let ResourcePlan { resource, id, .. } = standing.row;
         let id = id.as_deref().unwrap_or("-");
         text.push_str(&format!("{:<8} {resource}  {id}\n", standing.state));
         if resource.kind == "certificate" {

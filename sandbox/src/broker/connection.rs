@@ -5,14 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::iot::limits::{CLIENT_ID_BYTES, KEEP_ALIVE_GRACE_PERCENT};
 use link::telemetry::clip;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
-use super::authority::Authority;
 use super::faults;
 use super::live::{End, Link};
 use super::packet::{Message, Reason, Version, Will};
+use super::permissions::Permissions;
 use super::presence::{DisconnectReason, clamp_expiry};
 use super::registry::Fingerprint;
 use super::session::Session;
@@ -43,7 +44,7 @@ pub(super) struct Connection {
     pub(super) version: Version,
     pub(super) link: Arc<Link>,
     pub(super) session: Arc<Session>,
-    pub(super) authority: Authority,
+    pub(super) permissions: Permissions,
     pub(super) keep_alive: Duration,
     pub(super) will: Option<Will>,
 }
@@ -58,8 +59,8 @@ where
     else {
         return;
     };
-    shared.ground.counters.connected.add(1);
-    connection.say(shared.presence.connected(
+    shared.environment.counters.connected.add(1);
+    connection.publish_event(shared.presence.connected(
         &connection.link.client_id,
         connection.link.id,
         &connection.link.fingerprint,
@@ -82,8 +83,8 @@ impl Connection {
     async fn registry_ends_it(&self) -> End {
         let mut changes = self.shared.registry.changes();
         loop {
-            if !self.authority.is_active() {
-                return End::told(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
+            if !self.permissions.is_active() {
+                return End::with_reason(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
             }
             if changes.changed().await.is_err() {
                 std::future::pending::<()>().await;
@@ -93,17 +94,17 @@ impl Connection {
 
     /// How long a client may be silent, or take nothing of what is sent to it.
     pub(super) fn patience(&self) -> Duration {
-        self.keep_alive.mul_f64(KEEP_ALIVE_FACTOR)
+        self.keep_alive * KEEP_ALIVE_GRACE_PERCENT / 100
     }
 
     async fn lifetime_ends_it(&self) -> End {
-        let Some(range) = self.shared.ground.faults.get().lifetime else {
+        let Some(range) = self.shared.environment.faults.get().lifetime else {
             return std::future::pending().await;
         };
         sleep(faults::within(range)).await;
         let cause = DisconnectReason::ServerInitiatedDisconnect;
-        if faults::strikes(0.5) {
-            End::told(cause, Reason::SERVER_SHUTTING_DOWN)
+        if faults::happens(0.5) {
+            End::with_reason(cause, Reason::SERVER_SHUTTING_DOWN)
         } else {
             End::silent(cause)
         }
@@ -114,12 +115,12 @@ impl Connection {
         S: AsyncRead + AsyncWrite + Send + Unpin,
     {
         // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
-        writer.farewell(end.tell).await;
+        writer.close(end.reason).await;
         let now = Instant::now();
         let shared = &self.shared;
         shared
             .hub
-            .detach(&self.session, self.link.id, &shared.ground, now);
+            .detach(&self.session, self.link.id, &shared.environment, now);
         tracing::debug!(
             client.id = %clip(&self.link.client_id, CLIENT_ID),
             reason = end.cause.as_str(),
@@ -129,9 +130,9 @@ impl Connection {
             && let Some(will) = &self.will
         {
             let message = self.will_message(will, now);
-            shared.hub.publish(&Arc::new(message), &shared.ground);
+            shared.hub.publish(&Arc::new(message), &shared.environment);
         }
-        self.say(shared.presence.disconnected(
+        self.publish_event(shared.presence.disconnected(
             &self.link.client_id,
             self.link.id,
             &self.link.fingerprint,
@@ -140,41 +141,35 @@ impl Connection {
     }
 
     fn will_message(&self, will: &Will, now: Instant) -> Message {
-        let longest = self.shared.ground.limits.message_expiry;
         Message {
             topic: will.topic.as_str().into(),
             payload: will.payload.clone(),
             qos: will.qos,
             retain: will.retain,
             properties: will.properties.clone(),
-            expires_at: will
-                .expiry
-                .map(|expiry| now + clamp_expiry(expiry, longest)),
+            expires_at: will.expiry.map(|expiry| now + clamp_expiry(expiry)),
             publisher: Some(self.link.client_id.clone()),
         }
     }
 
     /// Publishes a lifecycle event.
-    pub(super) fn say(&self, event: Option<Message>) {
+    pub(super) fn publish_event(&self, event: Option<Message>) {
         if let Some(event) = event {
             self.shared
                 .hub
-                .publish(&Arc::new(event), &self.shared.ground);
+                .publish(&Arc::new(event), &self.shared.environment);
         }
     }
 
-    /// How a refusal looks to this client: 5 is told the code, 3.1.1 sees a close (docs/IOT-CORE.md §1.3).
+    /// How a refusal looks to this client: 5 gets the code, 3.1.1 a close (docs/IOT-CORE.md §1.3).
     pub(super) fn refusal(&self, reason: Reason) -> End {
         let cause = match reason {
             Reason::NOT_AUTHORIZED => DisconnectReason::ForbiddenAccess,
             _ => DisconnectReason::ClientError,
         };
-        End::told(cause, reason)
+        End::with_reason(cause, reason)
     }
 }
 
-// What a log line shows of a client id, which has 128 bytes at most.
-const CLIENT_ID: usize = 128;
-
-// Silence for one and a half intervals ends a connection (MQTT 5 §3.1.2.10, docs/IOT-CORE.md §1.2).
-const KEEP_ALIVE_FACTOR: f64 = 1.5;
+// What a log line shows of a client id: all of it.
+const CLIENT_ID: usize = CLIENT_ID_BYTES;

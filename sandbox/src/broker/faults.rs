@@ -1,4 +1,4 @@
-//! Knobs that make the broker behave as badly as IoT Core is allowed to (docs/IOT-CORE.md §2 points 16 and 18).
+//! Faults to switch on, so that the broker behaves as badly as IoT Core is allowed to (docs/IOT-CORE.md §2 points 16 and 18).
 //!
 //! All are off at first and take effect at once on live connections. Probabilities are 0.0 to 1.0.
 
@@ -9,15 +9,15 @@ use std::time::Duration;
 use rand::RngExt as _;
 use tokio::sync::watch;
 
-/// Handle to the knobs; clones turn the same ones.
+/// Handle to the faults; clones change the same ones.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    settings: watch::Sender<Arc<Settings>>,
+    settings: watch::Sender<Arc<FaultSettings>>,
 }
 
 /// What goes wrong, and how often.
 #[derive(Clone, Debug, Default)]
-pub struct Settings {
+pub struct FaultSettings {
     /// Probability that a delivery is sent twice, the copy with another packet id.
     pub duplicate: f64,
     /// Probability that a delivery changes places with the one behind it.
@@ -49,18 +49,18 @@ impl Faults {
         }
     }
 
-    /// Changes the knobs.
-    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+    /// Changes the faults.
+    pub fn set(&self, change: impl FnOnce(&mut FaultSettings)) {
         self.settings
             .send_modify(|settings| change(Arc::make_mut(settings)));
     }
 
-    /// The knobs as they stand.
-    pub fn get(&self) -> Arc<Settings> {
+    /// The faults as they are set now.
+    pub fn get(&self) -> Arc<FaultSettings> {
         self.settings.borrow().clone()
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Arc<Settings>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<FaultSettings>> {
         self.settings.subscribe()
     }
 }
@@ -72,7 +72,7 @@ impl Default for Faults {
 }
 
 /// True with the given probability.
-pub(super) fn strikes(probability: f64) -> bool {
+pub(super) fn happens(probability: f64) -> bool {
     probability > 0.0 && rand::rng().random_bool(probability.min(1.0))
 }
 

@@ -59,14 +59,14 @@ impl Handle {
         &self.shared.arn
     }
 
-    /// Fault knobs.
+    /// The faults to switch on.
     pub fn faults(&self) -> &Faults {
-        &self.shared.ground.faults
+        &self.shared.environment.faults
     }
 
     /// What happened to messages so far.
     pub fn counts(&self) -> Counts {
-        self.shared.ground.counters.snapshot()
+        self.shared.environment.counters.snapshot()
     }
 
     /// The live connections, by client id.
@@ -127,7 +127,7 @@ impl Handle {
         let cause = DisconnectReason::ApiInitiatedDisconnect;
         link.end(End {
             will,
-            ..End::told(cause, Reason::ADMINISTRATIVE_ACTION)
+            ..End::with_reason(cause, Reason::ADMINISTRATIVE_ACTION)
         });
         true
     }
@@ -139,7 +139,7 @@ impl Handle {
         let peer = Peer {
             certificate: certificate.clone(),
             address: None,
-            deadline: Instant::now() + self.shared.ground.limits.connect_timeout,
+            deadline: Instant::now() + self.shared.environment.limits.connect_timeout,
         };
         self.tasks.spawn(Box::pin(connection::serve(
             server,

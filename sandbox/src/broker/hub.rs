@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use link::iot::filter::is_basic_ingest;
 use rmqtt_codec::types::QoS;
 use tokio::time::Instant;
 
-use super::filter::{self, Filter};
-use super::ground::Ground;
+use super::environment::Environment;
+use super::filter::Filter;
 use super::live::{End, Link};
 use super::lock;
 use super::packet::{Message, Outbound, Reason, SubscribeOptions, Version};
@@ -43,13 +44,13 @@ pub(super) struct Attach {
 // === impl Hub ===
 
 impl Hub {
-    /// Gives the client its session; whether it had one. The connection that had it is told that it was taken
+    /// Gives the client its session; whether it had one. The connection that had it is ended because it was taken
     /// over (docs/IOT-CORE.md §2 point 3).
     pub(super) fn attach(
         &self,
         link: &Arc<Link>,
         attach: &Attach,
-        ground: &Ground,
+        environment: &Environment,
         now: Instant,
     ) -> (Arc<Session>, bool) {
         let mut inner = lock(&self.inner);
@@ -63,12 +64,17 @@ impl Hub {
             None => {
                 let client_id = link.client_id.clone();
                 (
-                    Arc::new(Session::new(client_id, attach.version, &ground.quotas, now)),
+                    Arc::new(Session::new(
+                        client_id,
+                        attach.version,
+                        &environment.quotas,
+                        now,
+                    )),
                     false,
                 )
             }
         };
-        let mut old = session.attach(link.clone(), attach.expiry, attach.window, ground, now);
+        let mut old = session.attach(link.clone(), attach.expiry, attach.window, environment, now);
         if let Some(known) = known.filter(|_| !present) {
             old = known.link();
             inner.router.remove_session(&known);
@@ -78,7 +84,7 @@ impl Hub {
             .insert(link.client_id.clone(), session.clone());
         drop(inner);
         if let Some(old) = old {
-            old.end(End::told(
+            old.end(End::with_reason(
                 DisconnectReason::DuplicateClientId,
                 Reason::SESSION_TAKEN_OVER,
             ));
@@ -87,9 +93,15 @@ impl Hub {
     }
 
     /// Ends a connection; a session without expiry ends with it.
-    pub(super) fn detach(&self, session: &Arc<Session>, link: u64, ground: &Ground, now: Instant) {
+    pub(super) fn detach(
+        &self,
+        session: &Arc<Session>,
+        link: u64,
+        environment: &Environment,
+        now: Instant,
+    ) {
         let mut inner = lock(&self.inner);
-        if session.detach(link, ground, now) && session.is_expired(now) {
+        if session.detach(link, environment, now) && session.is_expired(now) {
             inner.forget(session);
         }
     }
@@ -119,7 +131,7 @@ impl Hub {
         link: u64,
         granted: Vec<(String, Filter, SubscribeOptions)>,
         suback: Outbound,
-        ground: &Ground,
+        environment: &Environment,
         now: Instant,
     ) {
         let mut inner = lock(&self.inner);
@@ -146,13 +158,13 @@ impl Hub {
             }
             inner.router.insert(&text, filter, session, options);
         }
-        let gap = ground.faults.get().first_delivery_gap;
+        let gap = environment.faults.get().first_delivery_gap;
         if !gap.is_zero() {
             session.hold(now + gap);
         }
         session.answer(link, suback);
         for delivery in retained {
-            session.enqueue(delivery, ground);
+            session.enqueue(delivery, environment);
         }
     }
 
@@ -164,8 +176,8 @@ impl Hub {
     }
 
     /// Routes a message and keeps it if it is to be retained.
-    pub(super) fn publish(&self, message: &Arc<Message>, ground: &Ground) {
-        if filter::is_basic_ingest(&message.topic) {
+    pub(super) fn publish(&self, message: &Arc<Message>, environment: &Environment) {
+        if is_basic_ingest(&message.topic) {
             return;
         }
         let mut inner = lock(&self.inner);
@@ -179,7 +191,7 @@ impl Hub {
             }
         }
         // An empty retained message deletes; that it also reaches subscribers is the standard's rule.
-        inner.router.route(message, ground);
+        inner.router.route(message, environment);
     }
 
     /// The connection of a client.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::tls::ALPN_MQTT;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
@@ -26,7 +27,7 @@ use super::connection::{self, Peer};
 use super::notices::Notice;
 use super::registry::Fingerprint;
 use super::shared::Shared;
-use super::{BindError, Config};
+use super::{BrokerBindError, BrokerConfig};
 
 /// A bound socket and the TLS it speaks.
 pub(super) struct Listener {
@@ -50,9 +51,9 @@ struct NamedServer {
 // === impl Listener ===
 
 impl Listener {
-    pub(super) async fn bind(config: &Config) -> Result<Self, BindError> {
+    pub(super) async fn bind(config: &BrokerConfig) -> Result<Self, BrokerBindError> {
         let tls = server_config(config)?;
-        let failed = |source| BindError::Listen {
+        let failed = |source| BrokerBindError::Listen {
             address: config.listen,
             source,
         };
@@ -71,14 +72,14 @@ impl Listener {
     }
 
     /// Accepts until stopped; each connection is one task on the tracker, and there are at most as many as the limits
-    /// say: one more is closed at once, so that whoever is connected keeps its descriptors and memory.
+    /// say: one more is closed at once, so that connected clients keep their descriptors and memory.
     pub(super) async fn run(
         self,
         shared: Arc<Shared>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) {
-        let room = Arc::new(Semaphore::new(shared.ground.limits.connections));
+        let room = Arc::new(Semaphore::new(shared.environment.limits.connections));
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -94,7 +95,7 @@ impl Listener {
                     continue;
                 }
             };
-            let Ok(place) = room.clone().try_acquire_owned() else {
+            let Ok(permit) = room.clone().try_acquire_owned() else {
                 let text = "Closed a connection: there are as many as this broker takes";
                 shared.notices.write(&Notice::Full, from, text);
                 continue;
@@ -106,7 +107,7 @@ impl Listener {
                     () = serve(stream, from, acceptor, require_alpn, shared) => {}
                     () = stop.cancelled() => {}
                 }
-                drop(place);
+                drop(permit);
             });
         }
     }
@@ -120,8 +121,8 @@ async fn serve(
     shared: Arc<Shared>,
 ) {
     let _ = stream.set_nodelay(true);
-    // One deadline for the handshake and CONNECT: whoever sends nothing, or a byte now and then, goes.
-    let deadline = Instant::now() + shared.ground.limits.connect_timeout;
+    // One deadline for the handshake and CONNECT: a client that sends nothing, or a byte now and then, is closed.
+    let deadline = Instant::now() + shared.environment.limits.connect_timeout;
     let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
@@ -133,7 +134,7 @@ async fn serve(
         Err(_) => return,
     };
     let (_, tls) = stream.get_ref();
-    if require_alpn && tls.alpn_protocol() != Some(ALPN) {
+    if require_alpn && tls.alpn_protocol() != Some(ALPN_MQTT.as_bytes()) {
         let text = "Refused a client without ALPN `x-amzn-mqtt-ca`";
         shared.notices.write(&Notice::Alpn, from, text);
         return;
@@ -149,18 +150,18 @@ async fn serve(
     Box::pin(connection::serve(stream, peer, shared)).await;
 }
 
-fn server_config(config: &Config) -> Result<ServerConfig, BindError> {
+fn server_config(config: &BrokerConfig) -> Result<ServerConfig, BrokerBindError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain: Vec<CertificateDer<'static>> =
         CertificateDer::pem_slice_iter(config.certificate_pem.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(BindError::CertificatePem)?;
-    let key =
-        PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes()).map_err(BindError::KeyPem)?;
-    let key = CertifiedKey::from_der(chain, key, &provider).map_err(BindError::Tls)?;
+            .map_err(BrokerBindError::CertificatePem)?;
+    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
+        .map_err(BrokerBindError::KeyPem)?;
+    let key = CertifiedKey::from_der(chain, key, &provider).map_err(BrokerBindError::Tls)?;
     let mut tls = ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(BindError::Tls)?
+        .map_err(BrokerBindError::Tls)?
         .with_client_cert_verifier(Arc::new(AnyCertificate(provider)))
         .with_cert_resolver(Arc::new(NamedServer {
             key: Arc::new(key),
@@ -170,7 +171,7 @@ fn server_config(config: &Config) -> Result<ServerConfig, BindError> {
     tls.send_tls13_tickets = 0;
     tls.session_storage = Arc::new(NoServerSessionStorage {});
     if config.require_alpn {
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.alpn_protocols = vec![ALPN_MQTT.into()];
     }
     Ok(tls)
 }
@@ -237,8 +238,5 @@ impl ResolvesServerCert for NamedServer {
         (!wrong).then(|| self.key.clone())
     }
 }
-
-/// The protocol name that port 443 asks of X.509 clients (docs/IOT-CORE.md §1.6).
-const ALPN: &[u8] = b"x-amzn-mqtt-ca";
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -27,8 +27,8 @@ pub(super) struct Link {
 pub(super) struct End {
     /// What presence events say.
     pub(super) cause: DisconnectReason,
-    /// What an MQTT 5 client is told; a bare close without.
-    pub(super) tell: Option<Reason>,
+    /// The code of the DISCONNECT to an MQTT 5 client; without one the socket is just closed.
+    pub(super) reason: Option<Reason>,
     /// Whether the last will is published.
     pub(super) will: bool,
 }
@@ -53,7 +53,7 @@ impl Link {
         self.ended.notify_one();
     }
 
-    /// Waits until somebody asked.
+    /// Waits until the connection is asked to end.
     pub(super) async fn ended(&self) -> End {
         loop {
             if let Some(end) = *lock(&self.end) {
@@ -67,20 +67,20 @@ impl Link {
 // === impl End ===
 
 impl End {
-    /// The broker ends it and says why.
-    pub(super) const fn told(cause: DisconnectReason, reason: Reason) -> Self {
+    /// The broker ends it with a reason code.
+    pub(super) const fn with_reason(cause: DisconnectReason, reason: Reason) -> Self {
         Self {
             cause,
-            tell: Some(reason),
+            reason: Some(reason),
             will: true,
         }
     }
 
-    /// The connection is closed without a word.
+    /// The connection is closed without a DISCONNECT.
     pub(super) const fn silent(cause: DisconnectReason) -> Self {
         Self {
             cause,
-            tell: None,
+            reason: None,
             will: true,
         }
     }

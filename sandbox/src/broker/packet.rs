@@ -1,16 +1,13 @@
-//! The one packet model behind MQTT 3.1.1 and 5; `v3` and `v5` translate to and from it.
+//! The one packet model behind MQTT 3.1.1 and 5; `codec` translates to and from it.
 
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use rmqtt_codec::error::EncodeError;
 use rmqtt_codec::types::QoS;
-use rmqtt_codec::{MqttPacket, v5};
+use rmqtt_codec::v5;
 use tokio::time::Instant;
-
-use super::{v3, v5 as five};
 
 /// The protocol a session was made with; it cannot be resumed on the other (docs/IOT-CORE.md §1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +16,7 @@ pub(super) enum Version {
     V5,
 }
 
-/// Reason codes are MQTT 5's numbers; 3.1.1 has only what `v3` makes of them.
+/// Reason codes are MQTT 5's numbers; 3.1.1 has only what its translation makes of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reason(pub(super) u8);
 
@@ -193,34 +190,5 @@ impl Message {
             .map(|(k, v)| k.len() + v.len())
             .sum();
         self.topic.len() + self.payload.len() + user
-    }
-}
-
-// === impl Version ===
-
-impl Version {
-    pub(super) fn outbound(self, packet: Outbound) -> Result<Option<MqttPacket>, EncodeError> {
-        Ok(match self {
-            Self::V3 => v3::outbound(packet).map(MqttPacket::V3),
-            Self::V5 => Some(MqttPacket::V5(five::outbound(packet)?)),
-        })
-    }
-}
-
-/// Translates a packet of a connected client.
-pub(super) fn inbound(packet: MqttPacket) -> Inbound {
-    match packet {
-        MqttPacket::V3(packet) => v3::inbound(packet),
-        MqttPacket::V5(packet) => five::inbound(packet),
-        MqttPacket::Version(_) => Inbound::Unsupported,
-    }
-}
-
-/// Translates the first packet; anything but CONNECT is `None`.
-pub(super) fn connect(packet: MqttPacket) -> Option<Connect> {
-    match packet {
-        MqttPacket::V3(packet) => v3::connect(packet),
-        MqttPacket::V5(packet) => five::connect(packet),
-        MqttPacket::Version(_) => None,
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use link::clock::Clock;
+use link::iot::filter::has_wildcard;
+use link::iot::limits::MESSAGE_EXPIRY_MAX;
 use rmqtt_codec::types::QoS;
 use serde_json::{Map, Value, json};
 
@@ -140,7 +142,7 @@ impl Presence {
 
     /// Ids with a wildcard in them get no events (docs/IOT-CORE.md §1.2).
     fn event(&self, topic: &str, client_id: &str, kind: &str, extra: &Value) -> Option<Message> {
-        if client_id.contains(['+', '#']) {
+        if has_wildcard(client_id) {
             return None;
         }
         let mut body = Map::new();
@@ -161,6 +163,7 @@ impl Presence {
 }
 
 /// An expiry as IoT Core takes it: 1 to 604 800 s, zero becomes 1 (docs/IOT-CORE.md §1.2).
-pub(super) fn clamp_expiry(asked: Duration, longest: Duration) -> Duration {
+pub(super) fn clamp_expiry(asked: Duration) -> Duration {
+    let longest = Duration::from_secs(MESSAGE_EXPIRY_MAX.into());
     asked.clamp(Duration::from_secs(1), longest)
 }

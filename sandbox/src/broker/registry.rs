@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::lock;
 
 pub use self::certificate::{Certificate, CertificateState, Fingerprint};
-pub use self::error::Error;
+pub use self::error::RegistryError;
 pub use self::policy::{Policy, PolicyVersion, Tags};
 pub use self::thing::{RegisteredThing, ThingChange};
 
@@ -93,7 +93,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the file is there and cannot be read.
-    pub fn load(path: &Path) -> Result<Self, Error> {
+    pub fn load(path: &Path) -> Result<Self, RegistryError> {
         let registry = Self::new();
         if let Some(account) = file::read(path)? {
             registry.change(|stored| *stored = account);
@@ -105,7 +105,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(&self, path: &Path) -> Result<(), Error> {
+    pub fn save(&self, path: &Path) -> Result<(), RegistryError> {
         let account = self.read(Account::clone);
         file::write(path, &account)
     }
@@ -178,22 +178,25 @@ impl Default for Registry {
 // === impl Account ===
 
 impl Account {
-    fn certificate(&mut self, fingerprint: &Fingerprint) -> Result<&mut Certificate, Error> {
+    fn certificate(
+        &mut self,
+        fingerprint: &Fingerprint,
+    ) -> Result<&mut Certificate, RegistryError> {
         self.certificates
             .get_mut(fingerprint)
-            .ok_or_else(|| Error::UnknownCertificate(fingerprint.clone()))
+            .ok_or_else(|| RegistryError::UnknownCertificate(fingerprint.clone()))
     }
 
-    fn policy(&mut self, name: &str) -> Result<&mut Policy, Error> {
+    fn policy(&mut self, name: &str) -> Result<&mut Policy, RegistryError> {
         self.policies
             .get_mut(name)
-            .ok_or_else(|| Error::UnknownPolicy(name.to_owned()))
+            .ok_or_else(|| RegistryError::UnknownPolicy(name.to_owned()))
     }
 
-    fn thing(&mut self, name: &str) -> Result<&mut RegisteredThing, Error> {
+    fn thing(&mut self, name: &str) -> Result<&mut RegisteredThing, RegistryError> {
         self.things
             .get_mut(name)
-            .ok_or_else(|| Error::UnknownThing(name.to_owned()))
+            .ok_or_else(|| RegistryError::UnknownThing(name.to_owned()))
     }
 
     fn grants(&self) -> Grants {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use rand::seq::IndexedRandom as _;
 use rmqtt_codec::types::QoS;
 
+use super::environment::Environment;
 use super::filter::Filter;
-use super::ground::Ground;
 use super::lock;
 use super::packet::{Message, SubscribeOptions};
 use super::session::{Delivery, GroupQueue, Session};
@@ -107,7 +107,7 @@ impl Router {
 
     /// Hands a message to everybody it is for. Overlapping filters of one client give it one copy with the best
     /// QoS (assumed; the standard allows either), overlapping groups each get one (docs/IOT-CORE.md §1.5).
-    pub(super) fn route(&self, message: &Arc<Message>, ground: &Ground) {
+    pub(super) fn route(&self, message: &Arc<Message>, environment: &Environment) {
         let exact = self.exact.get(&*message.topic).into_iter().flatten();
         let wild = self
             .wild
@@ -131,14 +131,16 @@ impl Router {
             }
         }
         for target in &targets {
-            target.session.enqueue(target.delivery(message), ground);
+            target
+                .session
+                .enqueue(target.delivery(message), environment);
         }
         for group in self
             .groups
             .values()
             .filter(|group| group.filter.matches(&message.topic))
         {
-            group.route(message, ground);
+            group.route(message, environment);
         }
     }
 
@@ -154,28 +156,30 @@ impl Router {
 impl Group {
     /// To a connected member at random; QoS 1 waits for one if a member's session is persistent; QoS 0 is lost
     /// on any failure (docs/IOT-CORE.md §1.5).
-    fn route(&self, message: &Arc<Message>, ground: &Ground) {
+    fn route(&self, message: &Arc<Message>, environment: &Environment) {
         let online: Vec<&Target> = self
             .members
             .iter()
             .filter(|member| member.session.is_connected())
             .collect();
         if let Some(member) = online.choose(&mut rand::rng()) {
-            member.session.enqueue(member.delivery(message), ground);
+            member
+                .session
+                .enqueue(member.delivery(message), environment);
             return;
         }
-        let keeper = self
+        let persistent = self
             .members
             .iter()
             .find(|member| member.session.is_persistent() && member.options.qos != QoS::AtMostOnce);
-        let Some(keeper) = keeper.filter(|_| message.qos != QoS::AtMostOnce) else {
+        let Some(persistent) = persistent.filter(|_| message.qos != QoS::AtMostOnce) else {
             return;
         };
         let mut queue = lock(&self.queue);
-        if queue.len() < ground.quotas.queue_messages {
-            queue.push_back(keeper.delivery(message));
+        if queue.len() < environment.quotas.queue_messages {
+            queue.push_back(persistent.delivery(message));
         } else {
-            ground.counters.queue_full.add(1);
+            environment.counters.queue_full.add(1);
         }
     }
 }

@@ -14,8 +14,8 @@ use rmqtt_codec::types::QoS;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::faults::Settings;
-use super::ground::Ground;
+use super::environment::Environment;
+use super::faults::FaultSettings;
 use super::limits::Quotas;
 use super::live::Link;
 use super::lock;
@@ -31,7 +31,7 @@ pub(super) struct Delivery {
     pub(super) message: Arc<Message>,
     pub(super) qos: QoS,
     pub(super) retain: bool,
-    /// Made by the duplicate knob; it is not duplicated again.
+    /// Made by the fault that duplicates; it is not duplicated again.
     pub(super) copy: bool,
 }
 
@@ -52,8 +52,8 @@ pub(super) struct Session {
 
 /// What a batch is made under.
 pub(super) struct Terms<'a> {
-    pub(super) ground: &'a Ground,
-    pub(super) faults: &'a Settings,
+    pub(super) environment: &'a Environment,
+    pub(super) faults: &'a FaultSettings,
     /// Whether the policy grants Receive on the message's topic.
     pub(super) receives: &'a dyn Fn(&Message) -> bool,
 }
@@ -108,19 +108,19 @@ impl Session {
         link: Arc<Link>,
         expiry: Duration,
         window: u16,
-        ground: &Ground,
+        environment: &Environment,
         now: Instant,
     ) -> Option<Arc<Link>> {
         let mut state = lock(&self.state);
         let old = state.link.take();
         if old.is_some() {
-            state.store(ground);
+            state.store(environment);
         }
         state.link = Some(link);
         state.expiry = expiry;
         state.away_since = None;
         state.window = usize::from(window);
-        state.pace = Pace::new(&ground.quotas, now);
+        state.pace = Pace::new(&environment.quotas, now);
         drop(state);
         self.wake.notify_one();
         self.drained.notify_one();
@@ -128,14 +128,14 @@ impl Session {
     }
 
     /// Ends a connection's hold; false when another one has the session by now.
-    pub(super) fn detach(&self, link: u64, ground: &Ground, now: Instant) -> bool {
+    pub(super) fn detach(&self, link: u64, environment: &Environment, now: Instant) -> bool {
         let mut state = lock(&self.state);
         if state.link.as_ref().map(|link| link.id) != Some(link) {
             return false;
         }
         state.link = None;
         state.away_since = Some(now);
-        state.store(ground);
+        state.store(environment);
         true
     }
 
@@ -258,10 +258,10 @@ impl Session {
 
     /// Adds a message; whether it found room. The newest is dropped when the queue is full, and QoS 0 is never
     /// kept for a client that is away.
-    pub(super) fn enqueue(&self, delivery: Delivery, ground: &Ground) -> bool {
-        let Ground {
+    pub(super) fn enqueue(&self, delivery: Delivery, environment: &Environment) -> bool {
+        let Environment {
             quotas, counters, ..
-        } = ground;
+        } = environment;
         let mut state = lock(&self.state);
         let online = state.link.is_some();
         let size = delivery.message.payload.len();

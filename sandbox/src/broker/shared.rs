@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use link::iot::ArnPrefix;
 
-use super::ground::Ground;
+use super::environment::Environment;
 use super::hub::Hub;
 use super::notices::Notices;
 use super::presence::Presence;
@@ -15,7 +15,7 @@ use super::registry::Registry;
 /// One broker's state.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) ground: Ground,
+    pub(super) environment: Environment,
     pub(super) hub: Hub,
     pub(super) registry: Registry,
     pub(super) presence: Presence,
@@ -29,13 +29,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        ground: Ground,
+        environment: Environment,
         registry: Registry,
         presence: Presence,
         arn: ArnPrefix,
     ) -> Self {
         Self {
-            ground,
+            environment,
             hub: Hub::default(),
             registry,
             presence,

@@ -12,9 +12,9 @@ use link::private;
 use link::shutdown::Shutdown;
 use link::telemetry::{self, LogOptions};
 
-use crate::broker::{Broker, Config, Fingerprint, Handle, Quotas, Registry};
+use crate::broker::{Broker, BrokerConfig, Fingerprint, Handle, Quotas, Registry};
 use crate::control::{self, Control};
-use crate::pki::{Authority, Layout, Set, lay_down};
+use crate::pki::{Authority, Layout, Set, write_mount};
 
 /// Options of `sandbox broker`.
 #[derive(Debug, clap::Args)]
@@ -79,9 +79,9 @@ enum StateError {
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         create(&self.state)?;
-        let authority = Authority::kept_in(&self.state, "sandbox certificate authority")?;
+        let authority = Authority::persisted_in(&self.state, "sandbox certificate authority")?;
         let authority = Arc::new(authority);
         let names: Vec<&str> = self.server_names.iter().map(String::as_str).collect();
         let server = authority.server(&names)?;
@@ -92,7 +92,7 @@ impl Args {
         }
         registry.save(&registry_file)?;
 
-        let mut config = Config::new(self.listen, server.certificate, server.key);
+        let mut config = BrokerConfig::new(self.listen, server.certificate, server.key);
         config.registry = registry.clone();
         if self.no_quotas {
             config.quotas = Quotas::none();
@@ -122,7 +122,7 @@ impl Args {
         broker: Handle,
     ) -> Result<Control, Failure> {
         let host = broker.local_addr().ip();
-        let mut config = control::Config::new(listen, authority, broker);
+        let mut config = control::ControlConfig::new(listen, authority, broker);
         if let Some(endpoint) = &self.endpoint {
             config.endpoint.clone_from(endpoint);
         } else if !host.is_loopback() {
@@ -185,7 +185,7 @@ impl Client {
     ) -> Result<Fingerprint, Failure> {
         let directory = state.join("clients").join(&self.name);
         let set: Set = authority.client_in(&directory, &self.name)?;
-        lay_down(&directory, &set, &[], Layout::PerFileRename)?;
+        write_mount(&directory, &set, &[], Layout::PerFileRename)?;
         let document = match &self.policy {
             Some(path) => {
                 let text = read(path)?;

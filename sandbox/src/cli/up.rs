@@ -15,7 +15,12 @@ use link::telemetry::{self, LogOptions};
 use tracing::{info, warn};
 
 use crate::broker::Quotas;
-use crate::up::{Database, Guide, Home, InvalidDatabase, Listen, Running, Settings, quoted};
+use crate::up::{
+    Database, Guide, Home, InvalidDatabase, Listen, Running, Settings, TargetCluster, quoted,
+};
+
+mod confirm;
+mod ending;
 
 /// Options of `sandbox up`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +37,10 @@ pub(super) struct Args {
     /// Keep certificates, database and works in this directory, and go on with what it holds
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+
+    /// Use the directory of `--keep` without asking, although it holds other files
+    #[arg(long, short, requires = "keep")]
+    yes: bool,
 
     /// Keep everything in this PostgreSQL database, and run each bridge as a process of its own. In the environment it is in
     /// no list of processes
@@ -71,6 +80,11 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 
+    /// At the end, remove from that cluster what was applied, the namespaces and the definitions; also what an earlier run
+    /// left there
+    #[arg(long, requires = "kubeconfig")]
+    clean: bool,
+
     /// Lift the broker's quotas per second, for throughput measurements
     #[arg(long)]
     no_quotas: bool,
@@ -98,23 +112,35 @@ impl FromStr for Named {
 
 impl Args {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        telemetry::init(&self.log).map_err(Failure::usage)?;
+        telemetry::init(&self.log).map_err(Failure::misuse)?;
         let settings = self.settings()?;
+        // Asks, if need be, before signals are taken: Ctrl-C is an answer too.
+        let kept = self.keep.as_deref();
+        let kept = kept
+            .map(|directory| confirm::kept(directory, self.yes))
+            .transpose()?;
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let drain = shutdown.drain();
-        let home = match &self.keep {
-            Some(directory) => Home::kept(directory)?,
-            None => Home::throw_away()?,
-        };
+        let home = kept.map_or_else(Home::throw_away, Ok)?;
+        let cluster = settings.cluster.clone();
         let serving = Box::pin(self.serve(settings, &home, &drain));
         let outcome = run_until_shutdown(&drain, GRACE, serving).await;
+        let cleaned = match &cluster {
+            Some(cluster) if self.clean => ending::clean(cluster, &drain).await,
+            Some(cluster) if cluster.is_touched() => {
+                ending::say(&format!("left: {cluster}; `--clean` takes them away"));
+                Ok(())
+            }
+            _ => Ok(()),
+        };
         let closed = home.close();
         outcome??;
+        cleaned?;
         Ok(closed?)
     }
 
     fn settings(&self) -> Result<Settings, Failure> {
-        let consumers = if self.consumers.is_empty() {
+        let consumers: Vec<ConsumerName> = if self.consumers.is_empty() {
             let names =
                 (1..=self.agents).map(|number| ConsumerName::new(format!("cluster{number}")));
             names.collect::<Result<_, _>>().map_err(Failure::usage)?
@@ -126,7 +152,9 @@ impl Args {
         let database = self.store.clone().map(|named| named.0).transpose();
         let database = database.map_err(|error| Failure::misuse(InvalidStore(error)))?;
         let loopback = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        let cluster = self.kubeconfig.as_deref();
         Ok(Settings {
+            cluster: cluster.map(|kubeconfig| TargetCluster::new(kubeconfig, &consumers)),
             consumers,
             broker: self
                 .broker_port
@@ -146,14 +174,24 @@ impl Args {
             },
             database: database.map(|database| (database, self.replicas.unwrap_or(2))),
             control: self.control,
-            kubeconfig: self.kubeconfig.clone(),
         })
     }
 
     async fn serve(&self, settings: Settings, home: &Home, drain: &Drain) -> Result<(), Failure> {
-        let mut running = Box::pin(settings.build(home)).await?.start();
-        let outcome = self.watch(&mut running, home, drain).await;
-        running.stop().await;
+        let cluster = settings.cluster.clone();
+        let building = Box::pin(settings.build(home));
+        let mut running = tokio::select! {
+            built = building => built?.start(),
+            // Nobody uses it yet, so it may be dropped.
+            () = drain.requested() => return Ok(()),
+        };
+        let outcome = self
+            .watch(&mut running, home, cluster.as_ref(), drain)
+            .await;
+        if !self.json && drain.is_requested() {
+            ending::say("stopping; Ctrl-C again stops at once");
+        }
+        ending::tell_while(drain, running.stop(drain)).await;
         outcome
     }
 
@@ -162,28 +200,41 @@ impl Args {
         &self,
         running: &mut Running,
         home: &Home,
+        cluster: Option<&TargetCluster>,
         drain: &Drain,
     ) -> Result<(), Failure> {
         tokio::select! {
             ready = running.ready(PATIENCE) => ready?,
             () = drain.requested() => return Ok(()),
         }
-        self.announce(running, home)?;
+        self.announce(running, home, cluster)?;
         tokio::select! {
             ended = running.ended() => Err(ended.into()),
             () = drain.requested() => Ok(()),
         }
     }
 
-    fn announce(&self, running: &Running, home: &Home) -> Result<(), Failure> {
-        let summary = running.summary();
+    fn announce(
+        &self,
+        running: &Running,
+        home: &Home,
+        cluster: Option<&TargetCluster>,
+    ) -> Result<(), Failure> {
+        let mut summary = running.summary().clone();
+        let end = match self.clean {
+            true => "goes when this stops",
+            false => "stays when this stops, unless with `--clean`",
+        };
+        let note = cluster.map(|cluster| format!("what this makes {end}: {cluster}"));
+        summary.notes.extend(note);
         let text = if self.json {
             for note in &summary.notes {
-                warn!("Another port: {note}");
+                warn!("{note}");
             }
-            serde_json::to_string(summary).map_err(|error| Failure::new(ExitKind::Failed, error))?
+            serde_json::to_string(&summary)
+                .map_err(|error| Failure::new(ExitKind::Failed, error))?
         } else {
-            Guide::new(summary, home, probe()).to_string()
+            Guide::new(&summary, home, probe()).to_string()
         };
         if stdout_line(&text)? == Stdout::Closed {
             info!("Nobody reads standard output; running on");
@@ -213,8 +264,8 @@ fn check_count(count: usize) -> Result<(), String> {
         0 => Err("a region without an agent applies nothing; 1 is the least".into()),
         1..=MOST_AGENTS => Ok(()),
         _ => Err(format!(
-            "{MOST_AGENTS} is the most in one process: each watches its certificate with one of the 128 \
-             inotify instances that Linux gives a user"
+            "{MOST_AGENTS} is the most in one process: each watches its certificate with one of the inotify instances \
+             that Linux gives a user (`fs.inotify.max_user_instances`, usually 128)"
         )),
     }
 }

@@ -12,7 +12,7 @@ use crate::pki::SigningError;
 pub(super) type Answer = Result<Json<Value>, Refusal>;
 
 /// What an operation comes to that gives no body, not even `{}`.
-pub(super) type Silence = Result<(), Refusal>;
+pub(super) type NoContent = Result<(), Refusal>;
 
 /// An error as a client of AWS sees it.
 #[derive(Debug)]

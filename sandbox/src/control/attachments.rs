@@ -6,10 +6,10 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::{Answer, Refusal, Silence};
+use super::answer::{Answer, NoContent, Refusal};
 use super::extract::{Body, Params, Segment};
 use super::names::PolicyName;
-use super::page::{Markers, Placed};
+use super::page::{ListItem, Markers};
 use super::plane::Plane;
 use super::settling::Resource;
 use crate::broker::RegistryError;
@@ -23,7 +23,7 @@ pub(super) async fn attach(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
     Body(Target { target }): Body<Target>,
-) -> Silence {
+) -> NoContent {
     let certificate = plane.principal(&target)?;
     Ok(plane.registry().attach_policy(&certificate, &name)?)
 }
@@ -34,7 +34,7 @@ pub(super) async fn detach(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
     Body(Target { target }): Body<Target>,
-) -> Silence {
+) -> NoContent {
     let certificate = plane.principal(&target)?;
     let detached = plane.registry().detach_policy(&certificate, &name);
     let detached = detached.map_err(|error| match error {
@@ -59,7 +59,7 @@ pub(super) async fn list_targets(
     let targets = plane.registry().policy_targets(&name)?;
     let targets = targets.iter().map(|certificate| {
         let arn = plane.certificate_arn(certificate);
-        Placed::by_name(certificate.as_str(), arn)
+        ListItem::by_name(certificate.as_str(), arn)
     });
     markers.by_name("targets", targets.collect())
 }
@@ -74,7 +74,7 @@ pub(super) async fn list_attached(
     let names = known.map(|known| known.policies).unwrap_or_default();
     let policies = names.iter().map(|name| {
         let item = json!({ "policyName": name, "policyArn": plane.policy_arn(name) });
-        Placed::by_name(name, item)
+        ListItem::by_name(name, item)
     });
     markers.by_name("policies", policies.collect())
 }

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Refusal, Silence};
+use super::answer::{Answer, NoContent, Refusal};
 use super::extract::{Body, Params, Segment};
 use super::names::CertificateId;
-use super::page::{Markers, Placed};
+use super::page::{ListItem, Markers};
 use super::plane::{Plane, epoch};
 use super::settling::Resource;
 use crate::broker::{Certificate, CertificateState, Fingerprint};
@@ -102,8 +102,9 @@ pub(super) async fn list(
     let all = all
         .iter()
         .filter(|(id, _)| plane.settling.sees(Resource::Certificate, id.as_str()));
-    let all = all
-        .map(|(id, known)| Placed::by_date(known.created, id.as_str(), summary(&plane, id, known)));
+    let all = all.map(|(id, known)| {
+        ListItem::by_date(known.created, id.as_str(), summary(&plane, id, known))
+    });
     markers.by_date("certificates", all.collect())
 }
 
@@ -112,7 +113,7 @@ pub(super) async fn update(
     State(plane): State<Arc<Plane>>,
     Segment(CertificateId(id)): Segment<CertificateId>,
     Params(change): Params<Change>,
-) -> Silence {
+) -> NoContent {
     let state = match change.new_status.as_str() {
         "ACTIVE" => CertificateState::Active,
         "INACTIVE" => CertificateState::Inactive,
@@ -130,7 +131,7 @@ pub(super) async fn delete(
     State(plane): State<Arc<Plane>>,
     Segment(CertificateId(id)): Segment<CertificateId>,
     Params(force): Params<Force>,
-) -> Silence {
+) -> NoContent {
     plane
         .settling
         .check_deletion(Resource::Certificate, id.as_str())?;

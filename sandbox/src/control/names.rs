@@ -69,9 +69,9 @@ impl TryFrom<String> for VersionId {
     }
 }
 
-fn is_name(name: &str, marks: &str) -> bool {
+fn is_name(name: &str, extra: &str) -> bool {
     (1..=128).contains(&name.len())
         && name
             .chars()
-            .all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+            .all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
 }

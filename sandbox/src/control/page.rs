@@ -1,4 +1,4 @@
-//! Lists in pages. A marker is the place of the last item in hex, so that a page goes on in the right place although
+//! Lists in pages. A marker is the position of the last item in hex, so that the next page continues there although
 //! items came or went meanwhile.
 
 use std::fmt::Write as _;
@@ -27,9 +27,9 @@ pub(super) struct Tokens {
     next_token: Option<String>,
 }
 
-/// An item with its place in the list.
-pub(super) struct Placed {
-    place: String,
+/// An item with its position in the list.
+pub(super) struct ListItem {
+    position: String,
     item: Value,
 }
 
@@ -37,17 +37,17 @@ pub(super) struct Placed {
 
 impl Markers {
     /// A page in the order of creation, the newest first unless asked otherwise.
-    pub(super) fn by_date(self, field: &str, all: Vec<Placed>) -> Answer {
+    pub(super) fn by_date(self, field: &str, all: Vec<ListItem>) -> Answer {
         let ascending = self.is_ascending_order.unwrap_or(false);
         self.page(field, all, ascending)
     }
 
-    /// A page in the order of places.
-    pub(super) fn by_name(self, field: &str, all: Vec<Placed>) -> Answer {
+    /// A page in the order of names.
+    pub(super) fn by_name(self, field: &str, all: Vec<ListItem>) -> Answer {
         self.page(field, all, true)
     }
 
-    fn page(self, field: &str, all: Vec<Placed>, ascending: bool) -> Answer {
+    fn page(self, field: &str, all: Vec<ListItem>, ascending: bool) -> Answer {
         let marker = self.marker.as_deref();
         let (items, next) = cut(all, self.page_size, marker, ascending)?;
         Ok(listing(field, items, "nextMarker", next))
@@ -57,34 +57,34 @@ impl Markers {
 // === impl Tokens ===
 
 impl Tokens {
-    /// A page in the order of places.
-    pub(super) fn by_name(self, field: &str, all: Vec<Placed>) -> Answer {
+    /// A page in the order of names.
+    pub(super) fn by_name(self, field: &str, all: Vec<ListItem>) -> Answer {
         let marker = self.next_token.as_deref();
         let (items, next) = cut(all, self.max_results, marker, true)?;
         Ok(listing(field, items, "nextToken", next))
     }
 }
 
-// === impl Placed ===
+// === impl ListItem ===
 
-impl Placed {
+impl ListItem {
     pub(super) fn by_name(name: &str, item: impl Into<Value>) -> Self {
         Self {
-            place: name.to_owned(),
+            position: name.to_owned(),
             item: item.into(),
         }
     }
 
     pub(super) fn by_date(created: Timestamp, name: &str, item: Value) -> Self {
         Self {
-            place: format!("{:030}/{name}", created.as_nanosecond()),
+            position: format!("{:030}/{name}", created.as_nanosecond()),
             item,
         }
     }
 }
 
 fn cut(
-    mut all: Vec<Placed>,
+    mut all: Vec<ListItem>,
     size: Option<usize>,
     marker: Option<&str>,
     ascending: bool,
@@ -95,21 +95,21 @@ fn cut(
             "page size {size} is not between 1 and {LARGEST}"
         )));
     }
-    all.sort_by(|a, b| a.place.cmp(&b.place));
+    all.sort_by(|a, b| a.position.cmp(&b.position));
     if !ascending {
         all.reverse();
     }
     if let Some(marker) = marker {
         let after =
             decode(marker).ok_or_else(|| Refusal::invalid("marker is none that was given out"))?;
-        all.retain(|placed| match ascending {
-            true => placed.place > after,
-            false => placed.place < after,
+        all.retain(|item| match ascending {
+            true => item.position > after,
+            false => item.position < after,
         });
     }
-    let next = (all.len() > size).then(|| encode(&all[size - 1].place));
+    let next = (all.len() > size).then(|| encode(&all[size - 1].position));
     all.truncate(size);
-    Ok((all.into_iter().map(|placed| placed.item).collect(), next))
+    Ok((all.into_iter().map(|item| item.item).collect(), next))
 }
 
 fn listing(field: &str, items: Vec<Value>, marker: &str, next: Option<String>) -> Json<Value> {
@@ -121,9 +121,9 @@ fn listing(field: &str, items: Vec<Value>, marker: &str, next: Option<String>) -
     Json(body.into())
 }
 
-fn encode(place: &str) -> String {
-    let mut text = String::with_capacity(2 * place.len());
-    for byte in place.bytes() {
+fn encode(position: &str) -> String {
+    let mut text = String::with_capacity(2 * position.len());
+    for byte in position.bytes() {
         // Writing to a string cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
@@ -141,7 +141,7 @@ fn decode(marker: &str) -> Option<String> {
     String::from_utf8(bytes?).ok()
 }
 
-// AWS does not document its own; small, so that whoever forgets to page notices.
+// AWS does not document its own; small, so that a client that forgets to page is noticed.
 const DEFAULT_SIZE: usize = 25;
 
 /// As in the API reference.

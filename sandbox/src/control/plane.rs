@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use link::iot::ArnPrefix;
 use link::telemetry::Throttle;
 
-use super::Config;
+use super::ControlConfig;
 use super::answer::Refusal;
-use super::settling::Settling;
-use crate::broker::{Fingerprint, Handle, Registry};
+use super::settling::{Resource, Settling};
+use crate::broker::{Fingerprint, Handle, Policy, Registry};
 use crate::pki::Authority;
 
 /// One account in one region.
@@ -27,7 +27,7 @@ pub(super) struct Plane {
 // === impl Plane ===
 
 impl Plane {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(config: ControlConfig) -> Self {
         Self {
             authority: config.authority,
             broker: config.broker,
@@ -56,6 +56,17 @@ impl Plane {
 
     pub(super) fn thing_arn(&self, name: &str) -> String {
         format!("{}:thing/{name}", self.broker.arn())
+    }
+
+    /// A policy that is there and has settled, so that reads see it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(super) fn policy(&self, name: &str) -> Result<Policy, Refusal> {
+        let known = self.registry().policy_entry(name);
+        known
+            .filter(|_| self.settling.sees(Resource::Policy, name))
+            .ok_or_else(|| Refusal::not_found(format!("no policy `{name}`")))
     }
 
     /// What comes after `arn:…:<account>:` in a resource name of this account and region.

@@ -7,14 +7,14 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answer::{Answer, Kind, Refusal, Silence};
+use super::answer::{Answer, Kind, NoContent, Refusal};
 use super::extract::{Body, Params, Segment};
 use super::names::PolicyName;
-use super::page::{Markers, Placed};
+use super::page::{ListItem, Markers};
 use super::plane::{Plane, epoch};
 use super::settling::Resource;
 use super::tags::{self, Tag};
-use crate::broker::{Policy, RegistryError};
+use crate::broker::RegistryError;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +55,7 @@ pub(super) async fn get(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
 ) -> Answer {
-    let policy = visible(&plane, &name)?;
+    let policy = plane.policy(&name)?;
     let version = policy.default_version().ok_or_else(|| {
         let message = format!("policy `{name}` has no default version");
         Refusal::new(Kind::InternalFailure, message)
@@ -80,7 +80,7 @@ pub(super) async fn list(
         .filter(|(name, _)| plane.settling.sees(Resource::Policy, name));
     let all = all.map(|(name, policy)| {
         let item = json!({ "policyName": name, "policyArn": plane.policy_arn(name) });
-        Placed::by_date(policy.created, name, item)
+        ListItem::by_date(policy.created, name, item)
     });
     markers.by_date("policies", all.collect())
 }
@@ -88,15 +88,7 @@ pub(super) async fn list(
 pub(super) async fn delete(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
-) -> Silence {
+) -> NoContent {
     plane.settling.check_deletion(Resource::Policy, &name)?;
     Ok(plane.registry().delete_policy(&name)?)
-}
-
-/// A policy that reads see.
-pub(super) fn visible(plane: &Plane, name: &str) -> Result<Policy, Refusal> {
-    let known = plane.registry().policy_entry(name);
-    known
-        .filter(|_| plane.settling.sees(Resource::Policy, name))
-        .ok_or_else(|| Refusal::not_found(format!("no policy `{name}`")))
 }

@@ -7,11 +7,10 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Refusal, Silence};
+use super::answer::{Answer, NoContent, Refusal};
 use super::extract::{Body, Params, Segment};
 use super::names::{PolicyName, VersionId};
 use super::plane::{Plane, epoch};
-use super::policies::visible;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,7 +47,7 @@ pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
     Segment(PolicyName(name)): Segment<PolicyName>,
 ) -> Answer {
-    let policy = visible(&plane, &name)?;
+    let policy = plane.policy(&name)?;
     let newest_first = policy.versions.iter().rev();
     let versions: Vec<Value> = newest_first
         .map(|(number, version)| {
@@ -66,7 +65,7 @@ pub(super) async fn get(
     State(plane): State<Arc<Plane>>,
     Segment((PolicyName(name), VersionId(number))): Segment<(PolicyName, VersionId)>,
 ) -> Answer {
-    let policy = visible(&plane, &name)?;
+    let policy = plane.policy(&name)?;
     let version = policy
         .versions
         .get(&number)
@@ -85,13 +84,13 @@ pub(super) async fn get(
 pub(super) async fn set_default(
     State(plane): State<Arc<Plane>>,
     Segment((PolicyName(name), VersionId(number))): Segment<(PolicyName, VersionId)>,
-) -> Silence {
+) -> NoContent {
     Ok(plane.registry().set_default_policy_version(&name, number)?)
 }
 
 pub(super) async fn delete(
     State(plane): State<Arc<Plane>>,
     Segment((PolicyName(name), VersionId(number))): Segment<(PolicyName, VersionId)>,
-) -> Silence {
+) -> NoContent {
     Ok(plane.registry().delete_policy_version(&name, number)?)
 }

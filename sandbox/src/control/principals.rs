@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::answer::{Answer, Refusal, empty};
 use super::extract::{Params, Principal, Segment};
 use super::names::ThingName;
-use super::page::{Placed, Tokens};
+use super::page::{ListItem, Tokens};
 use super::plane::Plane;
 use super::settling::Resource;
 use super::things::visible;
@@ -61,7 +61,7 @@ pub(super) async fn list(
     let thing = visible(&plane, &name)?;
     let principals = thing.principals.iter().map(|certificate| {
         let arn = plane.certificate_arn(certificate);
-        Placed::by_name(certificate.as_str(), arn)
+        ListItem::by_name(certificate.as_str(), arn)
     });
     tokens.by_name("principals", principals.collect())
 }
@@ -76,6 +76,6 @@ pub(super) async fn list_things(
     let all = all
         .iter()
         .filter(|(_, thing)| thing.principals.contains(&certificate));
-    let all = all.map(|(name, _)| Placed::by_name(name, name.as_str()));
+    let all = all.map(|(name, _)| ListItem::by_name(name, name.as_str()));
     tokens.by_name("things", all.collect())
 }

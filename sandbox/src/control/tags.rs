@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Refusal, empty};
 use super::extract::{Body, Params};
 use super::plane::Plane;
-use super::policies::visible;
 use crate::broker::Tags;
 
 /// A tag as the API spells it, with capitals unlike everything else.
@@ -65,7 +64,7 @@ pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
     Params(tagged): Params<Tagged>,
 ) -> Answer {
-    let tags = visible(&plane, policy(&plane, &tagged.resource_arn)?)?.tags;
+    let tags = plane.policy(policy(&plane, &tagged.resource_arn)?)?.tags;
     let tags: Vec<Value> = tags
         .iter()
         .map(|(key, value)| json!({ "Key": key, "Value": value }))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::plane::Plane;
-use super::{Config, routes};
+use super::{ControlConfig, routes};
 use crate::broker::{self, Broker};
 use crate::pki::Authority;
 
@@ -46,12 +46,12 @@ impl Api {
         let authority = Authority::new("test").unwrap();
         let server = authority.server(&[]).unwrap();
         let listen = ([127, 0, 0, 1], 0).into();
-        let config = broker::Config::new(listen, server.certificate, server.key);
+        let config = broker::BrokerConfig::new(listen, server.certificate, server.key);
         let broker = Broker::bind(config).await.unwrap();
-        let config = Config {
+        let config = ControlConfig {
             endpoint: "broker.example".into(),
             settle,
-            ..Config::new(listen, Arc::new(authority), broker.handle())
+            ..ControlConfig::new(listen, Arc::new(authority), broker.handle())
         };
         let router = routes::router(Arc::new(Plane::new(config)));
         Self { router, broker }

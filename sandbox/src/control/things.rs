@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Refusal, empty};
 use super::extract::{Body, Params, Segment};
 use super::names::ThingName;
-use super::page::{Placed, Tokens};
+use super::page::{ListItem, Tokens};
 use super::plane::Plane;
 use super::settling::Resource;
 use crate::broker::{RegisteredThing, RegistryError, ThingChange};
@@ -47,7 +47,7 @@ pub(super) struct Expected {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Filter {
+pub(super) struct ThingFilter {
     attribute_name: Option<String>,
     attribute_value: Option<String>,
     #[serde(default)]
@@ -124,20 +124,20 @@ pub(super) async fn delete(
 
 pub(super) async fn list(
     State(plane): State<Arc<Plane>>,
-    Params(filter): Params<Filter>,
+    Params(filter): Params<ThingFilter>,
     Params(tokens): Params<Tokens>,
 ) -> Answer {
     let all = plane.registry().things();
     let all = all
         .iter()
         .filter(|(name, thing)| filter.takes(thing) && plane.settling.sees(Resource::Thing, name));
-    let all = all.map(|(name, thing)| Placed::by_name(name, summary(&plane, name, thing)));
+    let all = all.map(|(name, thing)| ListItem::by_name(name, summary(&plane, name, thing)));
     tokens.by_name("things", all.collect())
 }
 
-// === impl Filter ===
+// === impl ThingFilter ===
 
-impl Filter {
+impl ThingFilter {
     fn takes(&self, thing: &RegisteredThing) -> bool {
         if self.thing_type_name.is_some() && self.thing_type_name != thing.type_name {
             return false;
@@ -186,9 +186,9 @@ fn no_group(kind: &str, name: Option<&str>) -> Result<(), Refusal> {
 
 /// Names of 1 to 128 of `[a-zA-Z0-9_.,@/:#-]`, values of up to 800 of those and `=[]`.
 fn checked(attributes: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, Refusal> {
-    let within = |text: &str, marks: &str| {
+    let within = |text: &str, extra: &str| {
         text.chars()
-            .all(|c| c.is_ascii_alphanumeric() || marks.contains(c))
+            .all(|c| c.is_ascii_alphanumeric() || extra.contains(c))
     };
     for (name, value) in &attributes {
         if !(1..=128).contains(&name.len()) || !within(name, "_.,@/:#-") {

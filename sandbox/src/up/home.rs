@@ -10,11 +10,17 @@
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use link::error::Hint;
 use link::id::ConsumerName;
 use link::private;
 use tempfile::TempDir;
+
+use self::contents::Mark;
+
+mod contents;
+mod leftovers;
 
 /// The directory of a running region. Dropping it removes a throw-away one.
 #[derive(Debug)]
@@ -45,34 +51,51 @@ pub enum HomeError {
         /// The directory.
         path: String,
     },
+    /// It holds files, and no region.
+    #[error("`{path}` holds files that are not a region's ({})", contents::few(.holds))]
+    Foreign {
+        /// The directory.
+        path: String,
+        /// Names of some of them.
+        holds: Vec<String>,
+    },
+    /// It is none.
+    #[error("`{path}` is no directory")]
+    NoDirectory {
+        /// What it is.
+        path: String,
+    },
 }
 
 // === impl Home ===
 
 impl Home {
-    /// A throw-away directory below the system's one for temporary files.
+    /// A throw-away directory below the system's one for temporary files. Those of regions that were killed go first.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn throw_away() -> Result<Self, HomeError> {
-        let made = tempfile::Builder::new().prefix("sandbox-").tempdir();
+        leftovers::remove(&std::env::temp_dir(), PREFIX);
+        let made = tempfile::Builder::new().prefix(PREFIX).tempdir();
         let directory = made.map_err(at("create", &std::env::temp_dir()))?;
         Ok(Self {
             path: directory.path().to_path_buf(),
-            _lock: lock(directory.path())?,
+            _lock: lock(directory.path(), Mark::ThrownAway)?,
             throw_away: Some(directory),
         })
     }
 
-    /// A directory that stays, made if missing.
+    /// A directory that stays, made if missing. One that holds other files than a region's is used only if that is
+    /// `accepted`; nothing in it is changed otherwise, not even its mode.
     ///
     /// # Errors
-    /// When it cannot be made, or another region runs in it.
-    pub fn kept(path: &Path) -> Result<Self, HomeError> {
+    /// When it cannot be made, another region runs in it, or it holds other files.
+    pub fn kept(path: &Path, accepted: bool) -> Result<Self, HomeError> {
         let path = std::path::absolute(path).map_err(at("create", path))?;
+        contents::check(&path, accepted)?;
         create(&path)?;
         Ok(Self {
-            _lock: lock(&path)?,
+            _lock: lock(&path, Mark::Kept)?,
             path,
             throw_away: None,
         })
@@ -93,9 +116,21 @@ impl Home {
     /// # Errors
     /// When something is left of it.
     pub fn close(self) -> Result<(), HomeError> {
-        match self.throw_away {
-            Some(directory) => directory.close().map_err(at("remove", &self.path)),
-            None => Ok(()),
+        let Some(directory) = self.throw_away else {
+            return Ok(());
+        };
+        // Removed again and again below, by its path.
+        let path = directory.keep();
+        let mut tries = TRIES;
+        loop {
+            tries -= 1;
+            match std::fs::remove_dir_all(&path) {
+                // A part that was cut short may still write for a moment.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {
+                    std::thread::sleep(BETWEEN_TRIES);
+                }
+                removed => return removed.map_err(at("remove", &path)),
+            }
         }
     }
 
@@ -159,10 +194,16 @@ impl Hint for HomeError {
                 operation: "remove",
                 ..
             } => "remove it by hand".into(),
-            Self::File { .. } => "choose another directory with `--keep DIR`".into(),
+            Self::File { .. } => {
+                "choose another directory with `--keep DIR`, or with `TMPDIR` for one that is thrown away".into()
+            }
             Self::InUse { .. } => {
                 "stop that region, or choose another directory with `--keep DIR`".into()
             }
+            Self::Foreign { .. } => {
+                "choose an empty directory, or add `--yes` to make this one a region's: only you can read it then".into()
+            }
+            Self::NoDirectory { .. } => "name a directory; it is made if it is missing".into(),
         })
     }
 }
@@ -174,12 +215,18 @@ fn create(path: &Path) -> Result<(), HomeError> {
     Ok(())
 }
 
-fn lock(directory: &Path) -> Result<File, HomeError> {
+fn lock(directory: &Path, mark: Mark) -> Result<File, HomeError> {
     let path = directory.join("lock");
     let opened = private::write_options().open(&path);
-    let file = opened.map_err(at("create", &path))?;
+    let mut file = opened.map_err(at("create", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => {
+            // What tells a region's directory from others.
+            let written = file.set_len(0);
+            let written = written.and_then(|()| file.write_all(mark.text().as_bytes()));
+            written.map_err(at("write", &path))?;
+            Ok(file)
+        }
         Err(TryLockError::WouldBlock) => Err(HomeError::InUse {
             path: directory.display().to_string(),
         }),
@@ -196,6 +243,12 @@ fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> HomeErr
     }
 }
 
+const PREFIX: &str = "sandbox-";
+
+// A second together: what was aborted ends within milliseconds.
+const TRIES: usize = 20;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,14 +256,14 @@ mod tests {
     #[test]
     fn a_directory_holds_one_region_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let first = Home::kept(directory.path()).unwrap();
-        let error = Home::kept(directory.path()).unwrap_err();
+        let first = Home::kept(directory.path(), false).unwrap();
+        let error = Home::kept(directory.path(), false).unwrap_err();
         assert!(
             error.to_string().ends_with("is in use by another region"),
             "{error}"
         );
         drop(first);
-        Home::kept(directory.path()).unwrap();
+        Home::kept(directory.path(), false).unwrap();
     }
 
     #[test]
@@ -222,7 +275,7 @@ mod tests {
         let path = scratch.path().join("kept");
         fs::create_dir(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
-        let home = Home::kept(&path).unwrap();
+        let home = Home::kept(&path, false).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), 0o700);
         assert_eq!(mode(&path.join("lock")), 0o600);
@@ -241,7 +294,7 @@ mod tests {
 
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("kept");
-        let home = Home::kept(&path).unwrap();
+        let home = Home::kept(&path, false).unwrap();
         assert!(home.is_kept());
         home.close().unwrap();
         assert!(path.is_dir());

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use link::error::Hint;
 use link::id::{ConsumerName, InvalidName};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 
 use crate::broker::{Registry, RegistryError};
-use crate::pki::{Authority, LayDownError, Layout, PkiError, lay_down};
+use crate::pki::{Authority, Layout, PkiError, WriteMountError, write_mount};
 
 /// Provisions the parties of one region.
 pub(super) struct Provisioner<'a> {
@@ -25,7 +26,7 @@ pub enum MemberError {
     Name(#[source] InvalidName),
     /// A party cannot be named.
     #[error("give out client ids and topics")]
-    Party(#[source] link::iot::party::PartyError),
+    Party(#[source] link::party::PartyError),
     /// No certificate.
     #[error("issue the certificate of `{name}`")]
     Certificate {
@@ -42,7 +43,7 @@ pub enum MemberError {
         name: String,
         /// Why.
         #[source]
-        source: LayDownError,
+        source: WriteMountError,
     },
     /// The broker's registry refuses the certificate or the policy.
     #[error("register the certificate of `{name}`")]
@@ -59,7 +60,7 @@ pub enum MemberError {
 
 impl Provisioner<'_> {
     /// Issues, or finds again, the certificate of a party, registers it with the party's policy and lays it down with
-    /// `config.yaml` and, for an agent, `consumerName` (system.md §8).
+    /// `config.yaml` and, for an agent, `consumerName` (docs/CONFIGURATION.md#mounted-files).
     pub(super) fn provision(
         &self,
         name: &str,
@@ -84,7 +85,7 @@ impl Provisioner<'_> {
         let config = format!("brokerHost: {}\n", self.broker);
         let mut files = vec![("config.yaml", config.as_str())];
         files.extend(consumer.map(|name| ("consumerName", name.as_str())));
-        lay_down(mount, &set, &files, Layout::PerFileRename).map_err(|source| {
+        write_mount(mount, &set, &files, Layout::PerFileRename).map_err(|source| {
             MemberError::LayDown {
                 name: name.to_owned(),
                 source,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use link::error::Failure;
 use tokio::net::TcpListener;
 
-use crate::broker::{Broker, Config};
+use crate::broker::{Broker, BrokerConfig};
 
 /// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,14 +27,17 @@ impl Listen {
     }
 
     /// The broker, and what to say when it listens elsewhere.
-    pub(super) async fn broker(self, config: Config) -> Result<(Broker, Option<String>), Failure> {
+    pub(super) async fn broker(
+        self,
+        config: BrokerConfig,
+    ) -> Result<(Broker, Option<String>), Failure> {
         match Broker::bind(config.clone()).await {
             Ok(broker) => Ok((broker, None)),
             Err(error) if error.is_taken() => {
                 let Some(elsewhere) = self.elsewhere() else {
                     return Err(taken(error, "--broker-port"));
                 };
-                let broker = Broker::bind(Config {
+                let broker = Broker::bind(BrokerConfig {
                     listen: elsewhere,
                     ..config
                 })

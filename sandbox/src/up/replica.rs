@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use link::error::{Failure, Hint};
 use serde::Deserialize;
@@ -90,7 +90,15 @@ impl Replica {
         let mut child = command.spawn().map_err(failed)?;
         let input = child.stdin.take();
         let pid = child.id().unwrap_or_default();
+        let mut told = Instant::now();
         let listening = loop {
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                tracing::warn!(
+                    "Waiting for server-bridge {number}; it said: {}",
+                    last_lines(&log, 1)
+                );
+            }
             if let Some(listening) = read(&listening) {
                 break listening;
             }
@@ -197,14 +205,16 @@ impl Readiness {
 
 impl ReplicaError {
     fn of(number: usize, how: String, log: &Path) -> Self {
-        let said = last_lines(log);
+        let said = last_lines(log, LAST_LINES);
         Self { number, how, said }
     }
 }
 
 impl Hint for ReplicaError {
     fn hint(&self) -> Option<String> {
-        Some("check that the database is there and lets this user in".into())
+        // It may have said so itself.
+        (!self.said.contains("\nhint: "))
+            .then(|| "check that the database is there and lets this user in".into())
     }
 }
 
@@ -236,17 +246,19 @@ fn remove(file: &Path) -> std::io::Result<()> {
     }
 }
 
-fn last_lines(log: &Path) -> String {
+fn last_lines(log: &Path, count: usize) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
+    lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
 // Enough for an error, its causes and its hint.
 const LAST_LINES: usize = 6;
 
 const POLL: Duration = Duration::from_millis(20);
+// A database that is there answers sooner.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(2);
 const ANSWER_BYTES: u64 = 64 * 1024;
 

@@ -1,5 +1,8 @@
 //! The bridges of a region that are processes of their own: watched one by one, stopped together.
 
+use std::collections::HashMap;
+
+use link::shutdown::{Drain, Pending};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -9,7 +12,7 @@ use super::replica::{Readiness, Replica, ReplicaError};
 /// Running bridges. One that ends is missed by nobody but the log; the region ends with the last one.
 pub(super) struct Replicas {
     stop: CancellationToken,
-    watched: JoinSet<Option<ReplicaError>>,
+    watched: JoinSet<(String, Option<ReplicaError>)>,
     readiness: Vec<(String, Readiness)>,
 }
 
@@ -25,13 +28,13 @@ impl Replicas {
             .collect();
         let mut watched = JoinSet::new();
         for mut replica in replicas {
-            let stop = stop.clone();
+            let (stop, replica_name) = (stop.clone(), replica.name());
             watched.spawn(async move {
                 let ended = stop.run_until_cancelled(replica.ended()).await;
                 if ended.is_none() {
                     replica.stop().await;
                 }
-                ended
+                (replica_name, ended)
             });
         }
         Self {
@@ -49,7 +52,8 @@ impl Replicas {
     /// Completes when one of them has ended; never if there is none.
     pub(super) async fn one_ended(&mut self) -> ReplicaError {
         while let Some(ended) = self.watched.join_next().await {
-            if let Ok(Some(ended)) = ended {
+            if let Ok((name, Some(ended))) = ended {
+                self.readiness.retain(|(other, _)| *other != name);
                 return ended;
             }
         }
@@ -67,10 +71,16 @@ impl Replicas {
         }
     }
 
-    /// Stops those that run.
-    pub(super) async fn stop(mut self) {
+    /// Stops those that run; each is registered on `drain` until it has ended.
+    pub(super) async fn stop(mut self, drain: &Drain) {
+        let pending = |(name, _): &(String, Readiness)| (name.clone(), drain.register(name));
+        let mut pending: HashMap<String, Pending> = self.readiness.iter().map(pending).collect();
         self.stop.cancel();
-        while self.watched.join_next().await.is_some() {}
+        while let Some(ended) = self.watched.join_next().await {
+            if let Ok((name, _)) = ended {
+                pending.remove(&name);
+            }
+        }
     }
 }
 

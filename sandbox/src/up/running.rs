@@ -1,11 +1,12 @@
 //! A region that runs: when it is ready, when a part has ended, and how it stops in order.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use link::admin::Checks;
 use link::error::Hint;
-use link::shutdown::Shutdown;
+use link::shutdown::{Drain, Pending, Shutdown};
 use tokio::task::{JoinError, JoinSet};
 use tracing::error;
 
@@ -18,8 +19,8 @@ use crate::{broker, control};
 /// A region that serves. Dropping it stops everything at once.
 pub struct Running {
     summary: Summary,
-    broker: broker::Running,
-    control: Option<(control::Running, RegistryFile)>,
+    broker: broker::RunningBroker,
+    control: Option<(control::RunningControl, RegistryFile)>,
     bridge: Group,
     replicas: Replicas,
     agents: Group,
@@ -154,13 +155,17 @@ impl Running {
         }
     }
 
-    /// Stops in order: API and delivery, agents with their last statuses, sessions, the broker last.
-    pub async fn stop(self) {
-        self.bridge.stop().await;
-        self.replicas.stop().await;
-        self.agents.stop().await;
+    /// Stops in order: API and delivery, agents with their last statuses, sessions, the broker last. What it waits for is
+    /// registered on `drain` by name.
+    pub async fn stop(self, drain: &Drain) {
+        self.bridge.stop(drain).await;
+        self.replicas.stop(drain).await;
+        self.agents.stop(drain).await;
+        let broker = drain.register("broker");
         self.broker.shutdown().await;
+        drop(broker);
         if let Some((control, file)) = self.control {
+            let _control = drain.register("control plane");
             control.shutdown().await;
             file.save();
         }
@@ -217,11 +222,14 @@ impl Group {
         });
     }
 
-    async fn stop(mut self) {
+    async fn stop(mut self, drain: &Drain) {
+        let pending = |(name, _): &(String, Checks)| (name.clone(), drain.register(name));
+        let mut pending: HashMap<String, Pending> = self.checks.iter().map(pending).collect();
         self.shutdown.trigger().request();
         while let Some(ended) = self.parts.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!("A part of the region failed: {error}");
+            match ended {
+                Ok(name) => drop(pending.remove(&name)),
+                Err(error) => error!("A part of the region failed: {error}"),
             }
         }
         self.admins.shutdown().await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rmqtt_codec::v5::{self, DisconnectReasonCode, PublishAckReason};
-use sandbox::control::{Config, Control, Running};
+use sandbox::control::{Control, ControlConfig, RunningControl};
 use sandbox::pki::{Authority, Set};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,16 +16,16 @@ use super::client::V5;
 use super::rig::{Rig, connect5, policy_json};
 use super::tls::Dial;
 
-async fn control(rig: &Rig) -> Running {
+async fn control(rig: &Rig) -> RunningControl {
     let (certificate, key) = (rig.authority.certificate_pem(), rig.authority.key_pem());
     let authority = Authority::from_pem(certificate, key).unwrap();
     let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let config = Config::new(listen, Arc::new(authority), rig.broker.handle());
+    let config = ControlConfig::new(listen, Arc::new(authority), rig.broker.handle());
     Control::bind(config).await.unwrap().start()
 }
 
 /// One request on a connection of its own; the status and the body.
-async fn call(control: &Running, method: &str, path: &str, body: &Value) -> (u16, Value) {
+async fn call(control: &RunningControl, method: &str, path: &str, body: &Value) -> (u16, Value) {
     let body = body.to_string();
     let text = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
@@ -42,14 +42,14 @@ async fn call(control: &Running, method: &str, path: &str, body: &Value) -> (u16
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-async fn ok(control: &Running, method: &str, path: &str, body: &Value) -> Value {
+async fn ok(control: &RunningControl, method: &str, path: &str, body: &Value) -> Value {
     let (status, answer) = call(control, method, path, body).await;
     assert_eq!(status, 200, "{method} {path}: {answer}");
     answer
 }
 
 /// A certificate for a key that the control plane never sees, with a policy that allows one client id.
-async fn enroll(rig: &Rig, control: &Running, name: &str) -> (Set, String) {
+async fn enroll(rig: &Rig, control: &RunningControl, name: &str) -> (Set, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);

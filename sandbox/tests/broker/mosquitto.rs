@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use sandbox::broker::{Fingerprint, Quotas};
-use sandbox::pki::{Layout, Set, lay_down};
+use sandbox::pki::{Layout, Set, write_mount};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
@@ -34,7 +34,7 @@ struct Subscriber {
 impl Identity {
     fn new(rig: &Rig, set: &Set) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        lay_down(directory.path(), set, &[], Layout::PerFileRename).unwrap();
+        write_mount(directory.path(), set, &[], Layout::PerFileRename).unwrap();
         Self {
             directory,
             port: rig.broker.local_addr().port(),

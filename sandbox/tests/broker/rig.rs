@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use link::iot::Document;
 use rmqtt_codec::v5;
-use sandbox::broker::{Broker, Config, Fingerprint, Limits, Quotas, Running};
+use sandbox::broker::{Broker, BrokerConfig, Fingerprint, Limits, Quotas, RunningBroker};
 use sandbox::pki::{Authority, Set};
 use tokio::io::DuplexStream;
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ use super::client::{V3, V5};
 
 /// A running broker with one certificate that may do everything.
 pub(crate) struct Rig {
-    pub(crate) broker: Running,
+    pub(crate) broker: RunningBroker,
     pub(crate) authority: Authority,
     pub(crate) set: Set,
     pub(crate) certificate: Fingerprint,
@@ -32,11 +32,11 @@ impl Rig {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn with(change: impl FnOnce(&mut BrokerConfig)) -> Self {
         let authority = Authority::new("test").unwrap();
         let server = authority.server(&[]).unwrap();
         let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        let mut config = Config::new(listen, server.certificate, server.key);
+        let mut config = BrokerConfig::new(listen, server.certificate, server.key);
         config.limits = Limits::IOT_CORE;
         change(&mut config);
         let registry = config.registry.clone();

@@ -1,4 +1,4 @@
-//! The handshake (point 1), with real sockets.
+//! The handshake (point 1 of docs/IOT-CORE.md §2), with real sockets.
 
 use std::sync::Arc;
 
@@ -7,8 +7,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
-use sandbox::broker::{CertificateState, Config};
-use sandbox::pki::{KeyKind, Request, Set};
+use sandbox::broker::{BrokerConfig, CertificateState};
+use sandbox::pki::{CertificateRequest, KeyKind, Set};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -83,7 +83,10 @@ impl<'a> Dial<'a> {
 async fn point_1_tls_1_2_and_1_3_with_elliptic_and_rsa_keys() {
     let rig = Rig::new().await;
     for key in [KeyKind::P256, KeyKind::P384, KeyKind::Rsa2048] {
-        let set = rig.authority.issue(&Request::new("key").key(key)).unwrap();
+        let set = rig
+            .authority
+            .issue(&CertificateRequest::new("key").key(key))
+            .unwrap();
         rig.broker
             .registry()
             .register_pem(&set.certificate, &["all"])
@@ -174,7 +177,7 @@ async fn point_1_only_active_certificates_connect() {
 
 #[tokio::test]
 async fn point_1_a_wrong_server_name_fails() {
-    let named = |config: &mut Config| config.server_names = vec!["localhost".into()];
+    let named = |config: &mut BrokerConfig| config.server_names = vec!["localhost".into()];
     let rig = Rig::with(named).await;
     assert!(Dial::new(&rig.set).works(&rig).await);
     assert!(

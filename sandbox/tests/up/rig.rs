@@ -33,7 +33,22 @@ pub(crate) struct Ended {
 impl Up {
     /// Starts it with its throw-away directories below `temporary`.
     pub(crate) fn start(temporary: &Path, args: &[&str]) -> Self {
-        let mut child = command(temporary, args).spawn().unwrap();
+        Self::run(command(temporary, args))
+    }
+
+    /// The same by a line of a shell, which has the command in `"$@"`.
+    pub(crate) fn start_by(temporary: &Path, line: &str, args: &[&str]) -> Self {
+        let direct = command(temporary, args);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", line, "sh"])
+            .arg(direct.get_program())
+            .args(direct.get_args());
+        Self::run(surroundings(command, temporary))
+    }
+
+    fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = sync_channel(LINES);
         spawn(move || {
@@ -54,6 +69,15 @@ impl Up {
         Self::of(child, lines)
     }
 
+    /// The same with its standard error closed at the other end, as that of a terminal that is gone.
+    pub(crate) fn start_unheard(temporary: &Path, args: &[&str]) -> Self {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(temporary, args);
+        command.stderr(writer);
+        Self::run(command)
+    }
+
     /// Its next line on standard output.
     pub(crate) fn line(&self) -> String {
         match self.lines.recv_timeout(PATIENCE) {
@@ -65,6 +89,11 @@ impl Up {
     /// What it wrote to standard error so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Sends a signal and waits for the end.
@@ -86,10 +115,11 @@ impl Up {
     }
 
     fn of(mut child: Child, lines: Receiver<String>) -> Self {
-        let mut stream = child.stderr.take().unwrap();
+        let stream = child.stderr.take();
         let stderr = Arc::new(Mutex::new(String::new()));
         let sink = stderr.clone();
         let reader = spawn(move || {
+            let Some(mut stream) = stream else { return };
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = stream.read(&mut buffer) {
                 let text = String::from_utf8_lossy(&buffer[..count]);
@@ -168,11 +198,15 @@ pub(crate) async fn wait_for(what: &str, mut probe: impl AsyncFnMut() -> Result<
 
 fn command(temporary: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+    command.arg("up").args(args);
+    surroundings(command, temporary)
+}
+
+fn surroundings(mut command: Command, temporary: &Path) -> Command {
     command
-        .arg("up")
-        .args(args)
         .env("TMPDIR", temporary)
         .env_remove("LOG_LEVEL")
+        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command

@@ -1,5 +1,4 @@
-//! Who makes a request: asked before anything else is done for it, and kept with it, so that handlers can ask what this
-//! caller may do and note what it did.
+//! The authenticated caller of a request: admission before any handler, and per-object authorisation and audit for handlers.
 //!
 //! **Contract:** an object that the caller may not even see is answered as if it were not there; one it sees and may not
 //! change is refused. Every change that is allowed is told of in the audit log, also when its caller went away meanwhile.
@@ -7,16 +6,18 @@
 use std::future::Future;
 
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use link::error::chain;
 use link::http::{ClientChain, Peer};
 use link::id::ConsumerName;
 
 use super::Context;
 use super::error::ApiError;
 use super::operation::Operation;
-use super::walk::Reader;
+use super::paging::Reader;
 use crate::audit::{self, Outcome};
 use crate::callers::{
     Access, Action, Caller, Connection, Denied, Mechanism, Scope, Verb, authorization,
@@ -34,7 +35,7 @@ pub(super) struct Actor {
 
 /// What a request changes.
 #[derive(Clone, Debug)]
-pub(super) struct Change {
+pub(super) struct RequestedChange {
     pub(super) verb: Verb,
     pub(super) kind: &'static str,
     pub(super) id: String,
@@ -45,13 +46,21 @@ pub(super) struct Change {
 /// Refuses whoever is not known or may send no such request; requests that go on carry their [`Caller`].
 pub(super) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    match known(&access, &parts).await {
-        Ok(caller) => {
-            parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
+    let caller = match known(&access, &parts).await {
+        Ok(caller) => caller,
+        Err(denied) => return ApiError::from(denied).into_response(),
+    };
+    let (method, path) = (parts.method.as_str(), parts.uri.path());
+    if let Err(denied) = access.allow_request(&caller, method, path).await {
+        if let Some(change) = RequestedChange::requested(&parts.method, path) {
+            let operation = parts.extensions.get::<Operation>();
+            let operation = operation.map_or("", |Operation(id)| id);
+            change.denied(&caller, operation, &denied);
         }
-        Err(denied) => ApiError::from(denied).into_response(),
+        return ApiError::from(denied).into_response();
     }
+    parts.extensions.insert(caller);
+    next.run(Request::from_parts(parts, body)).await
 }
 
 async fn known(access: &Access, request: &Parts) -> Result<Caller, Denied> {
@@ -63,10 +72,7 @@ async fn known(access: &Access, request: &Parts) -> Result<Caller, Denied> {
     };
     let connection = Connection::new(*peer, extensions.get::<ClientChain>());
     let authorization = authorization(&request.headers)?;
-    let caller = access.authenticate(&connection, authorization).await?;
-    let (method, path) = (request.method.as_str(), request.uri.path());
-    access.allow_request(&caller, method, path).await?;
-    Ok(caller)
+    access.authenticate(&connection, authorization).await
 }
 
 // === impl Actor ===
@@ -108,16 +114,19 @@ impl Actor {
         if scope.permits(source, consumer) {
             return Ok(bundle);
         }
+        let change = RequestedChange::bundle(verb, id, source, consumer);
         let sees = self.access.scope(&self.caller, Verb::Get).await;
         if sees.is_ok_and(|sees| sees.permits(source, consumer)) {
-            let action = Action {
-                verb,
-                source: Some(source.clone()),
-                consumer: Some(consumer.clone()),
-            };
-            self.access.allow(&self.caller, &action).await?;
+            self.allow(&change).await?;
         }
+        self.hidden(&change);
         Err(hidden())
+    }
+
+    /// Tells of a change to what the caller may not see, which it is answered as if that were not there.
+    pub(super) fn hidden(&self, change: &RequestedChange) {
+        let why = Denied::Forbidden("the caller may not see it".into());
+        change.denied(&self.caller, &self.operation, &why);
     }
 
     /// Whether the caller may see this consumer or do the other thing to it.
@@ -134,34 +143,40 @@ impl Actor {
     }
 
     /// Whether the caller may make this change; a refusal is told of.
-    pub(super) async fn allow(&self, change: &Change) -> Result<(), ApiError> {
+    pub(super) async fn allow(&self, change: &RequestedChange) -> Result<(), ApiError> {
         let action = Action {
             verb: change.verb,
             source: change.source.clone(),
             consumer: change.consumer.clone(),
         };
-        if let Err(denied) = self.access.allow(&self.caller, &action).await {
-            change.told(
-                &self.caller,
-                &self.operation,
-                Outcome::Refused(&denied.to_string()),
-            );
-            return Err(denied.into());
-        }
-        Ok(())
+        let allowed = self.access.allow(&self.caller, &action).await;
+        allowed.map_err(|denied| {
+            change.denied(&self.caller, &self.operation, &denied);
+            denied.into()
+        })
+    }
+
+    /// Whether the caller may remove a consumer with the bundles that it has, whoever's they are; a refusal is told of.
+    pub(super) async fn allow_removal(&self, change: &RequestedChange) -> Result<(), ApiError> {
+        self.allow(change).await?;
+        let allowed = self.access.allow_removal(&self.caller).await;
+        allowed.map_err(|denied| {
+            change.denied(&self.caller, &self.operation, &denied);
+            denied.into()
+        })
     }
 
     /// Makes a change that the caller may make. It is made and told of whether or not the caller stays.
     pub(super) async fn change<T: Send + 'static>(
         &self,
-        change: Change,
+        change: RequestedChange,
         making: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> Result<T, ApiError> {
         self.allow(&change).await?;
         let (caller, operation) = (self.caller.clone(), self.operation.clone());
         let making = tokio::spawn(async move {
             let made = making.await;
-            let why = made.as_ref().err().map(ToString::to_string);
+            let why = made.as_ref().err().map(|error| chain(error));
             let outcome = match (&made, &why) {
                 (Err(error), Some(why)) if error.is_refusal() => Outcome::Refused(why),
                 (Err(_), Some(why)) => Outcome::Failed(why),
@@ -197,9 +212,9 @@ impl<S: Store> FromRequestParts<Context<S>> for Actor {
     }
 }
 
-// === impl Change ===
+// === impl RequestedChange ===
 
-impl Change {
+impl RequestedChange {
     /// Something done to a bundle.
     pub(super) fn bundle(
         verb: Verb,
@@ -225,6 +240,42 @@ impl Change {
             source: None,
             consumer: Some(name.clone()),
         }
+    }
+
+    /// What a request wants to change as far as its method and path say; `None` for one that changes nothing.
+    fn requested(method: &Method, path: &str) -> Option<Self> {
+        let verb = match *method {
+            Method::POST => Verb::Create,
+            Method::PATCH => Verb::Update,
+            Method::DELETE => Verb::Delete,
+            _ => return None,
+        };
+        let mut segments = path.strip_prefix(super::PREFIX)?.split('/').skip(1);
+        let kind = match segments.next()? {
+            "consumers" => "consumer",
+            "resource-bundles" => "bundle",
+            _ => return None,
+        };
+        Some(Self {
+            verb,
+            kind,
+            id: segments.next().unwrap_or_default().to_owned(),
+            source: None,
+            consumer: None,
+        })
+    }
+
+    /// Tells that it was not made. What only reads is no change.
+    fn denied(&self, caller: &Caller, operation: &str, why: &Denied) {
+        if self.verb.reads() {
+            return;
+        }
+        let reason = why.to_string();
+        let outcome = match why {
+            Denied::Unavailable(_) => Outcome::Failed(&reason),
+            Denied::Unauthenticated(_) | Denied::Forbidden(_) => Outcome::Refused(&reason),
+        };
+        self.told(caller, operation, outcome);
     }
 
     fn told(&self, caller: &Caller, operation: &str, outcome: Outcome<'_>) {

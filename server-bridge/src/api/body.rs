@@ -29,14 +29,14 @@ pub(super) struct Object {
 
 /// What all requests together may hold of bodies.
 #[derive(Clone, Debug)]
-pub(super) struct Intake {
+pub(super) struct BodyReader {
     bytes: Arc<Semaphore>,
     within: Duration,
 }
 
-// === impl Intake ===
+// === impl BodyReader ===
 
-impl Default for Intake {
+impl Default for BodyReader {
     fn default() -> Self {
         Self {
             bytes: Arc::new(Semaphore::new(INTAKE_BYTES)),
@@ -45,7 +45,7 @@ impl Default for Intake {
     }
 }
 
-impl Intake {
+impl BodyReader {
     /// The whole body, and the permit for its bytes.
     async fn read(&self, body: Body) -> Result<(Vec<u8>, Option<OwnedSemaphorePermit>), ApiError> {
         match timeout(self.within, self.collect(body)).await {
@@ -208,8 +208,8 @@ mod tests {
 
     use super::*;
 
-    fn intake(bytes: usize, within: Duration) -> Intake {
-        Intake {
+    fn intake(bytes: usize, within: Duration) -> BodyReader {
+        BodyReader {
             bytes: Arc::new(Semaphore::new(bytes)),
             within,
         }
@@ -243,7 +243,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_longest_body_is_read_and_one_byte_more_is_refused() {
-        let intake = Intake::default();
+        let intake = BodyReader::default();
         let body = |bytes: usize| Body::from(vec![b' '; bytes]);
         assert!(intake.read(body(BODY_BYTES)).await.is_ok());
         let refused = reason(intake.read(body(BODY_BYTES + 1)).await);

@@ -1,16 +1,17 @@
-//! `/resource-bundles`: what should be on which cluster, and what became of it.
+//! Handlers of `/resource-bundles`.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use link::id::ConsumerName;
 use link::order::Version;
 use uuid::Uuid;
 
-use super::actor::{Actor, Change, bundles_of};
+use super::actor::{Actor, RequestedChange, bundles_of};
 use super::body::{Object, wrong_type};
 use super::error::ApiError;
-use super::list::{Fields, Request};
+use super::list::{Fields, ListRequest};
+use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render, search};
 use crate::callers::Verb;
@@ -18,12 +19,14 @@ use crate::store::query::{BundleColumn, Parts};
 use crate::store::{Bundle, Json, NewBundle, SourceName, Store, StoreError};
 use crate::validate::{Addressed, Draft, check_id};
 
+mod taken;
+
 pub(super) async fn list<S: Store>(
     State(context): State<Context<S>>,
     Query(parameters): Query<Vec<(String, String)>>,
     actor: Actor,
 ) -> Result<Response, ApiError> {
-    let mut request = Request::parse(parameters, render::BUNDLE, ROOTS)?;
+    let mut request = ListRequest::parse(parameters, render::BUNDLE, ROOTS)?;
     request.narrow(bundles_of(&actor.scope(Verb::List).await?));
     let fields = &request.fields;
     let parts = Parts {
@@ -35,7 +38,7 @@ pub(super) async fn list<S: Store>(
             .any(|field| fields.wants(field)),
     };
     let turn = context.lists.take().await?;
-    request.continue_walk(&context.walks, actor.reader());
+    request.continue_reading(&context.cursors, actor.reader());
     let page = context
         .store
         .list_bundles(request.query.clone(), parts)
@@ -106,16 +109,22 @@ pub(super) async fn create<S: Store>(
         origin: None,
         content,
     };
-    let change = Change::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
-    let (store, now) = (context.store, context.clock.now());
+    let change = RequestedChange::bundle(Verb::Create, &new.id, &new.source, &new.consumer_name);
+    let (id, name) = (new.id.clone(), new.name.clone());
+    let (store, now) = (context.store.clone(), context.clock.now());
     let making = async move { store.create_bundle(new, now).await };
-    let bundle = actor.change(change, making).await?;
-    Ok(answer(StatusCode::CREATED, &bundle))
+    match actor.change(change, making).await {
+        Ok(bundle) => Ok(answer(StatusCode::CREATED, &bundle)),
+        Err(error) if error.is_conflict() => {
+            Err(error.with_advice(&taken::advice(&context, &actor, &id, &name).await))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn get<S: Store>(
     State(context): State<Context<S>>,
-    Path(id): Path<String>,
+    Reference(id): Reference,
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let found = context.store.get_bundle(&id).await?;
@@ -125,7 +134,7 @@ pub(super) async fn get<S: Store>(
 
 pub(super) async fn patch<S: Store>(
     State(context): State<Context<S>>,
-    Path(id): Path<String>,
+    Reference(id): Reference,
     actor: Actor,
     headers: HeaderMap,
     body: Object,
@@ -167,7 +176,7 @@ pub(super) async fn patch<S: Store>(
         origin: None,
     };
     let (metadata, content) = merged(&mut body, &bundle).check(&context.limits, &to)?;
-    let change = Change::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
+    let change = RequestedChange::bundle(Verb::Update, &id, &bundle.source, &bundle.consumer_name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move {
         store
@@ -180,7 +189,7 @@ pub(super) async fn patch<S: Store>(
 
 pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
-    Path(id): Path<String>,
+    Reference(id): Reference,
     actor: Actor,
 ) -> Result<StatusCode, ApiError> {
     let found = context.store.get_bundle(&id).await?;
@@ -190,7 +199,7 @@ pub(super) async fn delete<S: Store>(
         return Ok(StatusCode::NO_CONTENT);
     }
     let bundle = actor.bundle(Verb::Delete, &id, found).await?;
-    let change = Change::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
+    let change = RequestedChange::bundle(Verb::Delete, &id, &bundle.source, &bundle.consumer_name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move {
         match store.mark_deleting(&id, now).await {

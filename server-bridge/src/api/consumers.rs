@@ -1,8 +1,8 @@
-//! `/consumers`: registering management clusters.
+//! Handlers of `/consumers`.
 
 use std::collections::BTreeMap;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -10,10 +10,11 @@ use link::id::ConsumerName;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::actor::{Actor, Change, consumers_of};
+use super::actor::{Actor, RequestedChange, consumers_of};
 use super::body::{Object, wrong_type};
 use super::error::{ApiError, Code};
-use super::list::{Fields, Request};
+use super::list::{Fields, ListRequest};
+use super::reference::Reference;
 use super::search::Roots;
 use super::{Context, json_response, render};
 use crate::audit;
@@ -30,7 +31,7 @@ pub(super) async fn list<S: Store>(
         labels: &[&["labels"]],
         ..Roots::default()
     };
-    let mut request = Request::parse(parameters, render::CONSUMER, roots)?;
+    let mut request = ListRequest::parse(parameters, render::CONSUMER, roots)?;
     let scope = actor.scope(Verb::List).await?;
     request.narrow(consumers_of(&scope));
     let counted = render::LOAD_FIELDS
@@ -83,7 +84,7 @@ pub(super) async fn create<S: Store>(
         ConsumerName::new(name).map_err(|error| ApiError::validation(format!("name: {error}")))?;
     let labels = labels(body.take("labels"))?;
     let new = NewConsumer { id, name, labels };
-    let change = Change::consumer(Verb::Create, &new.id, &new.name);
+    let change = RequestedChange::consumer(Verb::Create, &new.id, &new.name);
     let (store, now) = (context.store, context.clock.now());
     let making = async move { store.create_consumer(new, now).await };
     let consumer = actor.change(change, making).await?;
@@ -92,7 +93,7 @@ pub(super) async fn create<S: Store>(
 
 pub(super) async fn get<S: Store>(
     State(context): State<Context<S>>,
-    Path(reference): Path<String>,
+    Reference(reference): Reference,
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
@@ -101,7 +102,7 @@ pub(super) async fn get<S: Store>(
 
 pub(super) async fn patch<S: Store>(
     State(context): State<Context<S>>,
-    Path(reference): Path<String>,
+    Reference(reference): Reference,
     actor: Actor,
     body: Object,
 ) -> Result<Response, ApiError> {
@@ -123,7 +124,7 @@ pub(super) async fn patch<S: Store>(
         None => consumer,
         Some(given) => {
             let labels = labels(given)?;
-            let change = Change::consumer(Verb::Update, &consumer.id, &consumer.name);
+            let change = RequestedChange::consumer(Verb::Update, &consumer.id, &consumer.name);
             let (store, now) = (context.store, context.clock.now());
             let making = async move {
                 let id = &consumer.id;
@@ -137,20 +138,20 @@ pub(super) async fn patch<S: Store>(
 
 pub(super) async fn delete<S: Store>(
     State(context): State<Context<S>>,
-    Path(reference): Path<String>,
+    Reference(reference): Reference,
     Query(parameters): Query<Vec<(String, String)>>,
     actor: Actor,
 ) -> Result<StatusCode, ApiError> {
     let how = Removal::parse(parameters)?;
     let consumer = find(&context.store, &actor, Verb::Delete, &reference).await?;
-    let change = Change::consumer(Verb::Delete, &consumer.id, &consumer.name);
+    let change = RequestedChange::consumer(Verb::Delete, &consumer.id, &consumer.name);
     if !how.force {
         let store = context.store;
         let making = async move { store.delete_consumer(&consumer.id).await };
         actor.change(change, making).await?;
         return Ok(StatusCode::NO_CONTENT);
     }
-    actor.allow(&change).await?;
+    actor.allow_removal(&change).await?;
     let unseen_since = match how.confirm {
         None => Some(unseen_since(context.clock.now())),
         Some(confirm) if confirm == consumer.name.as_str() => None,
@@ -220,7 +221,15 @@ async fn find(
     }
     match found {
         Some(consumer) if actor.sees(verb, &consumer.name).await? => Ok(consumer),
-        _ => Err(ApiError::not_found("Consumer", reference)),
+        Some(consumer) => {
+            actor.hidden(&RequestedChange::consumer(
+                verb,
+                &consumer.id,
+                &consumer.name,
+            ));
+            Err(ApiError::not_found("Consumer", reference))
+        }
+        None => Err(ApiError::not_found("Consumer", reference)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a caller is told when a request fails: Maestro's error body and its catalogue of codes (docs/MAESTRO.md §5.2).
+//! Error responses of the REST API: Maestro's error body and catalogue of codes (docs/MAESTRO.md §5.2).
 
 use std::any::Any;
 use std::time::Duration;
@@ -55,6 +55,7 @@ impl Code {
         Self::Malformed,
         Self::BadRequest,
         Self::Search,
+        Self::Route,
     ];
 
     const fn number(self) -> u16 {
@@ -207,24 +208,14 @@ impl ApiError {
     /// The body, once the operation id is known.
     pub(super) fn render(&self, operation_id: &str) -> Response {
         let number = self.code.number();
-        let mut body = if self.code == Code::Route {
-            json!({
-                "type": "Error",
-                "id": "404",
-                "href": "/api/maestro/errors/404",
-                "code": "maestro-404",
-                "reason": self.reason,
-            })
-        } else {
-            json!({
-                "id": number.to_string(),
-                "kind": "Error",
-                "href": format!("{PREFIX}/errors/{number}"),
-                "code": format!("maestro-{number}"),
-                "reason": self.reason,
-                "operation_id": operation_id,
-            })
-        };
+        let mut body = json!({
+            "id": number.to_string(),
+            "kind": "Error",
+            "href": format!("{PREFIX}/errors/{number}"),
+            "code": format!("maestro-{number}"),
+            "reason": self.reason,
+            "operation_id": operation_id,
+        });
         if let Some(latest) = self.latest_version {
             body["latest_version"] = latest.into();
         }
@@ -252,6 +243,17 @@ impl ApiError {
             headers.insert(header::ALLOW, allow.clone());
         }
         (self.status, headers, body.to_string()).into_response()
+    }
+
+    /// Whether something that is there stands in the way.
+    pub(super) fn is_conflict(&self) -> bool {
+        self.code == Code::Conflict
+    }
+
+    /// Says how to go on.
+    pub(super) fn with_advice(mut self, advice: &str) -> Self {
+        self.reason = format!("{}: {advice}", self.reason);
+        self
     }
 
     #[cfg(test)]

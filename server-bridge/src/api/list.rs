@@ -1,4 +1,4 @@
-//! Lists: their parameters, and a body that is written while the rows are read.
+//! List requests: parsing of their parameters, and a body that is streamed while rows are read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,22 +14,22 @@ use tokio::time::timeout;
 use tracing::error;
 
 use super::error::{ApiError, Code};
+use super::paging::{PageCursors, PageRead, Reader};
 use super::search;
-use super::walk::{Reader, Step, Walks};
 use crate::store::query::{Column, Filter, Order, Query};
 use crate::store::{Page, StoreError};
 use crate::validate::{listed, nearest, unknown, unknown_as};
 
 /// How many lists may be written at once: each holds a few batches of rows for as long as its client reads.
 #[derive(Clone, Debug)]
-pub(super) struct Turns {
+pub(super) struct ListLimiter {
     free: Arc<Semaphore>,
     patience: Duration,
 }
 
 /// A list request after its parameters were checked.
 #[derive(Debug)]
-pub(super) struct Request<C> {
+pub(super) struct ListRequest<C> {
     pub(super) query: Query<C>,
     pub(super) fields: Fields,
     page: u64,
@@ -37,7 +37,7 @@ pub(super) struct Request<C> {
     search: String,
     /// Rows on the pages before, which the query leaves out.
     before: u64,
-    step: Option<Step>,
+    step: Option<PageRead>,
 }
 
 /// Which members of an item the caller wants.
@@ -59,9 +59,9 @@ pub(super) struct Members {
     pub(super) asked_for: &'static [&'static str],
 }
 
-// === impl Turns ===
+// === impl ListLimiter ===
 
-impl Default for Turns {
+impl Default for ListLimiter {
     fn default() -> Self {
         Self {
             free: Arc::new(Semaphore::new(LISTS)),
@@ -70,7 +70,7 @@ impl Default for Turns {
     }
 }
 
-impl Turns {
+impl ListLimiter {
     /// Waits for a turn, which ends when it is dropped.
     pub(super) async fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         match timeout(self.patience, self.free.clone().acquire_owned()).await {
@@ -106,9 +106,9 @@ impl Members {
     }
 }
 
-// === impl Request ===
+// === impl ListRequest ===
 
-impl<C: Column> Request<C> {
+impl<C: Column> ListRequest<C> {
     /// Reads `page`, `size`, `orderBy`, `fields` and `search` (docs/MAESTRO.md §5.2).
     pub(super) fn parse(
         parameters: Vec<(String, String)>,
@@ -162,11 +162,11 @@ impl<C: Column> Request<C> {
 
     /// Makes the page start where the one before ended, for a reader who read that. In another order than
     /// that of creation pages are cut by position.
-    pub(super) fn continue_walk(&mut self, walks: &Walks, reader: Reader<'_>) {
+    pub(super) fn continue_reading(&mut self, cursors: &PageCursors, reader: Reader<'_>) {
         if !self.query.order.is_empty() || self.query.limit == 0 {
             return;
         }
-        let step = walks.step(reader, &self.search, self.query.limit, self.page);
+        let step = cursors.step(reader, &self.search, self.query.limit, self.page);
         if let Some(place) = step.start() {
             self.narrow(Some(Filter::After(place)));
             self.before = std::mem::take(&mut self.query.offset);
@@ -218,7 +218,7 @@ impl<C: Column> Request<C> {
             drop(turn);
             let size = counted.load(Ordering::Relaxed);
             if let Some(step) = step {
-                step.done(end.place().filter(|_| size == limit));
+                step.done(end.cursor().filter(|_| size == limit));
             }
             Ok(Bytes::from(format!("],\"size\":{size}}}\n")))
         });
@@ -345,17 +345,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_list_past_the_most_waits_and_is_told_unless_one_ends() {
-        let turns = Turns::default();
+        let limiter = ListLimiter::default();
         let mut taken = Vec::new();
         for _ in 0..LISTS {
-            taken.push(turns.take().await.unwrap());
+            taken.push(limiter.take().await.unwrap());
         }
-        let refused = turns.take().await.unwrap_err();
+        let refused = limiter.take().await.unwrap_err();
         assert_eq!(
             refused.reason(),
             "too many lists are being read, try again later"
         );
-        let (next, ()) = tokio::join!(turns.take(), async { drop(taken.pop()) });
+        let (next, ()) = tokio::join!(limiter.take(), async { drop(taken.pop()) });
         assert!(next.is_ok());
     }
 }

@@ -1,12 +1,12 @@
-//! What the API says about itself: metadata, the OpenAPI document, the error catalogue.
+//! Handlers of metadata, the OpenAPI document and the error catalogue, and the answers to unknown paths and methods.
 
 use axum::Json;
-use axum::extract::Path;
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Code};
+use super::reference::Reference;
 use super::{PREFIX, json_response};
 
 /// The OpenAPI document; `every_route_is_documented` compares it with the routes.
@@ -50,7 +50,7 @@ pub(super) async fn errors() -> Json<Value> {
     }))
 }
 
-pub(super) async fn error(Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
+pub(super) async fn error(Reference(id): Reference) -> Result<Json<Value>, ApiError> {
     let number = id.strip_prefix("maestro-").unwrap_or(&id);
     match Code::find(number) {
         Some(code) => Ok(Json(code.entry())),

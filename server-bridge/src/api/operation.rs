@@ -1,4 +1,4 @@
-//! Around every request: its operation id, its error body, and its metrics.
+//! Middleware around every request: assigns the operation id, renders the error body, records metrics.
 
 use std::time::Instant;
 
@@ -13,7 +13,7 @@ use super::error::ApiError;
 
 /// Requests by method, matched path and status code.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct ApiMetrics {
     count: IntCounterVec,
     duration: HistogramVec,
 }
@@ -22,9 +22,9 @@ pub struct Metrics {
 #[derive(Clone, Debug)]
 pub(super) struct Operation(pub(super) String);
 
-// === impl Metrics ===
+// === impl ApiMetrics ===
 
-impl Metrics {
+impl ApiMetrics {
     /// Makes and registers the metrics under the names the Go server gives them (docs/MAESTRO.md §5.8).
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl Metrics {
 
 /// Gives the request its id, renders an error, counts.
 pub(super) async fn wrap(
-    State(metrics): State<Metrics>,
+    State(metrics): State<ApiMetrics>,
     mut request: Request,
     next: Next,
 ) -> Response {

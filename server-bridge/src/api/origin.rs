@@ -1,4 +1,4 @@
-//! Whom the API listens to: requests that name it by a name it knows, and no web page of another origin.
+//! Checks the `Host` and `Origin` headers of a request, so that no web page in somebody's browser can use the API.
 //!
 //! A page in an operator's browser can send requests to loopback. It cannot choose the `Host` header, it cannot hide its
 //! `Origin`, and without leave it cannot send JSON: each of the three is asked for here or in [`super::body`].

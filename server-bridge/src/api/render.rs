@@ -1,4 +1,4 @@
-//! Resources as JSON, written member by member; stored JSON is copied, never parsed.
+//! Writes resources as JSON, member by member; stored JSON is copied without parsing.
 
 use jiff::Timestamp;
 use link::clock::rfc3339_nanos;

@@ -1,4 +1,4 @@
-//! Bodies of requests that were answered without them: read on, so that the client sees its answer.
+//! Drains the rest of a request body that no handler read, so that the client receives its response.
 //!
 //! A request may be refused before its body was looked at. HTTP/1.1 cannot go on behind a body that nobody read: the
 //! connection is closed, and a client that still writes, or that sends its next request there, sees a broken connection in

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use link::error::Failure;
 
-use crate::callers::{Authorization, CertificateFiles, Cluster, Config, IssuerConfig, KeySource};
+use crate::callers::{
+    Authorization, CallersConfig, CertificateFiles, Cluster, IssuerConfig, KeySource,
+};
 
 /// Who is let in.
 #[derive(Debug, Args)]
@@ -111,7 +113,7 @@ impl CallerFlags {
     ///
     /// # Errors
     /// Exit code 2 for flags that do not fit together.
-    pub fn config(&self) -> Result<Config, Failure> {
+    pub fn config(&self) -> Result<CallersConfig, Failure> {
         let reviews = self.token_review || self.grpc_authn_type == Some(AuthnType::Token);
         if self.grpc_authn_type == Some(AuthnType::Mtls) && self.client_ca_file.is_none() {
             return Err(
@@ -136,7 +138,7 @@ impl CallerFlags {
             }
             (None, None) => Authorization::Everything,
         };
-        Ok(Config {
+        Ok(CallersConfig {
             insecure: self.insecure_callers,
             https: files(&self.https_cert_file, &self.https_key_file),
             grpc: files(&self.grpc_tls_cert_file, &self.grpc_tls_key_file),
@@ -147,7 +149,7 @@ impl CallerFlags {
                 (cluster, self.token_audience.clone())
             }),
             authorization,
-            ..Config::default()
+            ..CallersConfig::default()
         })
     }
 
@@ -187,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    fn config(args: &[&str]) -> Result<Config, String> {
+    fn config(args: &[&str]) -> Result<CallersConfig, String> {
         let args = ["server-bridge"].iter().chain(args);
         let args = super::super::Args::try_parse_from(args).map_err(|error| error.to_string())?;
         args.callers.config().map_err(|error| error.to_string())

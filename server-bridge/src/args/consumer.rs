@@ -135,7 +135,9 @@ mod tests {
     use super::*;
     use crate::args::verbs::Command;
     use crate::store::sqlite::SqliteStore;
-    use crate::store::{Content, Heard as _, Json, Labels, NewBundle, NewConsumer, SourceName};
+    use crate::store::{
+        AgentStore as _, Content, Json, Labels, NewBundle, NewConsumer, SourceName,
+    };
 
     async fn remove(file: &Path, more: &[&str]) -> Result<(), Failure> {
         let file = file.to_str().unwrap();

@@ -8,7 +8,7 @@ use link::config::parse_duration;
 use tokio::net::TcpListener;
 
 use crate::api::BindError;
-use crate::grpc::{HEARTBEAT, Options};
+use crate::grpc::{GrpcOptions, HEARTBEAT};
 
 /// Where and how gRPC is offered.
 #[derive(Clone, Debug, Args)]
@@ -30,6 +30,7 @@ pub struct GrpcFlags {
         long,
         env = "BRIDGE_GRPC_LISTEN",
         default_value = "127.0.0.1:8090",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub grpc_listen: SocketAddr,
@@ -63,8 +64,8 @@ impl GrpcFlags {
     }
 
     /// How it is offered.
-    pub fn options(&self) -> Options {
-        Options {
+    pub fn options(&self) -> GrpcOptions {
+        GrpcOptions {
             heartbeat: self.heartbeat_check_interval,
             max_connection_age: Some(self.grpc_max_connection_age).filter(|age| !age.is_zero()),
             reflection: self.grpc_reflection,
@@ -105,7 +106,7 @@ mod tests {
     #[test]
     fn heartbeats_and_ages_are_taken_at_their_limits_and_refused_one_past() {
         let options = |args: &[&str]| flags(args).map(|flags| flags.options());
-        assert_eq!(options(&[]), Ok(Options::default()));
+        assert_eq!(options(&[]), Ok(GrpcOptions::default()));
         assert!(options(&["--heartbeat-check-interval=100ms"]).is_ok());
         assert!(options(&["--heartbeat-check-interval=99ms"]).is_err());
         assert!(options(&["--heartbeat-check-interval=10001ms"]).is_err());

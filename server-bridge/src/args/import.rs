@@ -8,7 +8,7 @@ use link::error::{ExitKind, Failure};
 use link::id::SourceId;
 
 use super::Args;
-use crate::import::{Database, Import, PATIENCE, Report};
+use crate::import::{Database, Import, ImportReport, PATIENCE};
 
 /// From where.
 #[derive(Debug, Subcommand)]
@@ -73,7 +73,7 @@ impl ImportVerb {
 // === impl Maestro ===
 
 impl Maestro {
-    fn show(&self, report: &Report) -> Result<(), Failure> {
+    fn show(&self, report: &ImportReport) -> Result<(), Failure> {
         let failed = |error| Failure::new(ExitKind::Failed, error);
         let text = match self.json {
             true => serde_json::to_string_pretty(report).map_err(failed)?,

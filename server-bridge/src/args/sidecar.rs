@@ -19,12 +19,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::Args;
 use super::store::{StoreFlags, Switch};
 use crate::replicas::MAX_SLOTS;
-use crate::sidecar::{self, GRACE, Settings};
+use crate::sidecar::{self, GRACE, SidecarSettings};
 use crate::store::postgres::{DEFAULT_CONNECTIONS, Schema, TlsMode};
 
 /// A sidecar of a Maestro server.
 #[derive(Debug, clap::Args)]
-pub struct Sidecar {
+pub struct SidecarArgs {
     /// Config file with broker, topics and certificate files; the one that the Maestro server had will do
     #[arg(long, value_name = "FILE")]
     pub message_broker_config_file: Option<PathBuf>,
@@ -33,6 +33,7 @@ pub struct Sidecar {
         long,
         env = "SIDECAR_MQTT_LISTEN",
         default_value = "127.0.0.1:1883",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub mqtt_listen: SocketAddr,
@@ -55,6 +56,7 @@ pub struct Sidecar {
         long,
         env = "BRIDGE_ADMIN_LISTEN",
         default_value = "127.0.0.1:8084",
+        value_parser = link::listen::address,
         value_name = "IP:PORT"
     )]
     pub admin_listen: SocketAddr,
@@ -69,9 +71,9 @@ pub struct Sidecar {
     pub broker: BrokerFlags,
 }
 
-// === impl Sidecar ===
+// === impl SidecarArgs ===
 
-impl Sidecar {
+impl SidecarArgs {
     /// Runs until a signal.
     ///
     /// # Errors
@@ -109,13 +111,13 @@ impl Sidecar {
         ended?
     }
 
-    fn settings(&self, args: &Args) -> Result<Settings, Failure> {
+    fn settings(&self, args: &Args) -> Result<SidecarSettings, Failure> {
         let sources = Sources {
             mount: args.mount.as_deref(),
             file: self.message_broker_config_file.as_deref(),
             flags: Some(&self.broker),
         };
-        Ok(Settings {
+        Ok(SidecarSettings {
             endpoint: Endpoint::resolve(sources, &ProcessEnv)?,
             source: self.source_id.clone(),
             client_id: self.client_id.clone(),
@@ -160,7 +162,7 @@ mod tests {
     use super::super::verbs::Command;
     use super::*;
 
-    fn parsed(args: &[&str]) -> Result<(Box<Sidecar>, Args), String> {
+    fn parsed(args: &[&str]) -> Result<(Box<SidecarArgs>, Args), String> {
         let args = ["server-bridge"].iter().chain(args);
         let mut args = Args::try_parse_from(args).map_err(|error| error.to_string())?;
         match args.command.take() {

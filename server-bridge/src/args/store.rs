@@ -10,7 +10,7 @@ use link::error::Failure;
 
 use crate::store::Location;
 use crate::store::postgres::{
-    Config, CredentialFiles, DEFAULT_CONNECTIONS, Iam, MIN_CONNECTIONS, Schema, TlsMode,
+    CredentialFiles, DEFAULT_CONNECTIONS, Iam, MIN_CONNECTIONS, PostgresConfig, Schema, TlsMode,
 };
 
 pub mod verbs;
@@ -201,7 +201,7 @@ impl StoreFlags {
                 }
             }
         }
-        let mut config = Config::new(files);
+        let mut config = PostgresConfig::new(files);
         config.tls = self.db_sslmode;
         if self.db_iam_auth {
             if self.db_sslmode != TlsMode::VerifyFull {

@@ -1,4 +1,4 @@
-//! What the program does besides running the bridge.
+//! Subcommands: what the program does besides running the bridge.
 
 use clap::Subcommand;
 use link::error::Failure;
@@ -7,7 +7,7 @@ use link::telemetry;
 use super::Args;
 use super::consumer::ConsumerVerb;
 use super::import::ImportVerb;
-use super::sidecar::Sidecar;
+use super::sidecar::SidecarArgs;
 use super::store::verbs::StoreVerb;
 
 /// One of the things done instead of running the bridge.
@@ -24,7 +24,7 @@ pub enum Command {
     Import(ImportVerb),
     /// Stand between a Go Maestro server in the same pod and the broker: plain MQTT on loopback, this project's sessions
     /// with mutual TLS to the broker
-    Sidecar(Box<Sidecar>),
+    Sidecar(Box<SidecarArgs>),
 }
 
 // === impl Command ===
@@ -35,7 +35,7 @@ impl Command {
     /// # Errors
     /// Exit code 2 for what is wrong with the command line, 1 for what was tried and failed.
     pub async fn run(&self, args: &Args) -> Result<(), Failure> {
-        telemetry::init(&args.log).map_err(Failure::usage)?;
+        telemetry::init(&args.log).map_err(Failure::misuse)?;
         match self {
             Self::Store(verb) => verb.run(args).await,
             Self::Consumer(verb) => verb.run(args).await,

@@ -1,6 +1,6 @@
-//! Connections for a gRPC server: accepted, after their handshake, and counted until they end.
+//! Accepts gRPC connections, makes their TLS handshakes, and counts them until they end.
 //!
-//! **Contract:** one slow handshake delays nobody: each is made by a task of its own, which has a place among the
+//! **Contract:** one slow handshake delays nobody: each is made by a task of its own, which has a permit among the
 //! connections from the beginning and [`HANDSHAKE_WITHIN`](link::http::HANDSHAKE_WITHIN) for it.
 
 use std::future::Future;
@@ -22,18 +22,18 @@ use tonic::transport::server::Connected;
 use tracing::warn;
 
 use super::Connection;
-use super::places::{Place, Places};
+use super::permits::{ConnectionPermit, ConnectionPermits};
 
-/// One connection. Its place is free again when it is dropped.
+/// One connection. Its permit is free again when it is dropped.
 #[derive(Debug)]
 pub struct Accepted {
     socket: Socket,
     connection: Connection,
-    place: Place,
+    permit: ConnectionPermit,
 }
 
 /// Accepts until `stop` is done or the stream is dropped. At most `connections` are open at once, those in their handshake
-/// included; one more takes the place of one that does nothing, and is closed if there is none. A failing accept is said
+/// included; one more takes the permit of an idle one, and is closed if there is none. A failing accept is said
 /// and tried again, so the stream has no errors; they are in its type because that is what `tonic` takes.
 pub fn incoming(
     listener: TcpListener,
@@ -56,7 +56,7 @@ async fn accept(
     ready: mpsc::Sender<Accepted>,
     stop: impl Future<Output = ()> + Send,
 ) {
-    let places = Places::new(connections);
+    let permits = ConnectionPermits::new(connections);
     let said = Throttle::new(SAY_EVERY, 2);
     let mut stop = pin!(stop);
     loop {
@@ -74,7 +74,7 @@ async fn accept(
             () = ready.closed() => return,
             () = &mut stop => return,
         };
-        let Some(place) = places.take() else {
+        let Some(permit) = permits.take() else {
             if let Some(more) = said.admit(&"busy", Instant::now()) {
                 warn!(
                     connections,
@@ -85,7 +85,7 @@ async fn accept(
         };
         // A small message must not wait for the client's delayed ACK. Refused only by a dead connection.
         let _ = stream.set_nodelay(true);
-        tokio::spawn(hand_over(stream, peer, tls.clone(), place, ready.clone()));
+        tokio::spawn(hand_over(stream, peer, tls.clone(), permit, ready.clone()));
     }
 }
 
@@ -93,7 +93,7 @@ async fn hand_over(
     stream: TcpStream,
     peer: SocketAddr,
     tls: Option<ServerTls>,
-    place: Place,
+    permit: ConnectionPermit,
     ready: mpsc::Sender<Accepted>,
 ) {
     let socket = match tls {
@@ -104,7 +104,7 @@ async fn hand_over(
                 // Counted and said.
                 Err(_) => return,
             },
-            () = place.lost() => return,
+            () = permit.lost() => return,
         },
     };
     let connection = Connection::new(peer, socket.client_chain().as_ref());
@@ -113,7 +113,7 @@ async fn hand_over(
         .send(Accepted {
             socket,
             connection,
-            place,
+            permit,
         })
         .await;
 }
@@ -121,9 +121,9 @@ async fn hand_over(
 // === impl Accepted ===
 
 impl Accepted {
-    /// Its place among the connections.
-    pub fn place(&self) -> &Place {
-        &self.place
+    /// Its permit among the connections.
+    pub fn permit(&self) -> &ConnectionPermit {
+        &self.permit
     }
 }
 

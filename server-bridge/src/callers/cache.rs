@@ -1,4 +1,4 @@
-//! Answers that are kept for a few seconds, so that a busy caller is not asked about at every call.
+//! A cache of authentication and authorisation answers with a lifetime of a few seconds.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,14 +10,14 @@ use tokio::time::Instant;
 /// Answers by the hash of their question, for [`KEPT`] at most. What was asked is not kept: it may be a token.
 #[derive(Debug)]
 pub(super) struct Cache<T> {
-    answers: Mutex<HashMap<Key, (Instant, T)>>,
+    answers: Mutex<HashMap<CacheKey, (Instant, T)>>,
 }
 
 /// A question, hashed.
-pub(super) type Key = [u8; 32];
+pub(super) type CacheKey = [u8; 32];
 
 /// The hash of a question in parts.
-pub(super) fn key<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> Key {
+pub(super) fn key<'p>(parts: impl IntoIterator<Item = &'p [u8]>) -> CacheKey {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -38,14 +38,14 @@ impl<T> Default for Cache<T> {
 
 impl<T: Clone> Cache<T> {
     /// The answer, if it is not too old.
-    pub(super) fn get(&self, key: &Key) -> Option<T> {
+    pub(super) fn get(&self, key: &CacheKey) -> Option<T> {
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (at, answer) = answers.get(key)?;
         (at.elapsed() < KEPT).then(|| answer.clone())
     }
 
     /// Keeps an answer to a question that was asked at `at`.
-    pub(super) fn put(&self, key: Key, at: Instant, answer: T) {
+    pub(super) fn put(&self, key: CacheKey, at: Instant, answer: T) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         if answers.len() >= ANSWERS {
             answers.retain(|_, (at, _)| at.elapsed() < KEPT);

@@ -1,4 +1,4 @@
-//! Callers known by a client certificate: the user is its common name, the groups are its organisations.
+//! Authentication by client certificate: the user is the common name, the groups are the organisations.
 //!
 //! **Contract:** the handshake verified the certificate when the connection began; here it is verified again at each call,
 //! so that one that expired or whose CA was withdrawn since is refused on a connection that is open.
@@ -101,7 +101,7 @@ fn name(leaf: &CertificateDer<'_>) -> Result<Named, String> {
         .iter_organization()
         .filter_map(|value| value.as_str().ok())
         // Those are Kubernetes' own, as with tokens.
-        .filter(|group| !group.is_empty() && !group.starts_with("system:"))
+        .filter(|group| !group.is_empty() && !group.starts_with(RESERVED))
         .map(str::to_owned)
         .collect();
     Ok(Named { user, groups })
@@ -114,6 +114,11 @@ fn common_name(subject: &X509Name<'_>) -> Result<String, String> {
         .map(|value| value.as_str().unwrap_or(""))
         .collect();
     match names.as_slice() {
+        // As with groups: whoever issues certificates for callers makes no account of a cluster, and rules and RBAC know
+        // those by these names.
+        [name] if name.starts_with(RESERVED) => Err(format!(
+            "the client certificate is refused: its common name (CN) begins with `{RESERVED}`, and such names are Kubernetes' own"
+        )),
         [name] if !name.is_empty() => Ok((*name).to_owned()),
         [] | [_] => Err(
             "the client certificate is refused: its subject has no common name (CN), which is the user".into(),
@@ -121,6 +126,9 @@ fn common_name(subject: &X509Name<'_>) -> Result<String, String> {
         _ => Err("the client certificate is refused: its subject has several common names (CN)".into()),
     }
 }
+
+/// What names of Kubernetes' own begin with.
+const RESERVED: &str = "system:";
 
 #[cfg(test)]
 mod tests {
@@ -184,6 +192,11 @@ mod tests {
         ] {
             assert_eq!(named(none).unwrap().groups, Vec::<String>::new());
         }
+        for reserved in ["system:admin", "system:serviceaccount:shop:source"] {
+            let refused = named(&[(cn.clone(), reserved)]).unwrap_err();
+            assert!(refused.contains("begins with `system:`"), "{refused}");
+        }
+        assert_eq!(named(&[(cn.clone(), "systems")]).unwrap().user, "systems");
         for subject in [&[][..], &[(cn, "")], &[(o, "ops")]] {
             let refused = named(subject).unwrap_err();
             assert!(refused.contains("has no common name"), "{refused}");

@@ -1,4 +1,4 @@
-//! From settings to an [`Access`]: files are read and checked at start, so that a mistake is an error then and there.
+//! Configuration of callers, built into an [`Access`]: files are read and checked at start, so that mistakes fail the start.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,21 +12,21 @@ use link::http::ServerTls;
 use prometheus::Registry;
 use tracing::{info, warn};
 
-use super::asked::{Asked, Permits};
 use super::certificate::Certificates;
+use super::control::{AccessControl, AccessPolicy};
 use super::files::{Look, Watched};
-use super::keeper::Keeper;
-use super::metrics::Metrics;
+use super::metrics::CallersMetrics;
 use super::review::{AccessReviews, Cluster, Reviewer, TokenReviews};
 use super::rules;
 use super::tls::{self, Alpn, Anchors, CertificateFiles, Served};
 use super::token::keys::{AGAIN, Keys};
 use super::token::{Issuer, IssuerConfig};
+use super::watcher::CallersWatcher;
 use super::{Access, Inner};
 
 /// How callers are known, and what they may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
+pub struct CallersConfig {
     /// Nobody is asked although others than this machine can connect.
     pub insecure: bool,
     /// TLS of the REST API; plain without it.
@@ -69,12 +69,12 @@ pub struct Callers {
     /// TLS of gRPC.
     pub grpc: Option<ServerTls>,
     /// Follows files and keys; must run.
-    pub keeper: Keeper,
+    pub watcher: CallersWatcher,
 }
 
-// === impl Config ===
+// === impl CallersConfig ===
 
-impl Default for Config {
+impl Default for CallersConfig {
     fn default() -> Self {
         Self {
             insecure: false,
@@ -90,7 +90,7 @@ impl Default for Config {
     }
 }
 
-impl Config {
+impl CallersConfig {
     /// Whether callers are asked who they are.
     pub fn asks(&self) -> bool {
         self.client_ca.is_some() || self.takes_tokens()
@@ -167,8 +167,8 @@ impl Config {
         registry: &Registry,
         checks: &Checks,
     ) -> Result<Callers, Failure> {
-        let metrics =
-            Metrics::register(registry).map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let metrics = CallersMetrics::register(registry)
+            .map_err(|error| Failure::new(ExitKind::Failed, error))?;
         metrics.open(!self.asks());
         let mut looks: Vec<Box<dyn Look>> = Vec::new();
         let mut expiries = Vec::new();
@@ -237,7 +237,7 @@ impl Config {
                     info!(
                         "Whoever is known may do everything: neither `--authorization-file` nor `--authorizer sar` is given"
                     );
-                    Permits::Everything
+                    AccessPolicy::Everything
                 }
                 Authorization::File(path) => {
                     let parse = Box::new(|contents: &[Vec<u8>]| {
@@ -250,13 +250,13 @@ impl Config {
                         Watched::open("authorization rules", vec![path], refused, parse)
                             .map_err(|problem| unusable("--authorization-file", &problem))?;
                     looks.push(Box::new(watched));
-                    Permits::Rules(rules)
+                    AccessPolicy::Rules(rules)
                 }
-                Authorization::Reviews(cluster) => Permits::Reviews(AccessReviews::new(
+                Authorization::Reviews(cluster) => AccessPolicy::Reviews(AccessReviews::new(
                     reviewer("--authorizer", &cluster).await?,
                 )),
             };
-            Inner::Asked(Box::new(Asked {
+            Inner::AccessControl(Box::new(AccessControl {
                 certificates,
                 issuers,
                 reviews,
@@ -276,7 +276,7 @@ impl Config {
             access: Access(Arc::new(inner)),
             https,
             grpc,
-            keeper: Keeper::new(looks, keys, expiries, check, clock, self.look_every),
+            watcher: CallersWatcher::new(looks, keys, expiries, check, clock, self.look_every),
         })
     }
 }
@@ -300,11 +300,11 @@ mod tests {
 
     #[test]
     fn nobody_is_left_unasked_beyond_loopback_unless_it_is_said() {
-        let check = |config: &Config, listen: &str| {
+        let check = |config: &CallersConfig, listen: &str| {
             let listen = listen.parse().unwrap();
             config.check(&[("--api-listen", listen)])
         };
-        let open = Config::default();
+        let open = CallersConfig::default();
         for loopback in ["127.0.0.1:8000", "[::1]:8000", "127.9.9.9:0"] {
             assert!(check(&open, loopback).is_ok(), "{loopback}");
         }
@@ -317,17 +317,17 @@ mod tests {
             );
             assert!(refused.hint().unwrap().contains("--insecure-callers"));
         }
-        let insecure = Config {
+        let insecure = CallersConfig {
             insecure: true,
-            ..Config::default()
+            ..CallersConfig::default()
         };
         assert!(check(&insecure, "0.0.0.0:8000").is_ok());
-        let known = Config {
+        let known = CallersConfig {
             reviews: Some((Cluster::Own, Vec::new())),
-            ..Config::default()
+            ..CallersConfig::default()
         };
         assert!(check(&known, "0.0.0.0:8000").is_ok());
-        let both = Config {
+        let both = CallersConfig {
             insecure: true,
             ..known
         };
@@ -336,9 +336,9 @@ mod tests {
 
     #[test]
     fn what_would_let_nobody_in_or_everybody_is_refused() {
-        let ca = Config {
+        let ca = CallersConfig {
             client_ca: Some("ca.crt".into()),
-            ..Config::default()
+            ..CallersConfig::default()
         };
         let files = CertificateFiles {
             certificate: "tls.crt".into(),
@@ -346,15 +346,15 @@ mod tests {
         };
         let refused = ca.check(&[]).unwrap_err();
         assert!(refused.to_string().contains("without a server certificate"));
-        let grpc_only = Config {
+        let grpc_only = CallersConfig {
             grpc: Some(files),
             ..ca
         };
         let refused = grpc_only.check(&[]).unwrap_err();
         assert!(refused.to_string().contains("the REST API has no TLS"));
-        let rules = Config {
+        let rules = CallersConfig {
             authorization: Authorization::File("rules.yaml".into()),
-            ..Config::default()
+            ..CallersConfig::default()
         };
         let refused = rules.check(&[]).unwrap_err();
         assert!(refused.to_string().contains("nothing to know them by"));

@@ -1,4 +1,4 @@
-//! Files that are followed: read at start, looked at every few seconds, used again when their content changes and is good.
+//! Watched files: read at start, polled every few seconds, reloaded when their content changes and is valid.
 //!
 //! **Contract:** the receiver always holds what was last good. What cannot be read or used is said once per content, shown
 //! as a metric, and changes nothing.

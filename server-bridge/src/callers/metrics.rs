@@ -1,4 +1,4 @@
-//! Callers as metrics. Names of callers are no labels: there may be any number of them.
+//! Metrics of authentication and authorisation. Callers' names are never labels: their number is unbounded.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -6,7 +6,7 @@ use super::{Caller, Denied};
 
 /// The metrics of all callers.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct CallersMetrics {
     open: IntGauge,
     calls: IntCounterVec,
     expiry: IntGaugeVec,
@@ -14,9 +14,9 @@ pub(super) struct Metrics {
     pub(super) failed_handshakes: IntCounter,
 }
 
-// === impl Metrics ===
+// === impl CallersMetrics ===
 
-impl Metrics {
+impl CallersMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let metrics = Self {
             open: IntGauge::new(

@@ -1,8 +1,9 @@
-//! What a Kubernetes API is asked about callers: whose a token is (TokenReview), and what somebody may do
-//! (SubjectAccessReview), as the Go server does (docs/GRPC.md §4).
+//! Authentication and authorisation by a Kubernetes API: TokenReview for tokens, SubjectAccessReview for access, as the Go
+//! server does (docs/GRPC.md §4).
 //!
-//! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked makes a call
-//! [`Denied::Unavailable`]; it lets nobody in.
+//! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked, or does not let this
+//! server ask, makes a call [`Denied::Unavailable`]; it lets nobody in.
+//! **Invariant:** a caller, who may be unknown, is not told where the API is or what it said of this server; the log is.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -17,12 +18,13 @@ use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use link::error::chain;
-use link::telemetry::clip;
+use link::telemetry::{Throttle, clip};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 
-use super::cache::{Cache, Key, key};
-use super::share::Shares;
+use super::cache::{Cache, CacheKey, key};
+use super::review_limiter::ReviewLimiter;
 use super::{Action, Caller, Denied, Mechanism, Verb};
 
 /// Which Kubernetes API is asked.
@@ -40,6 +42,20 @@ pub(super) struct Reviewer {
     client: Client,
     /// Reviews under way.
     turns: Arc<Semaphore>,
+    said: Arc<Throttle<Unasked>>,
+}
+
+/// Why there is no review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Unasked {
+    /// This server's own credentials are not taken.
+    Unknown,
+    /// This server may not ask.
+    Forbidden,
+    /// There was no answer in time.
+    Late,
+    /// Anything else.
+    Failed,
 }
 
 /// Knows callers by tokens that are reviewed.
@@ -50,7 +66,7 @@ pub(super) struct TokenReviews {
     known: Cache<(String, Vec<String>)>,
     /// Beside those that are known: who sends many of them makes nobody be asked about again.
     refused: Cache<String>,
-    shares: Shares,
+    limiter: ReviewLimiter,
 }
 
 /// User and groups, or why the token is refused.
@@ -80,6 +96,7 @@ impl Reviewer {
         Ok(Self {
             client: Client::try_from(config).map_err(|error| chain(&error))?,
             turns: Arc::new(Semaphore::new(TURNS)),
+            said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
     }
 
@@ -96,24 +113,66 @@ impl Reviewer {
             + serde::Serialize
             + serde::de::DeserializeOwned,
     {
-        let unavailable = |why: String| {
+        let unavailable = |why: Unasked, detail: &str| {
+            if let Some(more) = self.said.admit(&why, Instant::now()) {
+                let detail = clip(detail, REASON_BYTES);
+                let hint = why.hint();
+                warn!(%detail, more, hint, "No caller can be let in: {what} cannot be had of the Kubernetes API");
+            }
             Denied::Unavailable(format!(
                 "{what} cannot be had of the Kubernetes API: {}; try again later",
-                clip(&why, REASON_BYTES)
+                why.words()
             ))
         };
         let asking = async {
-            let _turn = self.turns.acquire().await.map_err(|error| chain(&error))?;
-            Api::<K>::all(self.client.clone())
-                .create(&PostParams::default(), review)
-                .await
-                .map_err(|error| chain(&error))
+            // Closed by nobody.
+            let _turn = self.turns.acquire().await.ok()?;
+            let api = Api::<K>::all(self.client.clone());
+            Some(api.create(&PostParams::default(), review).await)
         };
-        let answer = timeout(ANSWER_WITHIN, asking)
-            .await
-            .map_err(|_| unavailable(format!("no answer within {} s", ANSWER_WITHIN.as_secs())))?;
-        let answer = answer.map_err(unavailable)?;
-        status(answer).ok_or_else(|| unavailable("the answer has no status".into()))
+        match timeout(ANSWER_WITHIN, asking).await {
+            Ok(Some(Ok(answer))) => status(answer)
+                .ok_or_else(|| unavailable(Unasked::Failed, "the answer has no status")),
+            Ok(Some(Err(error))) => Err(unavailable(Unasked::of(&error), &chain(&error))),
+            Ok(None) => Err(unavailable(Unasked::Failed, "the server stops")),
+            Err(_) => Err(unavailable(Unasked::Late, "there was no answer in time")),
+        }
+    }
+}
+
+// === impl Unasked ===
+
+impl Unasked {
+    fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) if status.code == 401 => Self::Unknown,
+            kube::Error::Api(status) if status.code == 403 => Self::Forbidden,
+            _ => Self::Failed,
+        }
+    }
+
+    /// For a caller.
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Unknown => "this server is not known there",
+            Self::Forbidden => "this server may not ask there",
+            Self::Late => "there was no answer in time",
+            Self::Failed => "it cannot be asked now",
+        }
+    }
+
+    /// For an operator.
+    const fn hint(self) -> &'static str {
+        match self {
+            Self::Unknown => {
+                "renew the credentials of the kubeconfig, or of this pod's service account"
+            }
+            Self::Forbidden => {
+                "bind the ClusterRole `system:auth-delegator` to this server's account: it needs `create` on \
+                 `tokenreviews` and `subjectaccessreviews`"
+            }
+            Self::Late | Self::Failed => "see whether the API server can be reached from here",
+        }
     }
 }
 
@@ -132,7 +191,7 @@ impl TokenReviews {
             audiences,
             known: Cache::default(),
             refused: Cache::default(),
-            shares: Shares::default(),
+            limiter: ReviewLimiter::default(),
         }
     }
 
@@ -141,7 +200,7 @@ impl TokenReviews {
         let known = match self.found(&question) {
             Some(known) => known,
             None => {
-                let _turn = self.shares.turn(from.ip()).await?;
+                let _turn = self.limiter.acquire(from.ip()).await?;
                 // Somebody may have asked meanwhile.
                 match self.found(&question) {
                     Some(known) => known,
@@ -160,12 +219,12 @@ impl TokenReviews {
         })
     }
 
-    fn found(&self, question: &Key) -> Option<Known> {
+    fn found(&self, question: &CacheKey) -> Option<Known> {
         let known = self.known.get(question).map(Ok);
         known.or_else(|| self.refused.get(question).map(Err))
     }
 
-    async fn ask(&self, question: Key, token: &str) -> Result<Known, Denied> {
+    async fn ask(&self, question: CacheKey, token: &str) -> Result<Known, Denied> {
         let asked = Instant::now();
         let known = self.review(token).await?;
         match &known {
@@ -241,6 +300,11 @@ impl AccessReviews {
         }
     }
 
+    /// What concerns the bundles of all sources: `pub` on what a rule for all of them names.
+    pub(super) async fn every_source(&self, caller: &Caller) -> Result<(), Denied> {
+        self.path(caller, "/sources/*", "pub").await
+    }
+
     /// What the API server would ask itself about a request with this path.
     pub(super) async fn path(&self, caller: &Caller, path: &str, verb: &str) -> Result<(), Denied> {
         let mut groups = groups(caller);
@@ -313,3 +377,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const TURNS: usize = 32;
 
 const REASON_BYTES: usize = 300;
+
+const SAY_EVERY: Duration = Duration::from_secs(60);
+const KINDS: usize = 4;

@@ -1,5 +1,5 @@
-//! Who may do what, from a file: each rule gives callers some verbs on bundles of some sources for some consumers. What no
-//! rule gives is refused.
+//! Authorisation by a rules file: each rule grants callers verbs on bundles of some sources for some consumers; everything
+//! else is denied.
 //!
 //! **Contract:** pure. A consumer itself is no source's: reading it takes a rule for its name, changing it one for every
 //! source, because its removal takes everybody's bundles.

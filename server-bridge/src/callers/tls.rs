@@ -1,4 +1,4 @@
-//! The server's side of TLS: its certificate and the CA of its callers, both followed on disk.
+//! Server-side TLS: the server certificate and the CA of client certificates, both reloaded when their files change.
 //!
 //! **Invariant:** a client certificate leads to the given CA file, never to a system's root, and is for clients as webpki
 //! decides (extended key usage `clientAuth`, or none at all).
@@ -29,7 +29,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use super::cache::{Key, key};
+use super::cache::{CacheKey, key};
 
 /// Which application protocol a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub(super) struct Served {
 pub(super) struct Anchors {
     verifier: Arc<dyn ClientCertVerifier>,
     /// Of the file's content.
-    pub(super) digest: Key,
+    pub(super) digest: CacheKey,
 }
 
 type Current<T> = watch::Receiver<Arc<T>>;

@@ -1,5 +1,5 @@
-//! Bearer tokens that are checked here: signed JSON Web Tokens of one issuer, OpenID Connect's or a Kubernetes cluster's for
-//! its service accounts (RFC 7519, RFC 8725).
+//! Authentication by bearer tokens that are verified locally: signed JSON Web Tokens of one issuer, an OpenID Connect
+//! provider's or a Kubernetes cluster's for its service accounts (RFC 7519, RFC 8725).
 //!
 //! **Invariant:** the algorithm is one of a fixed list of public-key signatures and fits the key; `none` and HMAC are refused
 //! before a key is looked at, so no public key is ever taken for a secret.

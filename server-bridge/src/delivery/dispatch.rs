@@ -1,4 +1,4 @@
-//! Wakes the lanes: on the store's hints, and by a sweep that finds what a lost hint missed.
+//! Starts and wakes lanes: on the store's hints, and by a periodic sweep that finds what a lost hint missed.
 //!
 //! A lane that panics is made again, later each time, with the waker its consumer's hints go to.
 //!
@@ -17,7 +17,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
-use super::log::Line;
+use super::log::DeliveryLine;
 use super::{Context, lane};
 use crate::replicas::Work;
 use crate::store::{Hint, Store};
@@ -124,7 +124,7 @@ impl<S: Store> Lanes<S> {
                 }
             }
             Err(error) => {
-                if let Some(held_back) = self.context.log.admit(Line::Store, None) {
+                if let Some(held_back) = self.context.log.admit(DeliveryLine::Store, None) {
                     warn!(
                         held_back,
                         "Could not look for undelivered bundles yet: {}",

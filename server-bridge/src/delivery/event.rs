@@ -6,7 +6,7 @@ use link::bundle::go_json;
 use link::bundle::resync::{HeldStatus, StatusRequest};
 use link::event::{Action, Event, Kind, encode};
 use link::id::{ConsumerName, SourceId};
-use link::iot::limits::{Misfit, fits};
+use link::iot::limits::{LimitError, fits};
 use link::message::Message;
 use link::order::Version;
 use serde_json::{Map, Value, json};
@@ -20,14 +20,14 @@ mod origin;
 /// cannot be sent must still be removable.
 ///
 /// # Errors
-/// [`Misfit`] names what is too large.
+/// [`LimitError`] names what is too large.
 pub(super) fn fitting(
     source: &SourceId,
     consumer: &ConsumerName,
     bundle: &PendingBundle,
     now: Timestamp,
     topic: &str,
-) -> Result<Message, Misfit> {
+) -> Result<Message, LimitError> {
     let mut event = spec(source, consumer, bundle, now);
     let mut message = encode(&event, topic);
     if fits(&message).is_err() {

@@ -1,5 +1,4 @@
-//! Readiness check `delivery`: it fails while something that came in, or what is to go out, waits because of a failure of
-//! ours.
+//! Readiness check `delivery`: fails while an incoming event or an outgoing bundle is held up by a failure of this process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +7,7 @@ use link::telemetry::clip;
 
 /// The check. Clones share it.
 #[derive(Clone)]
-pub(super) struct Health(Arc<Shared>);
+pub(super) struct DeliveryHealth(Arc<Shared>);
 
 struct Shared {
     check: Check,
@@ -29,11 +28,11 @@ enum What {
 }
 
 /// Something waits. Dropping it says that it does not any more.
-pub(super) struct Stuck(Health, What);
+pub(super) struct Stuck(DeliveryHealth, What);
 
-// === impl Health ===
+// === impl DeliveryHealth ===
 
-impl Health {
+impl DeliveryHealth {
     pub(super) fn new(check: Check) -> Self {
         check.ok();
         Self(Arc::new(Shared {
@@ -119,7 +118,7 @@ mod tests {
     #[test]
     fn the_check_fails_until_the_last_one_does_not_wait_any_more() {
         let checks = Checks::new();
-        let health = Health::new(checks.add("delivery"));
+        let health = DeliveryHealth::new(checks.add("delivery"));
         assert!(checks.all_ok());
         let one = health.stuck("the disk is full");
         let other = health.stuck("the disk is full");

@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Context;
-use super::log::Line;
-use super::resync::Cause;
-use crate::store::{Epoch, Held, Raised, Store, StoreError};
+use super::log::DeliveryLine;
+use super::status_requests::{RequestCause, StatusRequests};
+use crate::store::{AgentVersion, Epoch, Raised, Store, StoreError};
 
 #[cfg(test)]
 mod tests;
@@ -76,7 +76,7 @@ pub(super) async fn raise<S: Store>(
         .map(|bundle| (context.raises.due(consumer, &bundle.id, now), bundle))
         .partition(|(due, _)| due.is_none());
     for chunk in due.chunks(TOGETHER) {
-        let held = chunk.iter().map(|(_, bundle)| Held {
+        let held = chunk.iter().map(|(_, bundle)| AgentVersion {
             id: bundle.id.clone(),
             version: bundle.held,
         });
@@ -112,7 +112,11 @@ pub(super) async fn lost_some<S: Store>(
 ) -> Result<bool, StoreError> {
     let doubts = context.store.doubts(consumer).await?;
     let lost = doubts.last(context.clock.now());
-    if lost && let Some(held_back) = context.log.admit(Line::Raised("unwanted"), Some(consumer)) {
+    if lost
+        && let Some(held_back) = context
+            .log
+            .admit(DeliveryLine::Raised("unwanted"), Some(consumer))
+    {
         warn!(
             %consumer, held_back,
             "The database was restored, moved or is older than this consumer's agents: works that are not known are left \
@@ -135,7 +139,7 @@ pub(super) async fn holds_a_stranger<S: Store>(
         return Ok(());
     }
     let at = context.clock.now();
-    context.store.note_stranger(consumer, at).await?;
+    context.store.note_foreign_work(consumer, at).await?;
     context.raises.noted(consumer, now);
     Ok(())
 }
@@ -150,10 +154,10 @@ pub(super) async fn holds_no_stranger<S: Store>(
     consumer: &ConsumerName,
     came: Timestamp,
 ) -> Result<(), StoreError> {
-    if context.store.doubts(consumer).await?.strangers {
+    if context.store.doubts(consumer).await?.foreign_works {
         // What any replica has heard since is noted later than this.
         let until = came - (SignedDuration::from_secs(NOTED.as_secs() as i64) + DRIFT);
-        context.store.forget_stranger(consumer, until).await?;
+        context.store.forget_foreign_works(consumer, until).await?;
         context.raises.forget_stranger(consumer);
     }
     Ok(())
@@ -167,9 +171,13 @@ pub(super) async fn sent_first<S: Store>(context: &Context<S>, consumer: &Consum
     let now = Instant::now();
     let ask = match context.raises.doubted(consumer, now) {
         Some(doubted) => doubted,
-        None => match context.gate.pass(context.store.doubts(consumer)).await {
+        None => match context
+            .store_limiter
+            .pass(context.store.doubts(consumer))
+            .await
+        {
             Ok(doubts) => {
-                let doubted = doubts.strangers || doubts.last(context.clock.now());
+                let doubted = doubts.foreign_works || doubts.last(context.clock.now());
                 context.raises.looked(consumer, doubted, now);
                 doubted
             }
@@ -177,8 +185,8 @@ pub(super) async fn sent_first<S: Store>(context: &Context<S>, consumer: &Consum
         },
     };
     if ask {
-        let asks = context.asks(consumer);
-        asks.want_at(consumer, Cause::Stale, now + TAKEN, now);
+        let requests = context.requests(consumer);
+        requests.want_at(consumer, RequestCause::Stale, now + TAKEN, now);
     }
 }
 
@@ -189,7 +197,7 @@ pub(super) async fn watch<S: Store>(context: Context<S>, drain: CancellationToke
         match context.store.epoch().await {
             Ok(epoch) => has_begun(&context, &epoch),
             Err(error) => {
-                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                if let Some(held_back) = context.log.admit(DeliveryLine::Store, None) {
                     warn!(
                         held_back,
                         "Could not look for a new epoch yet: {}",
@@ -209,28 +217,34 @@ fn has_begun<S: Store>(context: &Context<S>, epoch: &Epoch) {
             why = epoch.why,
             "A new epoch of the database begins: every consumer is asked what it holds"
         );
-        let asks = context.asks.iter();
-        asks.for_each(super::resync::Asks::want_everyone);
+        let requests = context.requests.iter();
+        requests.for_each(StatusRequests::want_everyone);
     }
 }
 
 /// Asks one consumer what it holds: of the others its agent's word says nothing.
 fn doubted<S: Store>(context: &Context<S>, consumer: &ConsumerName) {
-    if let Some(held_back) = context.log.admit(Line::Raised("doubted"), Some(consumer)) {
+    if let Some(held_back) = context
+        .log
+        .admit(DeliveryLine::Raised("doubted"), Some(consumer))
+    {
         warn!(
             %consumer, held_back,
             "The database is older than agents of this consumer: none of its bundles counts as confirmed until it has said what \
              it holds"
         );
     }
-    let asks = context.asks(consumer);
-    asks.want(consumer, Cause::Subscribed, Instant::now());
+    let requests = context.requests(consumer);
+    requests.want(consumer, RequestCause::Subscribed, Instant::now());
 }
 
 fn say<S: Store>(context: &Context<S>, consumer: &ConsumerName, raised: &[Raised]) {
     let Some(first) = raised.first() else { return };
     context.metrics.raised("raised", raised.len());
-    if let Some(held_back) = context.log.admit(Line::Raised("raised"), Some(consumer)) {
+    if let Some(held_back) = context
+        .log
+        .admit(DeliveryLine::Raised("raised"), Some(consumer))
+    {
         warn!(
             resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = raised.len(), held_back,
             "The cluster holds version {} of a bundle, newer than version {} of this database: the database is older than \
@@ -245,7 +259,10 @@ fn say_exhausted<S: Store>(context: &Context<S>, consumer: &ConsumerName, exhaus
         return;
     };
     context.metrics.raised("exhausted", exhausted.len());
-    if let Some(held_back) = context.log.admit(Line::Raised("exhausted"), Some(consumer)) {
+    if let Some(held_back) = context
+        .log
+        .admit(DeliveryLine::Raised("exhausted"), Some(consumer))
+    {
         error!(
             resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = exhausted.len(), held_back,
             hint = "delete the bundle, and post it again once it is gone",
@@ -265,7 +282,10 @@ fn hold_back<S: Store>(
         return;
     };
     context.metrics.raised("held_back", early.len());
-    if let Some(held_back) = context.log.admit(Line::Raised("held_back"), Some(consumer)) {
+    if let Some(held_back) = context
+        .log
+        .admit(DeliveryLine::Raised("held_back"), Some(consumer))
+    {
         warn!(
             resource.id = %clip(&first.id, ID_BYTES), %consumer, bundles = early.len(), held_back,
             hint = "let one bridge alone speak for a source: stop the other",
@@ -275,8 +295,8 @@ fn hold_back<S: Store>(
         );
     }
     if let Some(due) = early.iter().filter_map(|(due, _)| *due).min() {
-        let asks = context.asks(consumer);
-        asks.want_at(consumer, Cause::Stale, due, now);
+        let requests = context.requests(consumer);
+        requests.want_at(consumer, RequestCause::Stale, due, now);
     }
 }
 

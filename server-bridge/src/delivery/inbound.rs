@@ -1,12 +1,12 @@
-//! Takes events from agents: checks who speaks for whom, commits, then acks (system.md §4).
+//! Takes events from agents: checks who speaks for whom, commits, then acks (docs/ARCHITECTURE.md#the-way-up).
 //!
 //! **Invariant:** an event is acked when what it asks for is done, or when it is refused by its content. Any failure of
 //! ours, whatever its class, is tried again in place until it passes or the bridge stops; it shows in the readiness
 //! check `delivery`, and without the ack the broker keeps the event. What waits for its turn and is replaced
 //! by a newer word counts as done: that one is acked when it is done.
 //! **Invariant:** a member of a shared subscription that stops leaves it first and goes on for as long as something comes
-//! (`inbound/leaving.rs`): what the broker gave to it, it gives to nobody else.
-//! **Invariant:** whatever one consumer sends, and whatever fails on it, leaves room for the others (`inbound/turns.rs`).
+//! (`inbound/unsubscribing.rs`): what the broker gave to it, it gives to nobody else.
+//! **Invariant:** whatever one consumer sends, and whatever fails on it, leaves room for the others (`inbound/fair_queue.rs`).
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -26,21 +26,21 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::Context;
-use super::border::{Incoming, SharedIntake};
 use super::health::Stuck;
-use super::log::Line;
+use super::log::DeliveryLine;
 use super::pacing::LONGEST;
+use super::transport::{Incoming, SharedIntake};
 use crate::store::{StatusUpdate, Store, StoreError};
 
 mod act;
-mod leaving;
-mod turns;
+mod fair_queue;
 mod understand;
+mod unsubscribing;
 
 use act::{Acted, act};
-use leaving::{Leaving, left, moved};
-use turns::{Turn, Turns};
-use understand::{Refusal, Request, refusal, understand};
+use fair_queue::{Enqueued, FairQueue};
+use understand::{AgentRequest, EventRefusal, refusal, understand};
+use unsubscribing::{Unsubscribing, left, moved};
 
 /// Reads a status event that is kept elsewhere by the rules for those that come, or says why it would be refused.
 pub(crate) fn status_of(
@@ -54,7 +54,7 @@ pub(crate) fn status_of(
 /// One event that asks for something.
 struct Job {
     consumer: ConsumerName,
-    request: Request,
+    request: AgentRequest,
     incoming: Incoming,
     came: Instant,
 }
@@ -76,62 +76,62 @@ pub(super) async fn run<S: Store>(
     drain: CancellationToken,
 ) {
     let mut intake = intake.lock().await;
-    let mut turns = Turns::new();
+    let mut fair_queue = FairQueue::new();
     // Once cancelled nothing is tried again.
     let give_up = CancellationToken::new();
     let mut taking = FuturesUnordered::new();
     let mut tidy = interval(TIDY);
     let mut open = true;
-    let mut leaving = None;
+    let mut unsubscribing = None;
     loop {
         let now = Instant::now();
         // Whoever leaves answers at once the lists that only wait for their time.
-        let all = if leaving.is_some() {
+        let all = if unsubscribing.is_some() {
             LONGEST
         } else {
             Duration::ZERO
         };
-        while let Some(job) = turns.due(now + all) {
+        while let Some(job) = fair_queue.due(now + all) {
             taking.push(take(&context, &give_up, job));
         }
-        let due = turns.next_due(now);
-        let room = taking.len() + turns.waiting() < IN_HAND;
-        let idle = taking.is_empty() && turns.waiting() == 0;
+        let due = fair_queue.next_due(now);
+        let room = taking.len() + fair_queue.waiting() < IN_HAND;
+        let idle = taking.is_empty() && fair_queue.waiting() == 0;
         tokio::select! {
-            () = drain.cancelled(), if leaving.is_none() => {
+            () = drain.cancelled(), if unsubscribing.is_none() => {
                 if context.config.scheme.share().is_none() {
                     break;
                 }
-                leaving = Some(Leaving::begin(context.pool.at(index).unsubscribe()));
+                unsubscribing = Some(Unsubscribing::begin(context.pool.at(index).unsubscribe()));
             }
-            () = left(&mut leaving, idle) => break,
+            () = left(&mut unsubscribing, idle) => break,
             Some(done) = taking.next(), if !taking.is_empty() => {
                 match done {
                     Done::Status(consumer) => {
-                        if let Some(job) = turns.stored(&consumer) {
+                        if let Some(job) = fair_queue.stored(&consumer) {
                             taking.push(take(&context, &give_up, job));
                         }
                     }
                     Done::Part(consumer, list) => {
-                        if let Some(job) = turns.kept(&consumer) {
+                        if let Some(job) = fair_queue.kept(&consumer) {
                             taking.push(take(&context, &give_up, job));
                         }
                         if let Some(list) = list {
-                            wait_for_answer(&context, &mut turns, *list);
+                            wait_for_answer(&context, &mut fair_queue, *list);
                         }
                     }
-                    Done::List(consumer) => turns.answered(&consumer),
+                    Done::List(consumer) => fair_queue.answered(&consumer),
                 }
-                moved(&mut leaving);
+                moved(&mut unsubscribing);
             }
-            _ = tidy.tick() => turns.forget_quiet(Instant::now()),
+            _ = tidy.tick() => fair_queue.forget_quiet(Instant::now()),
             () = sleep_until(due.unwrap_or(now)), if due.is_some() => {}
             incoming = intake.recv(), if open && room => match incoming {
                 Some(incoming) => {
-                    if let Some(job) = begin(&context, &mut turns, incoming) {
+                    if let Some(job) = begin(&context, &mut fair_queue, incoming) {
                         taking.push(take(&context, &give_up, job));
                     }
-                    moved(&mut leaving);
+                    moved(&mut unsubscribing);
                 }
                 // The session was shut down: nothing comes in any more.
                 None => open = false,
@@ -146,7 +146,7 @@ pub(super) async fn run<S: Store>(
 /// Reads an event: gives it back if its turn is now; otherwise it waits, or is done already.
 fn begin<S: Store>(
     context: &Context<S>,
-    turns: &mut Turns<Job>,
+    fair_queue: &mut FairQueue<Job>,
     incoming: Incoming,
 ) -> Option<Job> {
     // An operator's tool, not the agent: it asks for nothing, and nobody was heard.
@@ -161,7 +161,7 @@ fn begin<S: Store>(
     }));
     let refused = match understood {
         Ok(Ok((consumer, request))) => {
-            context.seen.note(&consumer);
+            context.last_seen.note(&consumer);
             let job = Job {
                 consumer: consumer.clone(),
                 request,
@@ -169,17 +169,17 @@ fn begin<S: Store>(
                 came,
             };
             let turn = match job.request {
-                Request::Resync { .. } => {
-                    wait_for_answer(context, turns, job);
+                AgentRequest::Resync { .. } => {
+                    wait_for_answer(context, fair_queue, job);
                     return None;
                 }
-                Request::Part(_) => turns.part(&consumer, job),
-                Request::Status(_) => turns.status(&consumer, job, replaces),
+                AgentRequest::Part(_) => fair_queue.part(&consumer, job),
+                AgentRequest::Status(_) => fair_queue.status(&consumer, job, replaces),
             };
             return match turn {
-                Turn::Now(job) => Some(job),
-                Turn::Waits => None,
-                Turn::Replaces(older) => {
+                Enqueued::Now(job) => Some(job),
+                Enqueued::Waits => None,
+                Enqueued::Replaces(older) => {
                     accept(context, older.incoming, "replaced");
                     None
                 }
@@ -194,21 +194,21 @@ fn begin<S: Store>(
 }
 
 /// Lets a list wait for its turn to be answered.
-fn wait_for_answer<S: Store>(context: &Context<S>, turns: &mut Turns<Job>, job: Job) {
+fn wait_for_answer<S: Store>(context: &Context<S>, fair_queue: &mut FairQueue<Job>, job: Job) {
     let consumer = job.consumer.clone();
     let made_at = |job: &Job| match &job.request {
-        Request::Resync { made_at, .. } => Some(*made_at),
+        AgentRequest::Resync { made_at, .. } => Some(*made_at),
         _ => None,
     };
     let in_parts =
-        |job: &Job| matches!(&job.request, Request::Resync { joined, .. } if joined.is_some());
+        |job: &Job| matches!(&job.request, AgentRequest::Resync { joined, .. } if joined.is_some());
     let (late, made) = (in_parts(&job), made_at(&job));
-    let Some(mut replaced) = turns.list(&consumer, job) else {
+    let Some(mut replaced) = fair_queue.list(&consumer, job) else {
         return;
     };
     // A list that came in parts over several sessions may be complete after a newer one came, whole or in parts.
     if late && made_at(&replaced) > made {
-        match turns.list(&consumer, replaced) {
+        match fair_queue.list(&consumer, replaced) {
             Some(older) => replaced = older,
             None => return,
         }
@@ -220,7 +220,8 @@ fn wait_for_answer<S: Store>(context: &Context<S>, turns: &mut Turns<Job>, job: 
 /// Whether a status says all that one said which waits: newer, of the same version of the same bundle, and neither of a
 /// deletion.
 fn replaces(new: &Job, old: &Job) -> bool {
-    let (Request::Status(new), Request::Status(old)) = (&new.request, &old.request) else {
+    let (AgentRequest::Status(new), AgentRequest::Status(old)) = (&new.request, &old.request)
+    else {
         return false;
     };
     let alike = new.bundle_id == old.bundle_id && new.version == old.version;
@@ -241,7 +242,7 @@ async fn take<S: Store>(context: &Context<S>, give_up: &CancellationToken, job: 
         // Left to the broker, which delivers it to the next process.
         None => drop(incoming),
         Some(done) => {
-            if matches!(request, Request::Status(_)) {
+            if matches!(request, AgentRequest::Status(_)) {
                 let seconds = &context.metrics.status_seconds;
                 seconds.observe(came.elapsed().as_secs_f64());
             }
@@ -261,9 +262,9 @@ async fn take<S: Store>(context: &Context<S>, give_up: &CancellationToken, job: 
         }
     }
     match request {
-        Request::Status(_) => Done::Status(consumer),
-        Request::Part(_) => Done::Part(consumer, list.map(Box::new)),
-        Request::Resync { .. } => Done::List(consumer),
+        AgentRequest::Status(_) => Done::Status(consumer),
+        AgentRequest::Part(_) => Done::Part(consumer, list.map(Box::new)),
+        AgentRequest::Resync { .. } => Done::List(consumer),
     }
 }
 
@@ -272,8 +273,8 @@ async fn patiently<S: Store>(
     context: &Context<S>,
     give_up: &CancellationToken,
     consumer: &ConsumerName,
-    request: &Request,
-) -> Option<Result<Acted, Refusal>> {
+    request: &AgentRequest,
+) -> Option<Result<Acted, EventRefusal>> {
     let mut repair = None;
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST, Duration::MAX);
     let mut stuck: Option<Stuck> = None;
@@ -285,13 +286,13 @@ async fn patiently<S: Store>(
             Ok(Err(StoreError::Overloaded { .. })) => None,
             Ok(Err(failed)) => {
                 let why = chain(&failed);
-                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                if let Some(held_back) = context.log.admit(DeliveryLine::Store, None) {
                     warn!(%consumer, held_back, "Could not store what an agent sent yet: {}", clip(&why, ERROR_BYTES));
                 }
                 Some(why)
             }
             Err(_) => {
-                if let Some(held_back) = context.log.admit(Line::Panic, None) {
+                if let Some(held_back) = context.log.admit(DeliveryLine::Panic, None) {
                     error!(%consumer, held_back, "Storing what an agent sent panicked; it is tried again");
                 }
                 Some("storing it panicked".into())
@@ -315,8 +316,8 @@ fn accept<S: Store>(context: &Context<S>, incoming: Incoming, outcome: &'static 
 
 /// Acks, counts and explains what is refused by its content: sending it again would not make it better, and it must
 /// not hold up what follows.
-fn refuse<S: Store>(context: &Context<S>, incoming: Incoming, refused: &Refusal) {
-    let Refusal { outcome, reason } = refused;
+fn refuse<S: Store>(context: &Context<S>, incoming: Incoming, refused: &EventRefusal) {
+    let EventRefusal { outcome, reason } = refused;
     context.metrics.received.with_label_values(&[outcome]).inc();
     let topic = &incoming.message.topic;
     let consumer = context
@@ -324,7 +325,10 @@ fn refuse<S: Store>(context: &Context<S>, incoming: Incoming, refused: &Refusal)
         .scheme
         .recognise(topic)
         .map(|(_, consumer)| consumer);
-    if let Some(held_back) = context.log.admit(Line::Event(outcome), consumer.as_ref()) {
+    if let Some(held_back) = context
+        .log
+        .admit(DeliveryLine::Event(outcome), consumer.as_ref())
+    {
         let topic = clip(topic, TOPIC_BYTES);
         warn!(%topic, outcome, held_back, "Refused an event from an agent: {reason}");
     }

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use link::backoff::Backoff;
 use link::error::chain;
 use link::id::ConsumerName;
-use link::iot::limits::Misfit;
+use link::iot::limits::LimitError;
 use link::message::Message;
 use link::telemetry::clip;
 use tokio::sync::Notify;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::health::Stuck;
-use super::log::Line;
+use super::log::DeliveryLine;
 use super::pacing::{Pacing, What};
 use super::quarantine::Quarantine;
 use super::{Context, event, history};
@@ -127,7 +127,7 @@ impl<S: Store> Lane<S> {
                         Some(stuck) => stuck.because(&why),
                         None => stuck = Some(self.context.health.stuck_lane(&why)),
                     }
-                    if let Some(held_back) = self.context.log.admit(Line::Store, None) {
+                    if let Some(held_back) = self.context.log.admit(DeliveryLine::Store, None) {
                         warn!(consumer = %self.consumer, held_back, "Could not work on the outbox yet: {}", chain(&error));
                     }
                     Some(self.backoff.next_jittered(Duration::ZERO))
@@ -162,8 +162,12 @@ impl<S: Store> Lane<S> {
         // Behind those that wait there may be others: read past them.
         let waiting = self.quarantine.len() + self.pacing.held(now);
         let limit = BATCH.saturating_add(u32::try_from(waiting).unwrap_or(u32::MAX));
-        let Context { store, gate, .. } = &self.context;
-        let heads = gate
+        let Context {
+            store,
+            store_limiter,
+            ..
+        } = &self.context;
+        let heads = store_limiter
             .pass(store.pending_heads(&self.consumer, limit))
             .await?;
         if heads.len() < limit as usize {
@@ -174,8 +178,14 @@ impl<S: Store> Lane<S> {
         if chosen.is_empty() {
             return Ok(orphans);
         }
-        let Context { store, gate, .. } = &self.context;
-        let batch = gate.pass(store.pending(&self.consumer, chosen)).await?;
+        let Context {
+            store,
+            store_limiter,
+            ..
+        } = &self.context;
+        let batch = store_limiter
+            .pass(store.pending(&self.consumer, chosen))
+            .await?;
         if batch.is_empty() {
             // They were acknowledged or removed meanwhile.
             return Ok(Pass::Progress);
@@ -224,7 +234,7 @@ impl<S: Store> Lane<S> {
         let ownership = context.config.ownership.clone();
         let at = context.clock.now();
         let topic = context.topic(&self.consumer);
-        let measured: Vec<(PendingBundle, Result<Message, Misfit>)> = batch
+        let measured: Vec<(PendingBundle, Result<Message, LimitError>)> = batch
             .into_iter()
             .map(|bundle| {
                 let message =
@@ -237,7 +247,7 @@ impl<S: Store> Lane<S> {
             let deletion = bundle.deleting_since.is_some();
             let store = &context.store;
             let noting = store.record_published(&bundle.id, bundle.version, deletion, at);
-            context.gate.pass(noting)
+            context.store_limiter.pass(noting)
         });
         for noted in join_all(noted).await {
             lease::counted(&ownership, noted)?;
@@ -271,7 +281,7 @@ impl<S: Store> Lane<S> {
                         let store = &context.store;
                         let matched = ack.matched;
                         let noting = store.record_broker_acked(id, version, deletion, matched, at);
-                        context.notes.pass(noting).await
+                        context.note_limiter.pass(noting).await
                     }
                     Err(failure) => {
                         let reason = failure.text();
@@ -279,7 +289,7 @@ impl<S: Store> Lane<S> {
                         let store = &context.store;
                         let noting =
                             store.record_publish_failed(id, version, deletion, &reason, at);
-                        context.notes.pass(noting).await
+                        context.note_limiter.pass(noting).await
                     }
                 };
                 (bundle, outcome.map(|ack| ack.matched), noted)
@@ -329,7 +339,7 @@ impl<S: Store> Lane<S> {
         if let Some(held_back) = self
             .context
             .log
-            .admit(Line::Publish(outcome), Some(&self.consumer))
+            .admit(DeliveryLine::Publish(outcome), Some(&self.consumer))
         {
             warn!(
                 consumer = %self.consumer,

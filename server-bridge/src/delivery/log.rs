@@ -1,15 +1,8 @@
-//! What delivery writes about agents and bundles: one line per kind, consumer and minute, with how many were held back.
-
-use std::sync::Arc;
-use std::time::Duration;
-
-use link::id::ConsumerName;
-use link::telemetry::Throttle;
-use tokio::time::Instant;
+//! Kinds of log lines of delivery; each kind is throttled by itself ([`EventLog`](crate::event_log::EventLog)).
 
 /// A kind of line. A closed set, so that what an agent sends makes no kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Line {
+pub(super) enum DeliveryLine {
     /// An event was refused or ignored, with this outcome.
     Event(&'static str),
     /// A resync was answered.
@@ -32,46 +25,4 @@ pub(super) enum Line {
     Repaired(&'static str),
     /// An agent holds a newer version than the store, with what came of it.
     Raised(&'static str),
-}
-
-/// Holds lines back. Clones share it.
-#[derive(Clone)]
-pub(super) struct Log(Arc<Throttle<(Line, Option<ConsumerName>)>>);
-
-// === impl Log ===
-
-impl Log {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Throttle::new(INTERVAL, KINDS)))
-    }
-
-    /// Whether a line may be written; how many were held back since the last one.
-    pub(super) fn admit(&self, line: Line, consumer: Option<&ConsumerName>) -> Option<u64> {
-        self.0.admit(&(line, consumer.cloned()), Instant::now())
-    }
-}
-
-const INTERVAL: Duration = Duration::from_secs(60);
-
-// A thousand consumers that all do three kinds of thing wrong: 34 lines a second at worst, 200 bytes each to remember.
-const KINDS: usize = 2048;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_consumer_s_flood_is_one_line_and_hides_nobody_else_s() {
-        let log = Log::new();
-        let consumer = |name: &str| ConsumerName::new(name).unwrap();
-        let (one, other) = (consumer("c1"), consumer("c2"));
-        let lines = (0..10_000).filter(|_| {
-            let line = Line::Event("undecodable");
-            log.admit(line, Some(&one)).is_some()
-        });
-        assert_eq!(lines.count(), 1);
-        assert_eq!(log.admit(Line::Event("undecodable"), Some(&other)), Some(0));
-        assert_eq!(log.admit(Line::Event("incomplete"), Some(&one)), Some(0));
-        assert_eq!(log.admit(Line::Event("undecodable"), None), Some(0));
-    }
 }

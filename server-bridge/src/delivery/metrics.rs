@@ -6,7 +6,7 @@ use super::waiting;
 
 /// Metrics of delivery.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct DeliveryMetrics {
     /// Spec events by outcome.
     pub(super) sent: IntCounterVec,
     /// Status and resync events by outcome.
@@ -26,12 +26,12 @@ pub struct Metrics {
     /// Sweeps that found something no hint had told.
     pub(super) sweeps_late: IntCounter,
     /// What waits on its way.
-    pub(super) waiting: waiting::Metrics,
+    pub(super) waiting: waiting::WaitingMetrics,
 }
 
-// === impl Metrics ===
+// === impl DeliveryMetrics ===
 
-impl Metrics {
+impl DeliveryMetrics {
     /// Creates and registers the metrics.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Metrics {
                 "bridge_sweep_found_total",
                 "Lanes that a sweep woke and no hint had",
             )?,
-            waiting: waiting::Metrics::register(registry)?,
+            waiting: waiting::WaitingMetrics::register(registry)?,
         };
         registry.register(Box::new(metrics.sent.clone()))?;
         registry.register(Box::new(metrics.received.clone()))?;

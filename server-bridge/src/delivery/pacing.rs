@@ -1,4 +1,4 @@
-//! How soon the same thing may be sent to a consumer once more. Pure.
+//! Rate limit of repetitions: how soon the same thing may be sent to a consumer once more. Pure.
 //!
 //! Whoever asks again, for whatever reason, costs one more message at once and then one per a distance that doubles:
 //! `n` requests cost as many messages as there are things to say, plus a few for each, not `n` times as many.

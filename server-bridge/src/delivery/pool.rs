@@ -1,4 +1,4 @@
-//! A pool of MQTT sessions; a consumer always uses the same one, so that its events stay in order.
+//! Pool of MQTT sessions. A consumer always uses the same session, so that its events stay in order.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use link::id::ConsumerName;
 use link::mqtt::Session;
 
-use super::border::Outlet;
+use super::transport::Outlet;
 
 /// Which of `sessions` sessions, at least one, is a consumer's.
 pub(crate) fn index_of(consumer: &ConsumerName, sessions: usize) -> usize {

@@ -1,5 +1,5 @@
-//! The retry budget of one lane: a bundle that cannot be published waits longer each time, and does not hold up
-//! the bundles behind it. Pure.
+//! Retry budget of one lane: a bundle that cannot be published waits longer after each attempt, and does not hold up those
+//! behind it. Pure.
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! How often delivery acts on what an agent says unasked, so that one that says it all day makes no storm.
+//! Rate limit of repairs: how often delivery acts on what an agent reports unasked, so that a misbehaving agent makes no storm.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

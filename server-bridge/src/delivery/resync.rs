@@ -1,4 +1,4 @@
-//! Both directions of the resync (system.md §5, docs/MAESTRO.md §4.4–4.5).
+//! Both directions of the resync (docs/ARCHITECTURE.md#resync, docs/MAESTRO.md §4.4–4.5).
 //!
 //! An agent says what it holds: what it lacks goes back into the store's outbox, what only it knows is deleted there,
 //! if this bridge can vouch for it; both leave through the consumer's lane. And after every fresh subscription, of its
@@ -23,14 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::history::Ahead;
-use super::log::Line;
+use super::log::DeliveryLine;
+use super::status_requests::RequestCause;
 use super::{Context, event, history};
-use crate::store::{Held, Orphan, Store, StoreError};
+use crate::store::{AgentVersion, Orphan, Store, StoreError};
 
-mod asks;
 mod parts;
 
-pub(super) use asks::{Asks, Cause};
 pub(super) use parts::{Listed, forget_old, listed};
 
 /// Answers a whole spec resync request that came at `came`. Done again after a failure it does the same.
@@ -46,8 +45,8 @@ pub(super) async fn answer<S: Store>(
     reconcile(context, consumer, held, came).await?;
     // An agent that asks has just subscribed: it was not there for what this bridge asked when it subscribed.
     context
-        .asks(consumer)
-        .want(consumer, Cause::Agent, Instant::now());
+        .requests(consumer)
+        .want(consumer, RequestCause::Agent, Instant::now());
     Ok(())
 }
 
@@ -77,7 +76,7 @@ async fn reconcile<S: Store>(
         .collect();
     let compare = ours
         .iter()
-        .map(|bundle| Held {
+        .map(|bundle| AgentVersion {
             id: bundle.id.clone(),
             version: holds
                 .get(bundle.id.as_str())
@@ -89,8 +88,8 @@ async fn reconcile<S: Store>(
     // A list that waited for its turn may name one of the same id that was deleted meanwhile: the next list tells.
     let (ahead, newer): (Vec<_>, Vec<_>) = ahead.into_iter().partition(|(_, made)| *made <= came);
     if !newer.is_empty() {
-        let asks = context.asks(consumer);
-        asks.want(consumer, Cause::Stale, Instant::now());
+        let requests = context.requests(consumer);
+        requests.want(consumer, RequestCause::Stale, Instant::now());
     }
     if !ahead.is_empty() {
         let ahead = ahead.into_iter().map(|(ahead, _)| ahead).collect();
@@ -107,7 +106,7 @@ async fn reconcile<S: Store>(
         context.store.gone(consumer, strangers).await?
     };
     // A work this bridge does not know may be all that is left of a lost or older store: silence is not a deletion
-    // (system.md §3). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
+    // (docs/ARCHITECTURE.md, invariant P). Maestro's rule, to delete it if any other bundle is known, has to be asked for.
     let unwanted = context.config.delete_unknown_works
         && !known.is_empty()
         && !gone.is_empty()
@@ -117,7 +116,7 @@ async fn reconcile<S: Store>(
     let (orphans, unknown): (Vec<_>, Vec<_>) = gone
         .into_iter()
         .partition(|work| work.deleted_here || unwanted);
-    if let Some(held_back) = context.log.admit(Line::Answered, Some(consumer)) {
+    if let Some(held_back) = context.log.admit(DeliveryLine::Answered, Some(consumer)) {
         info!(%consumer, held = held.len(), stored = ours.len(), resent, orphans = orphans.len(), unknown = unknown.len(), held_back, "Answered a resync");
     }
     let works: Vec<Orphan> = orphans
@@ -137,7 +136,9 @@ async fn reconcile<S: Store>(
         context.store.add_orphans(consumer, works).await?
     };
     if refused > 0
-        && let Some(held_back) = context.log.admit(Line::TooManyOrphans, Some(consumer))
+        && let Some(held_back) = context
+            .log
+            .admit(DeliveryLine::TooManyOrphans, Some(consumer))
     {
         warn!(%consumer, refused, held_back, "An agent holds more works to be deleted than can wait; the next resync deletes the rest");
     }
@@ -150,7 +151,10 @@ async fn reconcile<S: Store>(
         let mut ids: Vec<&str> = unknown.iter().map(|work| work.id.as_str()).collect();
         ids.sort_unstable();
         let shown: Vec<_> = ids.iter().take(SHOWN_IDS).map(|id| clip(id, 80)).collect();
-        if let Some(held_back) = context.log.admit(Line::UnknownWorks, Some(consumer)) {
+        if let Some(held_back) = context
+            .log
+            .admit(DeliveryLine::UnknownWorks, Some(consumer))
+        {
             warn!(
                 %consumer,
                 works = unknown.len(),
@@ -181,7 +185,7 @@ pub(super) async fn ask_for_statuses<S: Store>(
         let newer = |state: &State| {
             state.epoch().is_some_and(|epoch| epoch > seen) || matches!(state, State::Closed)
         };
-        let due = context.asks[index].next_due();
+        let due = context.requests[index].next_due();
         let ready = state.borrow().is_ready();
         let due = due.filter(|_| ready);
         let reached = tokio::select! {
@@ -190,7 +194,7 @@ pub(super) async fn ask_for_statuses<S: Store>(
                 Ok(State::Ready { epoch, resumed }) => Some(Some((epoch, resumed))),
                 _ => Some(None),
             },
-            () = context.asks[index].changed() => None,
+            () = context.requests[index].changed() => None,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => None,
         };
         let reached = match reached {
@@ -206,10 +210,12 @@ pub(super) async fn ask_for_statuses<S: Store>(
                 }
             }
             let ready = state.borrow().is_ready();
-            if ready && context.asks[index].take_everyone() {
+            if ready && context.requests[index].take_everyone() {
                 want_all(&context, index).await;
             }
-            if ready && let Some((consumer, cause)) = context.asks[index].take_due(Instant::now()) {
+            if ready
+                && let Some((consumer, cause)) = context.requests[index].take_due(Instant::now())
+            {
                 ask(&context, &consumer, cause).await;
             }
         };
@@ -250,7 +256,7 @@ async fn want_all<S: Store>(context: &Context<S>, index: usize) {
         match context.store.consumer_names().await {
             Ok(everyone) => break everyone,
             Err(error) => {
-                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                if let Some(held_back) = context.log.admit(DeliveryLine::Store, None) {
                     warn!(
                         held_back,
                         "Could not read whom to ask for statuses yet: {}",
@@ -270,21 +276,21 @@ async fn want_all<S: Store>(context: &Context<S>, index: usize) {
         }
         if shared || context.pool.index_of(&consumer) == index {
             context
-                .asks(&consumer)
-                .want(&consumer, Cause::Subscribed, now);
+                .requests(&consumer)
+                .want(&consumer, RequestCause::Subscribed, now);
         }
     }
 }
 
-async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Cause) {
-    let asks = context.asks(consumer);
+async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: RequestCause) {
+    let requests = context.requests(consumer);
     let hashes = match context.store.status_hashes_of(consumer).await {
         Ok(hashes) => hashes,
         Err(error) => {
-            if let Some(held_back) = context.log.admit(Line::Store, None) {
+            if let Some(held_back) = context.log.admit(DeliveryLine::Store, None) {
                 warn!(%consumer, held_back, "Could not read the statuses of a consumer yet: {}", chain(&error));
             }
-            return asks.failed(consumer, cause, Instant::now());
+            return requests.failed(consumer, cause, Instant::now());
         }
     };
     let hashes = hashes
@@ -298,13 +304,13 @@ async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Cau
     for part in split(hashes) {
         debug!(%consumer, bundles = part.len(), "Asking for statuses");
         let mut event = event::status_request(&context.config.source, consumer, part, now);
-        if cause != Cause::Subscribed {
+        if cause != RequestCause::Subscribed {
             // Our agent would answer a request without it by saying what it holds, once more.
             event.extensions.insert(RESYNC_ANSWER.into(), "true".into());
         }
         let message = encode(&event, context.topic(consumer));
         if let Err(misfit) = fits(&message) {
-            if let Some(held_back) = context.log.admit(Line::Ask, Some(consumer)) {
+            if let Some(held_back) = context.log.admit(DeliveryLine::Ask, Some(consumer)) {
                 warn!(%consumer, held_back, "Could not ask a consumer for some of its statuses: {misfit}");
             }
             continue;
@@ -312,11 +318,11 @@ async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Cau
         let sent = async { context.pool.of(consumer).publish(message).await?.await };
         if let Err(error) = sent.await {
             // One consumer whose topic is refused must not keep the others from being asked.
-            if let Some(held_back) = context.log.admit(Line::Ask, Some(consumer)) {
+            if let Some(held_back) = context.log.admit(DeliveryLine::Ask, Some(consumer)) {
                 warn!(%consumer, held_back, "Could not ask a consumer for its statuses: {}", chain(&error));
             }
             if error.is_retryable() && error != PublishError::Closed {
-                asks.failed(consumer, cause, Instant::now());
+                requests.failed(consumer, cause, Instant::now());
             }
             return;
         }

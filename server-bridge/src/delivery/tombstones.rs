@@ -1,4 +1,4 @@
-//! Forgets the deletions of long ago, and the last reports of bundles that are gone.
+//! Deletes old tombstones, and the last reports of bundles that are gone.
 //!
 //! What is forgotten is gone for good, and how long ago it was is told by a clock that may be wrong. So nothing is
 //! forgotten in the first hour, in which a clock is set, and nothing while it shows that more time passed since the start

@@ -1,5 +1,5 @@
-//! Says in metrics what waits on its way to being applied, and for how long, and once a minute in the log for which
-//! consumers it is too long.
+//! Metrics of bundles that wait on their way to being applied, by hop, and once a minute a log line with the consumers for
+//! which they wait too long.
 //!
 //! One of several replicas looks, the one that sends for [`LOOKS`], because a look reads the whole ledger. What it costs is
 //! bounded: after a look that took long the next one waits [`REST`] times as long.
@@ -16,12 +16,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Context;
-use super::log::Line;
+use super::log::DeliveryLine;
 use crate::store::{Hop, Longest, NAMED, Store, UNHEARD, UnsentHead, Waiting};
 
 /// Metrics of what waits. Labels are hops; consumers are never labels.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct WaitingMetrics {
     consumers: IntGauge,
     bundles: IntGauge,
     waiting_bundles: IntGaugeVec,
@@ -43,9 +43,9 @@ struct Outbox {
 /// One stay in the outbox: row, version, whether it is deleted, and when the broker took it before.
 type Wait = (i64, i64, bool, Option<Timestamp>);
 
-// === impl Metrics ===
+// === impl WaitingMetrics ===
 
-impl Metrics {
+impl WaitingMetrics {
     pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
         let consumers = IntGauge::new(
             "bridge_consumers",
@@ -244,7 +244,7 @@ pub(super) async fn run<S: Store>(context: Context<S>, drain: CancellationToken)
             Err(error) => {
                 // The gauges keep what they said last.
                 metrics.failed.inc();
-                if let Some(held_back) = context.log.admit(Line::Store, None) {
+                if let Some(held_back) = context.log.admit(DeliveryLine::Store, None) {
                     warn!(held_back, "Could not look at what waits: {}", chain(&error));
                 }
             }
@@ -272,7 +272,7 @@ fn tell<S: Store>(context: &Context<S>, waiting: &Waiting, outbox: &Outbox, now:
     if names.is_empty() {
         return;
     }
-    if let Some(held_back) = context.log.admit(Line::Waiting, None) {
+    if let Some(held_back) = context.log.admit(DeliveryLine::Waiting, None) {
         warn!(
             held_back,
             hint = "the ledger of a bundle shows how far it came",

@@ -1,4 +1,4 @@
-//! What one stream still has to tell, as a set of bundles: however often a bundle changes while its stream is busy, its
+//! The bundles that one stream still has to send, as a set: however often a bundle changes while its stream is busy, its
 //! present report is sent once. Pure; the time is an argument.
 //!
 //! **Invariant:** two events of one bundle are [`APART`] at least: Go clients handle each in a goroutine of its own, so
@@ -36,14 +36,14 @@ pub(super) struct Wanted {
     /// When it was reported, at the latest.
     pub(super) at: Timestamp,
     /// Only if its hash is another.
-    pub(super) unless: Option<String>,
+    pub(super) unless: Option<Arc<str>>,
     /// Whether it is told once more, for a stream that begins or a resync, as opposed to news.
     pub(super) repeated: bool,
 }
 
 /// What a stream does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextEvent {
     /// Send the present report of this bundle, then say so ([`Backlog::done`]).
     Send(Arc<str>, Wanted),
     /// Add what was reported since then.
@@ -109,7 +109,7 @@ impl Backlog {
     }
 
     /// What to do now. What is sent counts as on its way until [`Backlog::done`].
-    pub(super) fn next(&mut self, now: Instant) -> Next {
+    pub(super) fn next(&mut self, now: Instant) -> NextEvent {
         while let Some((_, id)) = self.resting.pop_front_if(|(until, _)| *until <= now) {
             self.rests.remove(&id);
             if self.waiting.contains_key(&id) {
@@ -120,16 +120,16 @@ impl Backlog {
             && let Some(wanted) = self.waiting.remove(&id)
         {
             self.rests.insert(id.clone());
-            return Next::Send(id, wanted);
+            return NextEvent::Send(id, wanted);
         }
         if let Some(since) = self.behind.take() {
-            return Next::Read(since);
+            return NextEvent::Read(since);
         }
         let waits = self
             .resting
             .iter()
             .find(|(_, id)| self.waiting.contains_key(id));
-        Next::Wait(waits.map(|(until, _)| *until))
+        NextEvent::Wait(waits.map(|(until, _)| *until))
     }
 
     /// The bundle was sent just now, or there was nothing to send.
@@ -181,18 +181,21 @@ mod tests {
             backlog.add(&id("a"), wanted(mark));
         }
         backlog.add(&id("b"), wanted(6));
-        assert_eq!(backlog.next(now), Next::Send(id("a"), wanted(5)));
+        assert_eq!(backlog.next(now), NextEvent::Send(id("a"), wanted(5)));
         // While it is on its way it changes again.
         backlog.add(&id("a"), wanted(7));
-        assert_eq!(backlog.next(now), Next::Send(id("b"), wanted(6)));
+        assert_eq!(backlog.next(now), NextEvent::Send(id("b"), wanted(6)));
         backlog.done(id("a"), Some(now));
         backlog.done(id("b"), Some(now));
-        assert_eq!(backlog.next(now), Next::Wait(Some(now + APART)));
+        assert_eq!(backlog.next(now), NextEvent::Wait(Some(now + APART)));
         let early = now + APART - Duration::from_millis(1);
-        assert_eq!(backlog.next(early), Next::Wait(Some(now + APART)));
-        assert_eq!(backlog.next(now + APART), Next::Send(id("a"), wanted(7)));
+        assert_eq!(backlog.next(early), NextEvent::Wait(Some(now + APART)));
+        assert_eq!(
+            backlog.next(now + APART),
+            NextEvent::Send(id("a"), wanted(7))
+        );
         backlog.done(id("a"), None);
-        assert_eq!(backlog.next(now + APART), Next::Wait(None));
+        assert_eq!(backlog.next(now + APART), NextEvent::Wait(None));
         assert!(backlog.rests.is_empty() && backlog.resting.is_empty());
     }
 
@@ -209,13 +212,13 @@ mod tests {
         backlog.add(&id("most"), late(4));
         assert_eq!(backlog.waiting.len(), WAITING);
         for _ in 0..WAITING {
-            let Next::Send(id, _) = backlog.next(now) else {
+            let NextEvent::Send(id, _) = backlog.next(now) else {
                 panic!("all are sent first");
             };
             backlog.done(id, Some(now));
         }
-        assert_eq!(backlog.next(now), Next::Read(at(3)));
-        assert_eq!(backlog.next(now), Next::Wait(None));
+        assert_eq!(backlog.next(now), NextEvent::Read(at(3)));
+        assert_eq!(backlog.next(now), NextEvent::Wait(None));
     }
 
     #[test]
@@ -229,7 +232,7 @@ mod tests {
         backlog.add(&id("b"), asked.clone());
         backlog.add(&id("b"), wanted(2));
         let now = Instant::now();
-        assert_eq!(backlog.next(now), Next::Send(id("a"), asked));
-        assert_eq!(backlog.next(now), Next::Send(id("b"), wanted(2)));
+        assert_eq!(backlog.next(now), NextEvent::Send(id("a"), asked));
+        assert_eq!(backlog.next(now), NextEvent::Send(id("b"), wanted(2)));
     }
 }

@@ -1,6 +1,7 @@
-//! Bodies of calls that hold something: a message on its way in its place, an answer on its way out its call.
+//! Request and response bodies that hold resources of their call: a permit until the message has arrived, a guard until the
+//! response has been sent.
 //!
-//! **Contract:** a message that is not there [`MESSAGE_WITHIN`] after its call began ends the call; its place is free as
+//! **Contract:** a message that is not there [`MESSAGE_WITHIN`] after its call began ends the call; its permit is free as
 //! soon as all of it is there.
 
 use std::pin::Pin;
@@ -14,36 +15,34 @@ use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
 
-use crate::callers::Call;
-
 /// What a caller sends.
 #[derive(Debug)]
-pub(super) struct Arriving {
+pub(super) struct RequestBody {
     inner: Body,
-    place: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
     late: Pin<Box<Sleep>>,
 }
 
 /// What it is answered, to the end of a stream.
 #[derive(Debug)]
-pub(super) struct Leaving {
+pub(super) struct ResponseBody<H> {
     inner: Body,
-    _call: Call,
+    _held: H,
 }
 
-// === impl Arriving ===
+// === impl RequestBody ===
 
-impl Arriving {
-    pub(super) fn new(inner: Body, place: OwnedSemaphorePermit) -> Self {
+impl RequestBody {
+    pub(super) fn new(inner: Body, permit: OwnedSemaphorePermit) -> Self {
         Self {
             inner,
-            place: Some(place),
+            permit: Some(permit),
             late: Box::pin(sleep(MESSAGE_WITHIN)),
         }
     }
 }
 
-impl HttpBody for Arriving {
+impl HttpBody for RequestBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -55,9 +54,9 @@ impl HttpBody for Arriving {
         let polled = Pin::new(&mut this.inner).poll_frame(cx);
         match &polled {
             Poll::Ready(Some(Ok(_))) if !this.inner.is_end_stream() => {}
-            Poll::Ready(_) => this.place = None,
-            Poll::Pending if this.place.is_some() && this.late.as_mut().poll(cx).is_ready() => {
-                this.place = None;
+            Poll::Ready(_) => this.permit = None,
+            Poll::Pending if this.permit.is_some() && this.late.as_mut().poll(cx).is_ready() => {
+                this.permit = None;
                 let limit = MESSAGE_WITHIN.as_secs();
                 let late = format!("the message was not there within {limit} s");
                 return Poll::Ready(Some(Err(Status::unavailable(late))));
@@ -76,15 +75,16 @@ impl HttpBody for Arriving {
     }
 }
 
-// === impl Leaving ===
+// === impl ResponseBody ===
 
-impl Leaving {
-    pub(super) fn new(inner: Body, call: Call) -> Self {
-        Self { inner, _call: call }
+impl<H> ResponseBody<H> {
+    /// `held` is dropped with the body.
+    pub(super) fn new(inner: Body, held: H) -> Self {
+        Self { inner, _held: held }
     }
 }
 
-impl HttpBody for Leaving {
+impl<H: Unpin> HttpBody for ResponseBody<H> {
     type Data = Bytes;
     type Error = Status;
 

@@ -1,10 +1,10 @@
 //! HTTP/2 connections with bounds: how many calls each may have, how old it may get, and an end that clients notice.
 //!
 //! **Contract:** a connection ends with GOAWAY: at its age, which differs by a tenth from one to the next so that clients do
-//! not come back all at once, and when the server stops. Its streams are asked to end then ([`Ending::asked`]), and what
+//! not come back all at once, and when the server stops. Its streams are asked to end then ([`Termination::asked`]), and what
 //! has not ended [`GRACE`] later is cut; a connection without calls but of the health service is cut [`LAST`] later.
-//! So ends one that has made no call within [`FIRST_WITHIN`], and one whose place another gets ([`Place`]). A stream can
-//! also be reset alone ([`Ending::reset`]).
+//! So ends one that has made no call within [`FIRST_WITHIN`], and one whose permit another gets ([`ConnectionPermit`]). A stream can
+//! also be reset alone ([`Termination::reset`]).
 //! **Invariant:** a client that answers no ping loses its connection; how often a client pings is its own affair.
 
 use std::convert::Infallible;
@@ -27,11 +27,11 @@ use tonic::transport::server::Connected as _;
 use tower::Service;
 use tracing::debug;
 
-use crate::callers::{Accepted, Place};
+use crate::callers::{Accepted, ConnectionPermit};
 
 /// The end of a connection and of one of its streams, as an extension of a request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Ending {
+pub(super) struct Termination {
     asked: CancellationToken,
     reset: CancellationToken,
 }
@@ -54,9 +54,9 @@ pub(super) struct Age {
     pub(super) most: Option<Duration>,
 }
 
-// === impl Ending ===
+// === impl Termination ===
 
-impl Ending {
+impl Termination {
     /// Returns when the connection is to end.
     pub(super) async fn asked(&self) {
         self.asked.cancelled().await;
@@ -129,7 +129,7 @@ where
 {
     let asked = CancellationToken::new();
     let (peer, told) = (io.connect_info(), asked.clone());
-    let (place, shared) = (io.place().clone(), io.place().clone());
+    let (permit, shared) = (io.permit().clone(), io.permit().clone());
     let handler = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
@@ -139,7 +139,9 @@ where
         // Within the stream's own task.
         async move {
             let reset = RESET.try_with(Clone::clone).unwrap_or_default();
-            request.extensions_mut().insert(Ending { asked, reset });
+            request
+                .extensions_mut()
+                .insert(Termination { asked, reset });
             std::future::poll_fn(|cx| service.poll_ready(cx)).await?;
             service.call(request).await
         }
@@ -158,11 +160,11 @@ where
     let why = tokio::select! {
         ended = serving.as_mut() => return said(ended),
         () = age.reached(share()) => "it is old",
-        () = unused(&place) => "it made no call",
+        () = unused(&permit) => "it made no call",
         // Whoever comes in numbers, unknown, is not to hold descriptors meanwhile.
-        () = place.lost() => match place.is_known() {
+        () = permit.lost() => match permit.is_known() {
             false => return,
-            true => "it does nothing and another takes its place",
+            true => "it does nothing and another takes its permit",
         },
         () = stop.cancelled() => "the server stops",
     };
@@ -174,24 +176,24 @@ where
             Ok(ended) => said(ended),
             Err(_) => debug!("A gRPC connection did not end in time and is cut"),
         },
-        () = quiet(&place) => debug!("A gRPC connection without calls is cut"),
+        () = quiet(&permit) => debug!("A gRPC connection without calls is cut"),
     }
 }
 
 /// Returns if there was no call in time.
-async fn unused(place: &Place) {
+async fn unused(permit: &ConnectionPermit) {
     sleep(FIRST_WITHIN).await;
-    if place.is_used() {
+    if permit.is_used() {
         std::future::pending::<()>().await;
     }
 }
 
 /// Returns when there was no call any more for [`LAST`], or none but of the health service.
-async fn quiet(place: &Place) {
+async fn quiet(permit: &ConnectionPermit) {
     loop {
-        place.quiet().await;
+        permit.quiet().await;
         sleep(LAST).await;
-        if place.is_quiet() {
+        if permit.is_quiet() {
             return;
         }
     }

@@ -1,7 +1,7 @@
 //! What a caller is told when a call fails. Go clients read the status message as JSON of a Kubernetes `StatusError`
 //! (docs/GRPC.md §3), so that `IsConflict`, `IsAlreadyExists` and their like answer; other JSON reads as an empty error, and any
 //! other text as "publish error". A message of `CloudEventService` is therefore exactly that JSON, also where `tonic` or
-//! [`super::gate`] refuse a call by themselves. Without any message are only what HTTP/2 refuses before there is a call (a
+//! [`super::admission`] refuse a call by themselves. Without any message are only what HTTP/2 refuses before there is a call (a
 //! head of more than 32 KiB is answered with HTTP status 431) and streams that are reset.
 
 use link::error::{Hint as _, chain};

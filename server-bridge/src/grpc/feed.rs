@@ -1,4 +1,5 @@
-//! Follows what is reported in the store, on whichever replica, and tells the streams of it ([`Hub::mark`]).
+//! Follows the reports in the store, written by whichever replica, and marks the changed bundles for all streams
+//! ([`Hub::mark`]).
 //!
 //! The store's hints wake it, and it looks by itself: one may be lost.
 //! **Invariant:** nothing that was reported after [`Feed::started`] is left out: the position moves only past what was
@@ -20,7 +21,7 @@ use tracing::warn;
 
 use super::hub::Hub;
 use super::stream::REPLAY;
-use crate::store::{Hint, Position, Store, StoreError};
+use crate::store::{Hint, ReportPosition, Store, StoreError};
 
 /// The one reader of a process. Clones share its position.
 #[derive(Clone, Debug)]
@@ -28,7 +29,7 @@ pub(super) struct Feed<S> {
     store: S,
     hub: Hub,
     clock: Clock,
-    position: Arc<Mutex<Option<Position>>>,
+    position: Arc<Mutex<Option<ReportPosition>>>,
     started: Arc<watch::Sender<bool>>,
     said: Arc<Throttle<&'static str>>,
 }
@@ -121,7 +122,7 @@ impl<S: Store> Feed<S> {
         }
     }
 
-    fn position(&self) -> std::sync::MutexGuard<'_, Option<Position>> {
+    fn position(&self) -> std::sync::MutexGuard<'_, Option<ReportPosition>> {
         self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -149,8 +150,8 @@ const POLL: Duration = Duration::from_millis(200);
 // The same when there is nobody to tell.
 const IDLE: Duration = Duration::from_secs(1);
 
-// At most fifty reads a second however many commits there are, and 20 ms of delay for each.
-const TOGETHER: Duration = Duration::from_millis(20);
+// At most two hundred reads a second however many commits there are, and 5 ms of delay for each.
+const TOGETHER: Duration = Duration::from_millis(5);
 
 const AGAIN: Duration = Duration::from_millis(500);
 const SAY_EVERY: Duration = Duration::from_secs(60);

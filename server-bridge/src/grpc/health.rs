@@ -1,5 +1,5 @@
-//! `grpc.health.v1`: whether bundles can be stored now, for the server as a whole and for its service alike, as load
-//! balancers and runbooks ask (docs/GRPC.md §8).
+//! The service `grpc.health.v1`: SERVING while the store takes writes, for the server as a whole and for its one service
+//! (docs/GRPC.md §6).
 
 use std::time::Duration;
 

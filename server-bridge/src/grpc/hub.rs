@@ -1,4 +1,4 @@
-//! Which streams there are, by source, and what each still has to tell ([`Backlog`]).
+//! Registry of open streams by source, each with its backlog ([`Backlog`]).
 //!
 //! **Contract:** who adds (the feed, a resync request) never waits for who sends: a mark is a few map operations under a
 //! lock that nobody holds across an await.
@@ -13,7 +13,7 @@ use link::bundle::resync::HeldStatus;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Next, WAITING, Wanted};
+use super::backlog::{Backlog, NextEvent, WAITING, Wanted};
 use crate::store::{ReportHead, SourceName};
 
 /// All streams of this process. Clones share them.
@@ -43,7 +43,7 @@ struct Inbox {
 
 /// A stream's place in the hub, which is free again when it is dropped.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Subscription {
     hub: Hub,
     source: SourceName,
     caller: Option<String>,
@@ -52,7 +52,7 @@ pub(super) struct Seat {
 
 /// There are as many streams as there may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Full {
+pub(super) enum StreamLimit {
     #[error("there are {STREAMS} streams already")]
     All,
     #[error("the source has {SOURCE_STREAMS} streams already")]
@@ -66,19 +66,23 @@ pub(super) enum Full {
 impl Hub {
     /// A place for a stream of this source; from now on it is told of everything that is marked. `caller` is `None` where
     /// nobody is asked.
-    pub(super) fn join(&self, source: SourceName, caller: Option<&str>) -> Result<Seat, Full> {
+    pub(super) fn join(
+        &self,
+        source: SourceName,
+        caller: Option<&str>,
+    ) -> Result<Subscription, StreamLimit> {
         let inbox = Arc::new(Inbox::default());
         let mut streams = lock(&self.0.streams);
         if streams.count >= STREAMS {
-            return Err(Full::All);
+            return Err(StreamLimit::All);
         }
         if streams.by_source.get(&source).map_or(0, Vec::len) >= SOURCE_STREAMS {
-            return Err(Full::Source);
+            return Err(StreamLimit::Source);
         }
         if let Some(caller) = caller {
             let count = streams.by_caller.entry(caller.to_owned()).or_default();
             if *count >= CALLER_STREAMS {
-                return Err(Full::Caller);
+                return Err(StreamLimit::Caller);
             }
             *count += 1;
         }
@@ -86,7 +90,7 @@ impl Hub {
         let seats = streams.by_source.entry(source.clone()).or_default();
         seats.push(inbox.clone());
         drop(streams);
-        Ok(Seat {
+        Ok(Subscription {
             hub: self.clone(),
             source,
             caller: caller.map(str::to_owned),
@@ -119,7 +123,8 @@ impl Hub {
         for held in held {
             let id: Arc<str> = held.resource_id.into();
             let wanted = Wanted {
-                unless: Some(held.status_hash),
+                // Shared: it is as long as its sender likes, and there may be a thousand streams.
+                unless: Some(held.status_hash.into()),
                 ..Wanted::repeated(mark, Timestamp::UNIX_EPOCH)
             };
             for inbox in &inboxes {
@@ -177,15 +182,15 @@ impl Inbox {
     }
 }
 
-// === impl Seat ===
+// === impl Subscription ===
 
-impl Seat {
+impl Subscription {
     pub(super) fn source(&self) -> &SourceName {
         &self.source
     }
 
     /// What to do now.
-    pub(super) fn next(&self, now: Instant) -> Next {
+    pub(super) fn next(&self, now: Instant) -> NextEvent {
         lock(&self.inbox.backlog).next(now)
     }
 
@@ -221,7 +226,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for Subscription {
     fn drop(&mut self) {
         let mut streams = lock(&self.hub.0.streams);
         if let Some(seats) = streams.by_source.get_mut(&self.source) {
@@ -271,11 +276,11 @@ mod tests {
         }
     }
 
-    fn next(seat: &Seat) -> Option<String> {
+    fn next(seat: &Subscription) -> Option<String> {
         match seat.next(Instant::now()) {
-            Next::Send(id, _) => Some(id.to_string()),
-            Next::Read(since) => Some(format!("since {since}")),
-            Next::Wait(_) => None,
+            NextEvent::Send(id, _) => Some(id.to_string()),
+            NextEvent::Read(since) => Some(format!("since {since}")),
+            NextEvent::Wait(_) => None,
         }
     }
 
@@ -332,18 +337,18 @@ mod tests {
     #[test]
     fn streams_are_taken_up_to_their_numbers_and_refused_one_past() {
         let hub = Hub::default();
-        let take = |name: &str, caller: Option<&str>, count: usize| -> Vec<Seat> {
+        let take = |name: &str, caller: Option<&str>, count: usize| -> Vec<Subscription> {
             let seats = (0..count).map(|_| hub.join(source(name), caller).unwrap());
             seats.collect()
         };
         let mut seats = take("a", Some("ann"), SOURCE_STREAMS);
         let join = |name: &str, caller| hub.join(source(name), caller).err();
-        assert_eq!(join("a", Some("bob")), Some(Full::Source));
+        assert_eq!(join("a", Some("bob")), Some(StreamLimit::Source));
         seats.extend(take("b", Some("ann"), CALLER_STREAMS - SOURCE_STREAMS));
-        assert_eq!(join("c", Some("ann")), Some(Full::Caller));
+        assert_eq!(join("c", Some("ann")), Some(StreamLimit::Caller));
         seats.extend(take("c", None, SOURCE_STREAMS));
         seats.extend(take("d", None, STREAMS - CALLER_STREAMS - SOURCE_STREAMS));
-        assert_eq!(join("e", None), Some(Full::All));
+        assert_eq!(join("e", None), Some(StreamLimit::All));
         seats.remove(0);
         assert_eq!(join("a", Some("ann")), None);
         seats.clear();

@@ -1,4 +1,4 @@
-//! Metrics of the gRPC endpoint, with the names and labels of Maestro's (anchors.md §c), so that its alerts and dashboards
+//! Metrics of the gRPC endpoint, with the names and labels of Maestro's (docs/MAESTRO.md §5.8), so that its alerts and dashboards
 //! read them. Sources are named up to a number; all beyond are `other`.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use crate::store::SourceName;
 
 /// What happened to calls and messages.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct GrpcMetrics {
     clients: IntGaugeVec,
     called: IntCounterVec,
     processed: IntCounterVec,
@@ -25,7 +25,7 @@ pub(super) struct Metrics {
 
 /// Which call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Call {
+pub(super) enum CallKind {
     Publish,
     Subscribe,
 }
@@ -33,13 +33,13 @@ pub(super) enum Call {
 /// A stream that is counted as long as it is there.
 #[derive(Debug)]
 pub(super) struct Registered {
-    metrics: Metrics,
+    metrics: GrpcMetrics,
     source: String,
 }
 
-// === impl Metrics ===
+// === impl GrpcMetrics ===
 
-impl Metrics {
+impl GrpcMetrics {
     /// Creates and registers the metrics.
     ///
     /// # Errors
@@ -127,7 +127,7 @@ impl Metrics {
     }
 
     /// A call with its one message was answered.
-    pub(super) fn answered(&self, call: Call, source: &str, code: Code, took: Duration) {
+    pub(super) fn answered(&self, call: CallKind, source: &str, code: Code, took: Duration) {
         let labels = [call.as_str(), source];
         self.called.with_label_values(&labels).inc();
         self.received.with_label_values(&labels).inc();
@@ -137,7 +137,7 @@ impl Metrics {
         self.seconds
             .with_label_values(&labels)
             .observe(took.as_secs_f64());
-        if call == Call::Publish && code == Code::Ok {
+        if call == CallKind::Publish && code == Code::Ok {
             self.sent.with_label_values(&labels).inc();
         }
     }
@@ -157,7 +157,7 @@ impl Metrics {
 impl Registered {
     /// An event was handed to the connection.
     pub(super) fn sent(&self) {
-        let labels = [Call::Subscribe.as_str(), &self.source];
+        let labels = [CallKind::Subscribe.as_str(), &self.source];
         self.metrics.sent.with_label_values(&labels).inc();
     }
 }
@@ -169,9 +169,9 @@ impl Drop for Registered {
     }
 }
 
-// === impl Call ===
+// === impl CallKind ===
 
-impl Call {
+impl CallKind {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Publish => "Publish",
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn sources_are_labels_up_to_their_number_and_other_beyond() {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).unwrap();
+        let metrics = GrpcMetrics::register(&registry).unwrap();
         let name = |number: usize| SourceName::new(format!("s{number}")).unwrap();
         for number in 0..SOURCES {
             assert_eq!(metrics.source(Some(&name(number))), format!("s{number}"));

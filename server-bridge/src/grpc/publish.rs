@@ -1,4 +1,4 @@
-//! What a source publishes: checked as REST checks it, stored, and answered once it is.
+//! The call `Publish`: an event is validated as REST validates it, stored, and answered once it is committed.
 //!
 //! **Contract:** a repeated publication does no harm: the same creation, the same update (the same event, as long as nobody
 //! has changed the bundle since), and a deletion of what is gone succeed. While the store is away for a moment a call waits for it, [`PATIENCE`] at most,
@@ -17,18 +17,20 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::error::{Reason, Refusal};
 use super::hub::Hub;
-use super::request::{Asked, Given, Request, Wish, asked, understand, values};
+use super::request::{
+    PublishedBundle, RequestHead, SourceCommand, SourceRequest, request_head, understand, values,
+};
 use crate::audit::{Change, Outcome, changed};
 use crate::callers::{Access, Action, Caller, Verb};
 use crate::store::{Bundle, Content, Json, NewBundle, SourceName, Store, StoreError};
-use crate::validate::{Addressed, Draft, Envelope, Limits, Room, apart, room};
+use crate::validate::{Addressed, BundleLimits, Draft, Envelope, Room, apart, room};
 
 /// Stores what is published. Clones share everything.
 #[derive(Clone, Debug)]
 pub(super) struct Publisher<S> {
     pub(super) store: S,
     pub(super) clock: Clock,
-    pub(super) limits: Limits,
+    pub(super) limits: BundleLimits,
     pub(super) envelope: Arc<Envelope>,
     pub(super) access: Access,
     pub(super) hub: Hub,
@@ -44,7 +46,7 @@ impl<S: Store> Publisher<S> {
         event: Event,
         known: &mut Option<SourceName>,
     ) -> Result<(), Refusal> {
-        let Asked { source, bundle } = asked(&event)?;
+        let RequestHead { source, bundle } = request_head(&event)?;
         let operation = event.id.clone();
         let Some((id, consumer, verb)) = bundle else {
             return self.resync(caller, source, event, known).await;
@@ -65,8 +67,8 @@ impl<S: Store> Publisher<S> {
         let (publisher, caller) = (self.clone(), caller.clone());
         let storing = tokio::spawn(async move {
             let done = match allowed {
-                Ok((Request::Store(wish), _room)) => publisher.store(&source, *wish).await,
-                Ok((Request::Resync(_), _)) => Ok(()),
+                Ok((SourceRequest::Store(wish), _room)) => publisher.store(&source, *wish).await,
+                Ok((SourceRequest::Resync(_), _)) => Ok(()),
                 Err(refusal) => Err(refusal),
             };
             let change = Change {
@@ -102,22 +104,22 @@ impl<S: Store> Publisher<S> {
             consumer: None,
         };
         self.access.allow(caller, &action).await?;
-        if let (Request::Resync(held), _room) = understood(event).await? {
+        if let (SourceRequest::Resync(held), _room) = understood(event).await? {
             self.hub.resync(&source, held);
         }
         *known = Some(source);
         Ok(())
     }
 
-    async fn store(&self, source: &SourceName, wish: Wish) -> Result<(), Refusal> {
+    async fn store(&self, source: &SourceName, wish: SourceCommand) -> Result<(), Refusal> {
         match wish {
-            Wish::Create(given) => self.create(source, given).await,
-            Wish::Update { given, expected } => self.update(source, given, expected).await,
-            Wish::Delete { id, consumer } => self.delete(source, &id, &consumer).await,
+            SourceCommand::Create(given) => self.create(source, given).await,
+            SourceCommand::Update { given, expected } => self.update(source, given, expected).await,
+            SourceCommand::Delete { id, consumer } => self.delete(source, &id, &consumer).await,
         }
     }
 
-    async fn create(&self, source: &SourceName, given: Given) -> Result<(), Refusal> {
+    async fn create(&self, source: &SourceName, given: PublishedBundle) -> Result<(), Refusal> {
         let id = given.id.clone();
         let (metadata, content, origin) =
             self.checked(given.draft, &id, &given.consumer, given.origin)?;
@@ -157,7 +159,7 @@ impl<S: Store> Publisher<S> {
     async fn update(
         &self,
         source: &SourceName,
-        given: Given,
+        given: PublishedBundle,
         expected: Option<Version>,
     ) -> Result<(), Refusal> {
         let id = given.id.clone();
@@ -205,7 +207,7 @@ impl<S: Store> Publisher<S> {
     }
 
     /// Whether this very event made the stored version: its answer was lost, and it is sent again.
-    fn has_made(&self, bundle: &Bundle, given: Given) -> bool {
+    fn has_made(&self, bundle: &Bundle, given: PublishedBundle) -> bool {
         let event = |origin: &Json| origin.to_value().get("id").cloned();
         if bundle.origin.as_ref().and_then(event) != event(&given.origin) {
             return false;
@@ -260,7 +262,7 @@ impl<S: Store> Publisher<S> {
 }
 
 /// What an event asks for, with the room that it takes.
-async fn understood(event: Event) -> Result<(Request, Room), Refusal> {
+async fn understood(event: Event) -> Result<(SourceRequest, Room), Refusal> {
     let values = values(&event);
     let room = room(values).await;
     let room =

@@ -1,4 +1,4 @@
-//! The present report of a bundle, as the event that tells it: read and written once for all streams that want the same.
+//! Reads the present report of a bundle and encodes it as an event, once for all streams that want the same.
 //!
 //! **Invariant:** what is remembered is given only to who wants no newer one: a report read at mark n has everything that
 //! was marked up to n ([`Hub::present_mark`]). A repetition is a mark of its own, so that it tells what the bundle carries
@@ -17,7 +17,7 @@ use super::backlog::Wanted;
 use super::hub::Hub;
 use super::proto::CloudEvent;
 use super::wire::status_event;
-use crate::store::{Report, ReportPage, ReportPlace, SourceName, Store, StoreError};
+use crate::store::{Report, ReportCursor, ReportPage, SourceName, Store, StoreError};
 use jiff::Timestamp;
 use link::id::ConsumerName;
 
@@ -26,13 +26,13 @@ use link::id::ConsumerName;
 pub(super) struct Reports<S> {
     store: S,
     hub: Hub,
-    turns: Arc<Turns>,
+    limits: Arc<ReadLimits>,
     known: Arc<Mutex<Known>>,
 }
 
 /// How many may read at once.
 #[derive(Debug)]
-struct Turns {
+struct ReadLimits {
     news: Semaphore,
     repeats: Semaphore,
     pages: Semaphore,
@@ -63,7 +63,7 @@ impl<S: Store> Reports<S> {
         Self {
             store,
             hub,
-            turns: Arc::new(Turns {
+            limits: Arc::new(ReadLimits {
                 news: Semaphore::new(READS),
                 repeats: Semaphore::new(REPEATS),
                 pages: Semaphore::new(PAGES),
@@ -84,10 +84,10 @@ impl<S: Store> Reports<S> {
         if let Some(known) = self.known(id, wanted.mark) {
             return Ok(Some(known));
         }
-        let _turn = if wanted.repeated {
-            turn(&self.turns.repeats).await?
+        let _permit = if wanted.repeated {
+            permit(&self.limits.repeats).await?
         } else {
-            turn(&self.turns.news).await?
+            permit(&self.limits.news).await?
         };
         // Somebody else may have read it meanwhile.
         if let Some(known) = self.known(id, wanted.mark) {
@@ -111,10 +111,10 @@ impl<S: Store> Reports<S> {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> Result<ReportPage, StoreError> {
-        let _turn = turn(&self.turns.pages).await?;
+        let _permit = permit(&self.limits.pages).await?;
         self.store.reports_since(source, since, after, limit).await
     }
 
@@ -125,8 +125,8 @@ impl<S: Store> Reports<S> {
     }
 }
 
-async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
-    turns.acquire().await.map_err(|_| StoreError::Closed)
+async fn permit(limits: &Semaphore) -> Result<SemaphorePermit<'_>, StoreError> {
+    limits.acquire().await.map_err(|_| StoreError::Closed)
 }
 
 // === impl Present ===

@@ -17,21 +17,21 @@ use crate::validate::{Draft, Unreadable, check_id, count, kind, read, unknown_me
 
 /// What a source asks for.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(super) enum SourceRequest {
     /// Another state of one bundle.
-    Store(Box<Wish>),
+    Store(Box<SourceCommand>),
     /// The statuses that it does not have: all if the list is empty, else those of the list whose hash is another.
     Resync(Vec<HeldStatus>),
 }
 
 /// What is to become of a bundle.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub(super) enum SourceCommand {
     /// A new bundle.
-    Create(Given),
+    Create(PublishedBundle),
     /// Another content for one. `expected` is the version it starts from; `None` is the latest, whichever that is.
     Update {
-        given: Given,
+        given: PublishedBundle,
         expected: Option<Version>,
     },
     /// The end of one.
@@ -40,7 +40,7 @@ pub(super) enum Wish {
 
 /// A bundle as it was published.
 #[derive(Debug)]
-pub(super) struct Given {
+pub(super) struct PublishedBundle {
     pub(super) id: String,
     pub(super) consumer: ConsumerName,
     /// Metadata and content, unchecked.
@@ -51,7 +51,7 @@ pub(super) struct Given {
 
 /// What the attributes of an event say, before anything of its data is read.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct RequestHead {
     /// Who speaks.
     pub(super) source: SourceName,
     /// The bundle, for which cluster it is said to be, and what is to become of it; `None` for a resync.
@@ -62,7 +62,7 @@ pub(super) struct Asked {
 ///
 /// # Errors
 /// Names the attribute that is missing, unknown or unreadable.
-pub(super) fn asked(event: &Event) -> Result<Asked, Refusal> {
+pub(super) fn request_head(event: &Event) -> Result<RequestHead, Refusal> {
     let source = SourceName::new(event.source.clone())
         .map_err(|error| Refusal::invalid(error.to_string()))?;
     let verb = match (event.kind.sub_resource, event.kind.action) {
@@ -85,7 +85,7 @@ pub(super) fn asked(event: &Event) -> Result<Asked, Refusal> {
             Some((id, consumer, verb))
         }
     };
-    Ok(Asked { source, bundle })
+    Ok(RequestHead { source, bundle })
 }
 
 /// How many JSON values an event has, at least.
@@ -99,30 +99,30 @@ pub(super) fn values(event: &Event) -> usize {
 ///
 /// # Errors
 /// Names the attribute or field that is missing, unknown or unreadable.
-pub(super) fn understand(event: &Event) -> Result<Request, Refusal> {
-    let Some((id, consumer, verb)) = asked(event)?.bundle else {
+pub(super) fn understand(event: &Event) -> Result<SourceRequest, Refusal> {
+    let Some((id, consumer, verb)) = request_head(event)?.bundle else {
         let request = serde_json::from_slice(event.data_bytes());
         let request: StatusRequest = request.map_err(|error| {
             Refusal::invalid(format!(
                 "the data is no status resync request, such as {{\"statusHashes\":[]}}: {error}"
             ))
         })?;
-        return Ok(Request::Resync(request.status_hashes));
+        return Ok(SourceRequest::Resync(request.status_hashes));
     };
     let wish = match verb {
-        Verb::Delete => Wish::Delete { id, consumer },
-        Verb::Create => Wish::Create(given(event, id, consumer)?),
+        Verb::Delete => SourceCommand::Delete { id, consumer },
+        Verb::Create => SourceCommand::Create(given(event, id, consumer)?),
         _ => {
             let version = event.resource_version.ok_or_else(|| {
                 Refusal::invalid("attribute `resourceversion` is missing; 0 stands for the latest")
             })?;
-            Wish::Update {
+            SourceCommand::Update {
                 given: given(event, id, consumer)?,
                 expected: Some(version).filter(|version| *version != Version::UNVERSIONED),
             }
         }
     };
-    Ok(Request::Store(Box::new(wish)))
+    Ok(SourceRequest::Store(Box::new(wish)))
 }
 
 fn unsupported(event: &Event) -> Refusal {
@@ -152,7 +152,7 @@ fn addressed(event: &Event) -> Result<(String, ConsumerName), Refusal> {
     Ok((id, consumer))
 }
 
-fn given(event: &Event, id: String, consumer: ConsumerName) -> Result<Given, Refusal> {
+fn given(event: &Event, id: String, consumer: ConsumerName) -> Result<PublishedBundle, Refusal> {
     let mut data = data(event).map_err(|refusal| refusal.about(&id))?;
     let mut take = |member: &str| data.remove(member).filter(|value| !value.is_null());
     let draft = Draft {
@@ -163,7 +163,7 @@ fn given(event: &Event, id: String, consumer: ConsumerName) -> Result<Given, Ref
         executer: take("executer"),
         stored: None,
     };
-    Ok(Given {
+    Ok(PublishedBundle {
         origin: origin(event)?,
         id,
         consumer,
@@ -270,10 +270,10 @@ mod tests {
         event
     }
 
-    fn wish(event: &Event) -> Wish {
+    fn wish(event: &Event) -> SourceCommand {
         match understand(event).unwrap() {
-            Request::Store(wish) => *wish,
-            resync @ Request::Resync(_) => panic!("{resync:?}"),
+            SourceRequest::Store(wish) => *wish,
+            resync @ SourceRequest::Resync(_) => panic!("{resync:?}"),
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
         event.metadata = Some(r#"{"name":"w1","resourceVersion":"7","labels":{"a":"b"}}"#.into());
         event.log_tracing = Some(r#"{"logging.open-cluster-management.io/op-id":"x"}"#.into());
         event.extensions = [("team".to_owned(), "a".to_owned())].into();
-        let Wish::Create(given) = wish(&event) else {
+        let SourceCommand::Create(given) = wish(&event) else {
             panic!("a creation");
         };
         assert_eq!(
@@ -297,21 +297,21 @@ mod tests {
     #[test]
     fn version_zero_is_the_latest_and_a_deletion_needs_neither_data_nor_version() {
         let mut any = event(Kind::spec(Action::Update));
-        let Wish::Update { expected, .. } = wish(&any) else {
+        let SourceCommand::Update { expected, .. } = wish(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, Version::new(3));
         any.resource_version = Some(Version::UNVERSIONED);
-        let Wish::Update { expected, .. } = wish(&any) else {
+        let SourceCommand::Update { expected, .. } = wish(&any) else {
             panic!("an update");
         };
         assert_eq!(expected, None);
         any.kind = Kind::spec(Action::Delete);
         (any.data, any.resource_version) = (None, None);
-        assert!(matches!(wish(&any), Wish::Delete { .. }));
+        assert!(matches!(wish(&any), SourceCommand::Delete { .. }));
         any.kind = Kind::spec(Action::Update);
         any.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
-        assert!(matches!(wish(&any), Wish::Delete { .. }));
+        assert!(matches!(wish(&any), SourceCommand::Delete { .. }));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a stream's caller may hear, asked again while the stream is open: rules are withdrawn, and a stream may last for as
+//! The rights of a stream's caller, re-evaluated while the stream is open: rules can be withdrawn, and a stream may last as
 //! long as its connection.
 //!
 //! **Contract:** where nobody can tell now, what was said last stays in force: an API that is away ends no stream.
@@ -15,16 +15,16 @@ use crate::store::SourceName;
 
 /// The rights of one stream.
 #[derive(Debug)]
-pub(super) struct Rights {
+pub(super) struct StreamRights {
     access: Access,
     caller: Caller,
     source: SourceName,
     scope: Mutex<Scope>,
 }
 
-// === impl Rights ===
+// === impl StreamRights ===
 
-impl Rights {
+impl StreamRights {
     /// Of a caller who may hear of this source.
     ///
     /// # Errors

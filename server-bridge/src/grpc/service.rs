@@ -8,15 +8,15 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Extensions, Request, Response, Status};
 use uuid::Uuid;
 
-use super::connections::Ending;
+use super::connections::Termination;
 use super::error::{Reason, Refusal};
 use super::feed::Feed;
 use super::hub::Hub;
-use super::metrics::{Call, Metrics};
+use super::metrics::{CallKind, GrpcMetrics};
 use super::proto::{CloudEvent, CloudEventService, PublishRequest, SubscriptionRequest};
 use super::publish::Publisher;
 use super::reports::Reports;
-use super::rights::Rights;
+use super::rights::StreamRights;
 use super::stream::{Pace, Stream};
 use super::wire::read;
 use crate::callers::{Caller, Mechanism};
@@ -30,7 +30,7 @@ pub(super) struct Sources<S> {
     pub(super) feed: Feed<S>,
     pub(super) reports: Reports<S>,
     pub(super) pace: Pace,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: GrpcMetrics,
 }
 
 // === impl Sources ===
@@ -39,14 +39,14 @@ impl<S: Store> Sources<S> {
     async fn subscribed(
         &self,
         caller: &Caller,
-        ending: Ending,
+        ending: Termination,
         request: SubscriptionRequest,
         known: &mut Option<SourceName>,
     ) -> Result<BoxStream<'static, Result<CloudEvent, Status>>, Refusal> {
         let source =
             SourceName::new(request.source).map_err(|error| Refusal::invalid(error.to_string()))?;
         let access = self.publisher.access.clone();
-        let rights = Rights::new(access, caller.clone(), source.clone()).await?;
+        let rights = StreamRights::new(access, caller.clone(), source.clone()).await?;
         *known = Some(source.clone());
         // Else what is reported before the feed knows where it stands would be told to nobody.
         let mut started = self.feed.started();
@@ -71,7 +71,7 @@ impl<S: Store> Sources<S> {
         Ok(stream.start())
     }
 
-    fn count(&self, call: Call, source: Option<&SourceName>, code: Code, began: Instant) {
+    fn count(&self, call: CallKind, source: Option<&SourceName>, code: Code, began: Instant) {
         let label = self.metrics.source(source);
         self.metrics.answered(call, &label, code, began.elapsed());
     }
@@ -95,7 +95,7 @@ impl<S: Store> CloudEventService for Sources<S> {
         };
         let published = published.await.map_err(Status::from);
         let code = published.as_ref().map_or_else(Status::code, |()| Code::Ok);
-        self.count(Call::Publish, known.as_ref(), code, began);
+        self.count(CallKind::Publish, known.as_ref(), code, began);
         published.map(Response::new)
     }
 
@@ -107,12 +107,12 @@ impl<S: Store> CloudEventService for Sources<S> {
         let (began, mut known) = (Instant::now(), None);
         let subscribed = async {
             let caller = caller(&extensions)?;
-            let ending = extensions.get::<Ending>().cloned().unwrap_or_default();
+            let ending = extensions.get::<Termination>().cloned().unwrap_or_default();
             self.subscribed(&caller, ending, request, &mut known).await
         };
         let subscribed = subscribed.await.map_err(Status::from);
         let code = subscribed.as_ref().map_or_else(Status::code, |_| Code::Ok);
-        self.count(Call::Subscribe, known.as_ref(), code, began);
+        self.count(CallKind::Subscribe, known.as_ref(), code, began);
         let mut response = Response::new(subscribed?);
         // Agents' library waits for exactly one of these before anything else (docs/MAESTRO.md §5.3).
         if let Ok(id) = MetadataValue::try_from(Uuid::new_v4().to_string()) {

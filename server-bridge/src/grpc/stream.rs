@@ -5,7 +5,7 @@
 //! each stream first repeats what was reported in the last [`REPLAY`]: that closes the gap of a reconnect.
 //! **Invariant:** a stream waits for its own client alone, and no longer than [`STALL`]: then it is ended, and reset if
 //! that is not taken either. What else is on its connection goes on.
-//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`Rights`]).
+//! **Invariant:** what its caller may hear is asked again with each heartbeat ([`StreamRights`]).
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,17 +21,17 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, tim
 use tonic::Status;
 use tracing::{debug, info};
 
-use super::backlog::{Next, Wanted};
-use super::connections::Ending;
+use super::backlog::{NextEvent, Wanted};
+use super::connections::Termination;
 use super::error::Refusal;
-use super::hub::Seat;
+use super::hub::Subscription;
 use super::metrics::Registered;
 use super::proto::CloudEvent;
 use super::reports::{Present, Reports};
-use super::rights::Rights;
+use super::rights::StreamRights;
 use super::wire::heartbeat;
 use crate::callers::Denied;
-use crate::store::{ReportPlace, Store, StoreError};
+use crate::store::{ReportCursor, Store, StoreError};
 
 /// How often a stream says that it is alive, and since when it repeats.
 #[derive(Clone, Debug)]
@@ -42,12 +42,12 @@ pub(super) struct Pace {
 
 /// What a stream works with.
 pub(super) struct Stream<S> {
-    pub(super) seat: Seat,
+    pub(super) seat: Subscription,
     pub(super) reports: Reports<S>,
     /// Bundles of consumers beyond them are left out.
-    pub(super) rights: Rights,
+    pub(super) rights: StreamRights,
     pub(super) pace: Pace,
-    pub(super) ending: Ending,
+    pub(super) ending: Termination,
     pub(super) registered: Registered,
 }
 
@@ -70,7 +70,7 @@ enum End {
 struct Replay {
     since: Timestamp,
     /// Where the last page ended.
-    after: Option<ReportPlace>,
+    after: Option<ReportCursor>,
     /// Since when the one that follows repeats.
     again: Option<Timestamp>,
 }
@@ -162,7 +162,7 @@ impl<S: Store> Stream<S> {
         let mut rate = Rate::default();
         loop {
             match (self.seat.next(Instant::now()), &mut replay) {
-                (Next::Send(id, wanted), _) => match self.present(&id, wanted).await {
+                (NextEvent::Send(id, wanted), _) => match self.present(&id, wanted).await {
                     None => {}
                     Some(event) => {
                         match timeout(STALL, events.send(Ok(event))).await {
@@ -175,14 +175,14 @@ impl<S: Store> Stream<S> {
                         rate.keep().await;
                     }
                 },
-                (Next::Read(since), None) => replay = Some(Replay::new(since)),
-                (Next::Read(since), Some(under_way)) => under_way.read_since(since),
-                (Next::Wait(_), Some(under_way)) => {
+                (NextEvent::Read(since), None) => replay = Some(Replay::new(since)),
+                (NextEvent::Read(since), Some(under_way)) => under_way.read_since(since),
+                (NextEvent::Wait(_), Some(under_way)) => {
                     if !self.page(under_way).await {
                         replay = None;
                     }
                 }
-                (Next::Wait(until), None) => tokio::select! {
+                (NextEvent::Wait(until), None) => tokio::select! {
                     () = self.seat.changed() => {}
                     () = sleep_until(until.unwrap_or_else(|| Instant::now() + IDLE)) => {}
                 },
@@ -212,7 +212,8 @@ impl<S: Store> Stream<S> {
         // A list of a resync may name any id.
         present.source == *self.seat.source()
             && self.rights.permit(&present.source, &present.consumer)
-            && (wanted.unless.is_none() || wanted.unless != present.status_hash)
+            && (wanted.unless.is_none()
+                || wanted.unless.as_deref() != present.status_hash.as_deref())
     }
 
     /// Adds the next page of what was reported; false when that was the last one.
@@ -259,7 +260,7 @@ impl Replay {
     }
 
     /// Goes on behind a page; false when there is nothing.
-    fn advance(&mut self, next: Option<ReportPlace>) -> bool {
+    fn advance(&mut self, next: Option<ReportCursor>) -> bool {
         if next.is_some() {
             self.after = next;
             return true;

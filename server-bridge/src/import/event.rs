@@ -1,4 +1,4 @@
-//! The CloudEvents in Maestro's rows, taken apart (postgres.md §1, docs/MAESTRO.md §2.3). Pure.
+//! The CloudEvents in Maestro's rows, taken apart (docs/MAESTRO.md §5.5, §2.3). Pure.
 //!
 //! Maestro keeps the whole event as one JSON object, whose extension `metadata` is an object instead of text. What a spec
 //! event carries is as its source published it: Maestro writes source, type, id, version, consumer and deletion anew

@@ -1,4 +1,4 @@
-//! Maestro's database: read in one snapshot, changed in nothing (postgres.md §1).
+//! Maestro's database: read in one snapshot, changed in nothing (docs/MAESTRO.md §5.5).
 //!
 //! Everything is read by one connection in one read-only transaction, so that consumers and bundles are of one moment. A
 //! second connection looks whether Maestro lives, which a snapshot cannot show.
@@ -15,9 +15,9 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, Row as _};
 use super::error::ImportError;
 use super::row::{BundleRow, ConsumerRow};
 
-mod pulse;
+mod heartbeat;
 
-pub(super) use pulse::Pulse;
+pub(super) use heartbeat::Heartbeats;
 
 /// Where Maestro's database is. Its `Debug` shows no password.
 #[derive(Clone)]
@@ -164,16 +164,30 @@ async fn settle(connection: &mut PgConnection) -> Result<bool, ImportError> {
     Ok(true)
 }
 
+/// A time in microseconds since 1970. One that no bridge can keep, such as `infinity`, is one of an age that is out of
+/// range: its row is named, and the others are read.
+macro_rules! micros {
+    ($time:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $time,
+            " IS NOT NULL THEN (GREATEST(LEAST(extract(epoch FROM ",
+            $time,
+            "), 9000000000000), -9000000000000) * 1000000)::bigint END"
+        )
+    };
+}
+use micros;
+
 // === impl Snapshot ===
 
 impl Snapshot {
     pub(super) async fn consumers(&mut self) -> Result<Vec<ConsumerRow>, ImportError> {
         let failed = ImportError::during("read Maestro's consumers");
         let rows = sqlx::query(
-            "SELECT id::text AS id, name::text AS name, labels::text AS labels, \
-             COALESCE((extract(epoch FROM created_at) * 1000000)::bigint, 0) AS created_at, \
-             COALESCE((extract(epoch FROM updated_at) * 1000000)::bigint, 0) AS updated_at, \
-             deleted_at IS NOT NULL AS deleted FROM consumers ORDER BY created_at, id",
+            concat!("SELECT id::text AS id, name::text AS name, labels::text AS labels, COALESCE(", micros!("created_at"),
+                ", 0) AS created_at, COALESCE(", micros!("updated_at"),
+                ", 0) AS updated_at, deleted_at IS NOT NULL AS deleted FROM consumers ORDER BY created_at, id"),
         )
         .fetch_all(&mut self.connection)
         .await
@@ -195,12 +209,10 @@ impl Snapshot {
     /// The bundles, oldest first, as they come.
     pub(super) fn bundles(&mut self) -> BoxStream<'_, Result<BundleRow, ImportError>> {
         let rows = sqlx::query(
-            "SELECT id::text AS id, name::text AS name, source::text AS source, consumer_name::text AS consumer_name, \
-             version::bigint AS version, \
-             COALESCE((extract(epoch FROM created_at) * 1000000)::bigint, 0) AS created_at, \
-             COALESCE((extract(epoch FROM updated_at) * 1000000)::bigint, 0) AS updated_at, \
-             (extract(epoch FROM deleted_at) * 1000000)::bigint AS deleted_at, \
-             payload::text AS payload, status::text AS status FROM resources ORDER BY created_at, id",
+            concat!("SELECT id::text AS id, name::text AS name, source::text AS source, \
+                 consumer_name::text AS consumer_name, version::bigint AS version, COALESCE(", micros!("created_at"),
+                ", 0) AS created_at, COALESCE(", micros!("updated_at"), ", 0) AS updated_at, ", micros!("deleted_at"),
+                " AS deleted_at, payload::text AS payload, status::text AS status FROM resources ORDER BY created_at, id"),
         )
         .fetch(&mut self.connection);
         let read = |row: PgRow| {

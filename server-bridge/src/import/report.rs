@@ -8,7 +8,7 @@ use serde::Serialize;
 
 /// What an import found, and what it did or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct ImportReport {
     /// Where Maestro's database is.
     pub from: String,
     /// Where the store is.
@@ -90,9 +90,9 @@ pub struct Item {
     pub reason: String,
 }
 
-// === impl Report ===
+// === impl ImportReport ===
 
-impl Report {
+impl ImportReport {
     /// For people.
     pub fn text(&self) -> String {
         let Self {

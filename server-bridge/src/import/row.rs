@@ -1,4 +1,4 @@
-//! From a row of Maestro's database to what the store keeps, or why it cannot be kept (postgres.md §1). Pure.
+//! From a row of Maestro's database to what the store keeps, or why it cannot be kept (docs/MAESTRO.md §5.5). Pure.
 //!
 //! What agents hold is left alone: a row is refused only for what the store or the wire cannot carry, not for what the API
 //! would ask of a new bundle.
@@ -11,7 +11,9 @@ use link::order::Version;
 
 use super::event::{self, Spec};
 use crate::delivery::status_of;
-use crate::store::{Adopted, AdoptedStatus, Content, Json, Labels, NewConsumer, SourceName};
+use crate::store::{
+    Content, ImportedBundle, ImportedStatus, Json, Labels, NewConsumer, SourceName,
+};
 use crate::validate::{self, Envelope, id_problem};
 
 /// A row of `consumers`.
@@ -42,7 +44,7 @@ pub(super) struct BundleRow {
 
 /// What rows are held to.
 #[derive(Debug)]
-pub(super) struct Rules<'r> {
+pub(super) struct RowRules<'r> {
     /// The source that the bridge will speak for, and its topics.
     pub(super) envelope: &'r Envelope,
     /// Consumers that can be kept, by name.
@@ -52,7 +54,7 @@ pub(super) struct Rules<'r> {
 /// A bundle that can be kept.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) bundle: Adopted,
+    pub(super) bundle: ImportedBundle,
     /// What was not taken of it, and what follows.
     pub(super) remark: Option<String>,
     /// The source that its status answers, if it has one.
@@ -96,7 +98,7 @@ pub(super) fn consumer(row: &ConsumerRow) -> Result<(NewConsumer, Timestamp, Tim
 ///
 /// # Errors
 /// Why it cannot be kept.
-pub(super) fn bundle(row: &BundleRow, rules: &Rules<'_>) -> Result<Kept, String> {
+pub(super) fn bundle(row: &BundleRow, rules: &RowRules<'_>) -> Result<Kept, String> {
     id(&row.id)?;
     let name = row.name.clone().filter(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| row.id.clone());
@@ -155,7 +157,7 @@ pub(super) fn bundle(row: &BundleRow, rules: &Rules<'_>) -> Result<Kept, String>
         answers,
     } = reported(row, &consumer, version, updated_at, &rules.envelope.source);
     Ok(Kept {
-        bundle: Adopted {
+        bundle: ImportedBundle {
             id: row.id.clone(),
             name,
             source,
@@ -177,7 +179,7 @@ pub(super) fn bundle(row: &BundleRow, rules: &Rules<'_>) -> Result<Kept, String>
 /// What a row tells of its status.
 #[derive(Default)]
 struct Reported {
-    status: Option<AdoptedStatus>,
+    status: Option<ImportedStatus>,
     remark: Option<String>,
     answers: Option<String>,
 }
@@ -216,7 +218,7 @@ fn status(
     consumer: &ConsumerName,
     version: Version,
     at: Timestamp,
-) -> Result<Option<(AdoptedStatus, Option<String>)>, String> {
+) -> Result<Option<(ImportedStatus, Option<String>)>, String> {
     let Some(text) = row.status.as_deref() else {
         return Ok(None);
     };

@@ -1,11 +1,11 @@
-//! Metrics of sharing the work.
+//! Metrics of replicas and their leases.
 
 use link::telemetry::register;
 use prometheus::{IntCounter, IntGauge, Registry};
 
 /// Metrics of sharing the work between replicas; all stay 0 in a bridge that is alone on its store.
 #[derive(Clone, Debug)]
-pub struct Metrics {
+pub struct ReplicaMetrics {
     /// Buckets this replica sends for.
     pub(super) owned: IntGauge,
     /// Buckets taken from replicas that went without a word.
@@ -16,9 +16,9 @@ pub struct Metrics {
     pub(super) failures: IntCounter,
 }
 
-// === impl Metrics ===
+// === impl ReplicaMetrics ===
 
-impl Metrics {
+impl ReplicaMetrics {
     /// Creates and registers the metrics.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! Which consumers are this process's to send to, as the keeper last heard and until when.
+//! Which consumers this process may send to and until when, as the lease renewer last learned.
 //!
-//! Everybody asks here, just before acting; the keeper alone changes it. What is asked costs a lock and a look at a map.
+//! Everybody asks here, just before acting; the renewer alone changes it. What is asked costs a lock and a look at a map.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use link::id::ConsumerName;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Metrics, SlotLost};
+use super::{ReplicaMetrics, SlotLost};
 use crate::store::{Bucket, Fence, Instance};
 
 mod kept;
@@ -38,9 +38,9 @@ struct Shared {
     gone: watch::Sender<u64>,
     /// Why this process may not be connected to the broker, if so.
     withheld: watch::Sender<Option<&'static str>>,
-    /// The keeper is to look.
+    /// The renewer is to look.
     look: Notify,
-    metrics: Metrics,
+    metrics: ReplicaMetrics,
 }
 
 #[derive(Default)]
@@ -52,7 +52,7 @@ struct State {
     /// How many work for each.
     working: BTreeMap<Bucket, usize>,
     lost: Option<SlotLost>,
-    /// Who was there when the keeper looked last.
+    /// Who was there when the renewer looked last.
     here: Option<Vec<Instance>>,
 }
 
@@ -72,7 +72,7 @@ impl Ownership {
     }
 
     /// Of one replica among others: nothing yet.
-    pub(crate) fn replica(instance: Instance, metrics: Metrics) -> Self {
+    pub(crate) fn replica(instance: Instance, metrics: ReplicaMetrics) -> Self {
         Self(Some(Arc::new(Shared {
             instance,
             state: Mutex::default(),

@@ -1,4 +1,4 @@
-//! Which buckets a replica takes and gives back; pure.
+//! Computes which buckets a replica takes and gives back. Pure.
 //!
 //! Every replica computes the same from the same roster. Shares differ by one at most, the larger ones go to those that
 //! own most already, and only what is above a share moves: so the fewest buckets move, and none that needs not.

@@ -1,4 +1,4 @@
-//! A numbered place among the replicas: from it come client ids that no other replica has.
+//! Takes a numbered slot among the replicas: client ids are made from it, so no other replica has them.
 
 use std::fmt::Write as _;
 use std::future::Future;
@@ -9,8 +9,8 @@ use link::error::{Hint, chain};
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
-use super::{ANSWER, Options, TICK, TTL};
-use crate::store::{Free, Instance, Leases, Replica, Slot, StoreError};
+use super::{ANSWER, ReplicaOptions, TICK, TTL};
+use crate::store::{Free, Instance, LeaseStore, Replica, Slot, StoreError};
 
 /// Another process has this one's slot, and so its client ids.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,11 @@ impl Hint for SlotLost {
 
 /// Takes a slot, however long that takes; one that has expired only where none is free and after some time of waiting. The
 /// check says what it waits for.
-pub(super) async fn take(leases: &impl Leases, options: &Options, check: &Check) -> Replica {
+pub(super) async fn take(
+    leases: &impl LeaseStore,
+    options: &ReplicaOptions,
+    check: &Check,
+) -> Replica {
     let instance = Instance::random();
     let mut said = String::new();
     // Since when the store has answered without a failure.

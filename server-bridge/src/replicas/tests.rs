@@ -37,7 +37,7 @@ impl Node {
 
     async fn over(leases: Fake, name: &str) -> Self {
         let (checks, registry) = (Checks::new(), Registry::new());
-        let metrics = Metrics::register(&registry).unwrap();
+        let metrics = ReplicaMetrics::register(&registry).unwrap();
         let restarts = Restarts::register(&registry).unwrap();
         let (done, stop) = (CancellationToken::new(), CancellationToken::new());
         let options = options(8, name);
@@ -81,9 +81,9 @@ impl Node {
     }
 }
 
-fn options(slots: u16, name: &str) -> Options {
+fn options(slots: u16, name: &str) -> ReplicaOptions {
     let name = name.into();
-    Options { slots, name }
+    ReplicaOptions { slots, name }
 }
 
 fn consumer(name: &str) -> ConsumerName {
@@ -321,7 +321,7 @@ async fn who_finds_no_slot_says_who_has_them_waits_and_gives_up_on_a_signal() {
     let a = Node::start(&fake, "pod-a").await;
     for give_up in [true, false] {
         let (checks, stop) = (Checks::new(), CancellationToken::new());
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = ReplicaMetrics::register(&Registry::new()).unwrap();
         let joining = {
             let (leases, checks, stop) = (fake.handle(), checks.clone(), stop.clone());
             tokio::spawn(async move {
@@ -352,7 +352,7 @@ async fn a_slot_that_was_taken_and_not_answered_for_is_kept_by_the_next_attempt(
     fake.fail(Some(Fault::Unanswered));
     let (leases, answers) = (fake.clone(), fake.clone());
     let joining = tokio::spawn(async move {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = ReplicaMetrics::register(&Registry::new()).unwrap();
         let (options, checks, stop) = (options(8, "a"), Checks::new(), CancellationToken::new());
         let joined = Membership::join(leases, &options, metrics, &checks, &stop).await;
         joined.unwrap().slot()

@@ -17,24 +17,23 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::end::End;
+use super::end::ConnectionEnd;
 use super::far::{Baseline, Far};
-use super::handshake::{Frames, Writer};
+use super::handshake::{Frames, PacketWriter};
 use super::lanes::Lanes;
-use super::log::{Line, Log};
-use super::metrics::{Metrics, Way};
+use super::log::SidecarLine;
+use super::metrics::{SidecarMetrics, Way};
 use super::packet;
 use super::up::Up;
-
-pub(super) mod end;
+use crate::event_log::EventLog;
 
 /// A connection that was accepted.
-pub(super) struct Connection {
+pub(super) struct ServerConnection {
     pub(super) far: Arc<Far>,
-    pub(super) metrics: Metrics,
-    pub(super) log: Log,
+    pub(super) metrics: SidecarMetrics,
+    pub(super) log: EventLog<SidecarLine>,
     pub(super) check: link::admin::Check,
-    pub(super) writer: Writer,
+    pub(super) writer: PacketWriter,
     pub(super) lanes: Lanes,
     // How many events the server takes unacknowledged.
     pub(super) window: usize,
@@ -55,9 +54,9 @@ struct Asked {
     words: Option<String>,
 }
 
-// === impl Connection ===
+// === impl ServerConnection ===
 
-impl Connection {
+impl ServerConnection {
     /// Runs until it ends. `left` is cancelled when another connection takes its place, `stop` when the process stops.
     pub(super) async fn run(
         &mut self,
@@ -65,7 +64,7 @@ impl Connection {
         up: &mut Up,
         left: &CancellationToken,
         stop: &CancellationToken,
-    ) -> End {
+    ) -> ConnectionEnd {
         up.begin();
         let mut heard_at = Instant::now();
         let mut wrote_at = Instant::now();
@@ -77,7 +76,7 @@ impl Connection {
             self.note(up);
             let drained = self.lanes.open() == 0 && up.sent() == 0;
             if give_up.is_some_and(|at| drained || Instant::now() >= at) {
-                return End::Stopped;
+                return ConnectionEnd::Stopped;
             }
             let writes = self.writer.waiting() > 0;
             let reads = self.lanes.has_room() && self.writer.waiting() < OUT_BYTES;
@@ -88,16 +87,16 @@ impl Connection {
             }
             let silent_at = heard_at + self.patience;
             tokio::select! {
-                () = left.cancelled() => return End::TakenOver,
+                () = left.cancelled() => return ConnectionEnd::TakenOver,
                 () = stop.cancelled(), if give_up.is_none() => {
                     give_up = Some(Instant::now() + DRAIN_WITHIN);
                 }
                 () = sleep_until(give_up.unwrap_or(silent_at)), if give_up.is_some() => {}
                 written = self.writer.write(), if writes => match written {
                     Ok(()) => wrote_at = Instant::now(),
-                    Err(_) => return End::Broken,
+                    Err(_) => return ConnectionEnd::Broken,
                 },
-                () = sleep_until(wrote_at.max(heard_at) + self.patience), if writes => return End::Stuck,
+                () = sleep_until(wrote_at.max(heard_at) + self.patience), if writes => return ConnectionEnd::Stuck,
                 (packet_id, result) = self.lanes.settled() => {
                     if let Some((packet, outcome)) = packet::settled(packet_id, &result) {
                         self.metrics.count(Way::Down, outcome);
@@ -108,9 +107,9 @@ impl Connection {
                     heard_at = Instant::now();
                     let packet = match frame {
                         Some(Ok((MqttPacket::V5(packet), bytes))) => (packet, bytes),
-                        Some(Ok(_)) => return End::malformed("a packet of another protocol"),
+                        Some(Ok(_)) => return ConnectionEnd::malformed("a packet of another protocol"),
                         Some(Err(error)) => return decode_end(&error),
-                        None => return End::Broken,
+                        None => return ConnectionEnd::Broken,
                     };
                     if give_up.is_some() && matches!(packet.0, Packet::Publish(_) | Packet::Subscribe(_)) {
                         // Not acknowledged: the server does it again where it connects next.
@@ -120,14 +119,14 @@ impl Connection {
                         return end;
                     }
                 }
-                () = sleep_until(silent_at), if reads => return End::Silent,
+                () = sleep_until(silent_at), if reads => return ConnectionEnd::Silent,
                 () = up.take(), if takes => {}
                 (asked, baseline, refused) = confirmed(&mut subscribing) => {
                     subscribing = None;
                     self.subscribed(&asked, &refused);
                     lost = self.far.lost(&baseline);
                 }
-                () = &mut lost => return End::Lost,
+                () = &mut lost => return ConnectionEnd::Lost,
             }
         }
     }
@@ -138,7 +137,7 @@ impl Connection {
         bytes: u32,
         up: &mut Up,
         subscribing: &mut Option<Subscribing>,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         match packet {
             Packet::Publish(publish) => self.publish(*publish, bytes),
             Packet::PublishAck(ack) => {
@@ -148,7 +147,7 @@ impl Connection {
             Packet::Subscribe(subscribe) => {
                 if subscribing.is_some() {
                     // The Go client waits for each SUBACK (docs/MAESTRO.md §1.1).
-                    return Err(End::protocol(
+                    return Err(ConnectionEnd::protocol(
                         "a SUBSCRIBE before the SUBACK of the one before",
                     ));
                 }
@@ -168,18 +167,20 @@ impl Connection {
                 self.answer(Packet::PingResponse);
                 Ok(())
             }
-            Packet::Disconnect(_) => Err(End::Left),
-            _ => Err(End::protocol("a packet that a client of QoS 1 never sends")),
+            Packet::Disconnect(_) => Err(ConnectionEnd::Left),
+            _ => Err(ConnectionEnd::protocol(
+                "a packet that a client of QoS 1 never sends",
+            )),
         }
     }
 
-    fn publish(&mut self, publish: Publish, bytes: u32) -> Result<(), End> {
+    fn publish(&mut self, publish: Publish, bytes: u32) -> Result<(), ConnectionEnd> {
         let (Some(packet_id), QoS::AtLeastOnce) = (publish.packet_id, publish.qos) else {
-            return Err(End::qos());
+            return Err(ConnectionEnd::qos());
         };
         let properties = publish.properties.as_ref();
         if publish.topic.is_empty() || properties.is_some_and(|it| it.topic_alias.is_some()) {
-            return Err(End::alias());
+            return Err(ConnectionEnd::alias());
         }
         let addressee = match self.far.rights.publish(&publish.topic) {
             Ok(addressee) => addressee,
@@ -211,15 +212,21 @@ impl Connection {
         words: &str,
     ) {
         self.metrics.count(Way::Down, outcome);
-        if let Some(held) = self.log.admit(Line::Down(outcome), None) {
+        if let Some(held) = self.log.admit(SidecarLine::Down(outcome), None) {
             warn!(held_back = held, "Refused an event of the server: {words}");
         }
         self.answer(packet::puback(packet_id, reason, Some(words)));
     }
 
-    fn subscribe(&mut self, subscribe: Subscribe) -> Result<Subscribing, End> {
+    fn subscribe(&mut self, subscribe: Subscribe) -> Result<Subscribing, ConnectionEnd> {
         if subscribe.id.is_some() {
-            return Err(End::identifier());
+            return Err(ConnectionEnd::identifier());
+        }
+        // The broker's own limit, which the sessions keep when they subscribe to these; the Go client has one or two.
+        let asked = subscribe.topic_filters.iter();
+        let further = asked.filter(|(filter, _)| !self.filters.contains(&**filter));
+        if further.count() + self.filters.len() > FILTERS {
+            return Err(ConnectionEnd::filters());
         }
         let mut words = None;
         let mut filters = Vec::new();
@@ -228,7 +235,12 @@ impl Connection {
             match self.far.rights.subscribe(&filter) {
                 Ok(()) => filters.push((filter, SubscribeAckReason::GrantedQos1)),
                 Err(refusal) => {
-                    warn!("Refused a subscription of the server: {refusal}");
+                    if let Some(held) = self.log.admit(SidecarLine::Filter, None) {
+                        warn!(
+                            held_back = held,
+                            "Refused a subscription of the server: {refusal}"
+                        );
+                    }
                     words.get_or_insert(refusal);
                     filters.push((filter, SubscribeAckReason::NotAuthorized));
                 }
@@ -257,11 +269,14 @@ impl Connection {
             let Some(error) = refusal.filter(|_| is_granted(*code)) else {
                 return *code;
             };
-            let hint = link::error::Hint::hint(error);
-            warn!(
-                hint,
-                "The broker refused a subscription of the server: {error}"
-            );
+            if let Some(held) = self.log.admit(SidecarLine::Filter, None) {
+                let hint = link::error::Hint::hint(error);
+                warn!(
+                    hint,
+                    held_back = held,
+                    "The broker refused a subscription of the server: {error}"
+                );
+            }
             words.get_or_insert(error.to_string());
             packet::refusal(error)
         });
@@ -297,7 +312,7 @@ impl Connection {
             if let Some((outcome, consumer)) = refused {
                 // It would never pass: as if the server had taken it (MQTT 5, 3.1.2.11.4).
                 self.metrics.count(Way::Up, outcome);
-                if let Some(held) = self.log.admit(Line::Up(outcome), consumer.as_ref()) {
+                if let Some(held) = self.log.admit(SidecarLine::Up(outcome), consumer.as_ref()) {
                     let consumer = consumer.as_ref().map(link::id::ConsumerName::as_str);
                     warn!(
                         consumer,
@@ -317,7 +332,7 @@ impl Connection {
         }
         let outcome = if taken { "acknowledged" } else { "refused" };
         self.metrics.count(Way::Up, outcome);
-        if !taken && let Some(held) = self.log.admit(Line::Up(outcome), None) {
+        if !taken && let Some(held) = self.log.admit(SidecarLine::Up(outcome), None) {
             let code = u8::from(ack.reason_code);
             warn!(
                 held_back = held,
@@ -354,16 +369,19 @@ fn is_granted(code: SubscribeAckReason) -> bool {
     u8::from(code) < 0x80
 }
 
-fn decode_end(error: &DecodeError) -> End {
+fn decode_end(error: &DecodeError) -> ConnectionEnd {
     match error {
-        DecodeError::MaxSizeExceeded { .. } => End::too_large(),
-        DecodeError::Io(_) => End::Broken,
-        _ => End::malformed("it cannot be decoded"),
+        DecodeError::MaxSizeExceeded { .. } => ConnectionEnd::too_large(),
+        DecodeError::Io(_) => ConnectionEnd::Broken,
+        _ => ConnectionEnd::malformed("it cannot be decoded"),
     }
 }
 
 // What may wait to be written before no more is taken from either side: a packet of the largest kind goes over it once.
 const OUT_BYTES: usize = 256 * 1024;
+
+// Filters of one connection, those of the SUBSCRIBE under way included.
+const FILTERS: usize = link::iot::limits::FILTERS_PER_SUBSCRIBE;
 
 // As long as a session's own goodbye.
 const DRAIN_WITHIN: Duration = Duration::from_secs(3);

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, select_all};
-use link::mqtt::{ConnectError, Heard, Session, State, SubscribeError};
+use link::mqtt::{ConnectError, Session, State, SubscribeError, Subscriptions};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::rights::{Addressee, Rights};
+use super::rights::{Addressee, TopicRights};
 use crate::delivery::index_of;
 
 /// The sessions to the broker.
 pub(super) struct Far {
     sessions: Vec<Session>,
     permit: watch::Sender<Option<&'static str>>,
-    pub(super) rights: Rights,
+    pub(super) rights: TopicRights,
 }
 
 /// What was heard when a subscription was confirmed: the numbers of the broker's sessions.
@@ -34,7 +34,7 @@ impl Far {
     pub(super) fn new(
         sessions: Vec<Session>,
         permit: watch::Sender<Option<&'static str>>,
-        rights: Rights,
+        rights: TopicRights,
     ) -> Self {
         Self {
             sessions,
@@ -92,7 +92,7 @@ impl Far {
     pub(super) async fn hear(&self, filters: &BTreeSet<String>) -> (Baseline, Vec<SubscribeError>) {
         let mut wanted = filters.clone();
         let mut refused = Vec::new();
-        let former = self.sessions.first().map(Session::heard);
+        let former = self.sessions.first().map(Session::subscriptions);
         let former: BTreeSet<String> = former
             .map(|heard| heard.borrow().filters.iter().cloned().collect())
             .unwrap_or_default();
@@ -121,7 +121,7 @@ impl Far {
     /// Resolves when the broker began a session anew that held a subscription: messages may have been lost.
     pub(super) fn lost(&self, baseline: &Baseline) -> BoxFuture<'static, ()> {
         let watched = baseline.0.iter().map(|(index, session)| {
-            let (mut heard, session) = (self.sessions[*index].heard(), *session);
+            let (mut heard, session) = (self.sessions[*index].subscriptions(), *session);
             async move {
                 if heard
                     .wait_for(|heard| heard.session != session)
@@ -186,9 +186,9 @@ impl Drop for Again<'_> {
 
 /// Waits until the session is connected and hears all of it; the number of the broker's session.
 async fn confirmed_by(session: &Session, wanted: &[String]) -> Result<u64, SubscribeError> {
-    let (mut heard, mut state) = (session.heard(), session.state());
+    let (mut heard, mut state) = (session.subscriptions(), session.state());
     loop {
-        let now = Heard::clone(&heard.borrow_and_update());
+        let now = Subscriptions::clone(&heard.borrow_and_update());
         let hears = wanted.iter().all(|filter| now.filters.contains(filter));
         match &*state.borrow_and_update() {
             State::Ready { .. } if hears => return Ok(now.session),

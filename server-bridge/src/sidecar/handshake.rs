@@ -21,7 +21,7 @@ use super::{PACKET_BYTES, packet};
 pub(super) type Frames = FramedRead<OwnedReadHalf, MqttCodec>;
 
 /// Packets to the server. What is encoded stays here until it is written, so that a dropped future cuts no packet.
-pub(super) struct Writer {
+pub(super) struct PacketWriter {
     half: OwnedWriteHalf,
     codec: v5::Codec,
     buffer: BytesMut,
@@ -31,12 +31,12 @@ pub(super) struct Writer {
 pub(super) struct Asking {
     pub(super) connect: Box<Connect>,
     pub(super) frames: Frames,
-    pub(super) writer: Writer,
+    pub(super) writer: PacketWriter,
 }
 
 /// Why a connection did not come so far: a cause for metrics, and words for the log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Turned {
+pub(super) struct Rejection {
     pub(super) cause: &'static str,
     pub(super) words: String,
 }
@@ -44,10 +44,10 @@ pub(super) struct Turned {
 /// Reads CONNECT; whoever is turned away has been told why, where there is a way to say it.
 ///
 /// # Errors
-/// [`Turned`].
-pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Turned> {
+/// [`Rejection`].
+pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Rejection> {
     let (read, write) = stream.into_split();
-    let mut writer = Writer {
+    let mut writer = PacketWriter {
         half: write,
         codec: v5::Codec::new(0, 0),
         buffer: BytesMut::new(),
@@ -83,7 +83,7 @@ pub(super) async fn greet(stream: TcpStream) -> Result<Asking, Turned> {
     })
 }
 
-async fn read_connect(frames: &mut Frames) -> Result<Box<Connect>, Turned> {
+async fn read_connect(frames: &mut Frames) -> Result<Box<Connect>, Rejection> {
     let malformed = |_| turned("malformed", "it does not speak MQTT".into());
     let gone = || turned("broken", "it left before CONNECT".into());
     let (version, _) = frames.next().await.ok_or_else(gone)?.map_err(malformed)?;
@@ -120,13 +120,13 @@ fn acceptable(connect: &Connect) -> Result<(), (ConnectAckReason, &'static str)>
     Ok(())
 }
 
-fn turned(cause: &'static str, words: String) -> Turned {
-    Turned { cause, words }
+fn turned(cause: &'static str, words: String) -> Rejection {
+    Rejection { cause, words }
 }
 
-// === impl Writer ===
+// === impl PacketWriter ===
 
-impl Writer {
+impl PacketWriter {
     /// Encodes a packet behind those that wait.
     ///
     /// # Errors

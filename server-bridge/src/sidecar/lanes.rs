@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
-use super::connection::end::End;
-use super::log::{Line, Log};
+use super::end::ConnectionEnd;
+use super::log::SidecarLine;
+use crate::event_log::EventLog;
 
 /// What became of an event.
 pub(super) type Settled = (NonZeroU16, Result<Ack, PublishError>);
@@ -51,7 +52,12 @@ struct Open {
 
 impl Lanes {
     /// A lane for each session; `window` is how many events the server may have unacknowledged.
-    pub(super) fn new(sessions: &[Session], window: usize, scheme: &Scheme, log: &Log) -> Self {
+    pub(super) fn new(
+        sessions: &[Session],
+        window: usize,
+        scheme: &Scheme,
+        log: &EventLog<SidecarLine>,
+    ) -> Self {
         // No more than the window is ever open, so that no channel is ever full.
         let (settled, done) = mpsc::channel(window);
         let lanes = sessions.iter().map(|session| {
@@ -88,12 +94,12 @@ impl Lanes {
         packet_id: NonZeroU16,
         message: Message,
         bytes: usize,
-    ) -> Result<(), End> {
+    ) -> Result<(), ConnectionEnd> {
         if self.open.len() >= self.window {
-            return Err(End::window());
+            return Err(ConnectionEnd::window());
         }
         if !self.ids.insert(packet_id) {
-            return Err(End::reused());
+            return Err(ConnectionEnd::reused());
         }
         let item = Item {
             number: self.next,
@@ -103,7 +109,7 @@ impl Lanes {
         let queue = self.queues.get(lane);
         if queue.is_none_or(|queue| queue.try_send(item).is_err()) {
             // A lane that is gone has panicked: the server comes again, and gets new ones.
-            return Err(End::Broken);
+            return Err(ConnectionEnd::Broken);
         }
         let since = Instant::now();
         self.open.insert(self.next, Open { since, bytes });
@@ -156,7 +162,7 @@ struct Lane {
     session: Session,
     settled: mpsc::Sender<(u64, Settled)>,
     scheme: Scheme,
-    log: Log,
+    log: EventLog<SidecarLine>,
 }
 
 // === impl Lane ===
@@ -191,7 +197,7 @@ impl Lane {
 
     /// What never leaves is told by consumer; what the broker refuses is told where it is answered.
     fn tell(&self, consumer: Option<&link::id::ConsumerName>, error: &PublishError) {
-        if let Some(held) = self.log.admit(Line::Down("too_large"), consumer) {
+        if let Some(held) = self.log.admit(SidecarLine::Down("too_large"), consumer) {
             let consumer = consumer.map(link::id::ConsumerName::as_str);
             let hint = link::error::Hint::hint(error);
             let error = link::error::chain(error);

@@ -16,7 +16,7 @@ pub(super) enum Way {
 
 /// Metrics of a sidecar. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct Metrics {
+pub(super) struct SidecarMetrics {
     events: IntCounterVec,
     waiting: IntGaugeVec,
     oldest: GaugeVec,
@@ -37,9 +37,9 @@ impl Way {
     }
 }
 
-// === impl Metrics ===
+// === impl SidecarMetrics ===
 
-impl Metrics {
+impl SidecarMetrics {
     /// Creates and registers the metrics.
     ///
     /// # Errors

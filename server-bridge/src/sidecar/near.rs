@@ -17,15 +17,16 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::connection::Connection;
-use super::connection::end::End;
+use super::connection::ServerConnection;
+use super::end::ConnectionEnd;
 use super::far::{ABSENT, Far};
 use super::handshake::{Asking, greet};
 use super::lanes::Lanes;
-use super::log::{Line, Log};
-use super::metrics::{Metrics, Way};
+use super::log::SidecarLine;
+use super::metrics::{SidecarMetrics, Way};
 use super::up::Up;
 use super::{KEEP_ALIVE_SECONDS, packet};
+use crate::event_log::EventLog;
 
 /// What connections of the server share.
 pub(super) struct Near {
@@ -33,9 +34,9 @@ pub(super) struct Near {
     pub(super) up: tokio::sync::Mutex<Up>,
     pub(super) scheme: Scheme,
     pub(super) window: NonZeroU16,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: SidecarMetrics,
     pub(super) check: Check,
-    log: Log,
+    log: EventLog<SidecarLine>,
     present: watch::Sender<bool>,
     current: Mutex<Current>,
 }
@@ -48,7 +49,7 @@ struct Current {
 }
 
 /// The place of one connection. Dropped, it is free, unless another has it by now.
-struct Place<'a> {
+struct ServerPermit<'a> {
     near: &'a Near,
     number: u64,
     leave: CancellationToken,
@@ -62,7 +63,7 @@ impl Near {
         up: Up,
         scheme: Scheme,
         window: NonZeroU16,
-        metrics: Metrics,
+        metrics: SidecarMetrics,
         check: Check,
     ) -> Self {
         check.failing(ABSENT);
@@ -73,7 +74,7 @@ impl Near {
             window,
             metrics,
             check,
-            log: Log::new(),
+            log: EventLog::new(),
             present: watch::Sender::new(false),
             current: Mutex::default(),
         }
@@ -171,7 +172,7 @@ impl Near {
         up: &mut Up,
         leave: &CancellationToken,
         stop: &CancellationToken,
-    ) -> End {
+    ) -> ConnectionEnd {
         let Asking {
             connect,
             mut frames,
@@ -179,7 +180,7 @@ impl Near {
         } = asking;
         let accepted = packet::accepted(self.window, connect.keep_alive);
         if writer.push(accepted).is_err() {
-            return End::Broken;
+            return ConnectionEnd::Broken;
         }
         let keep_alive = match connect.keep_alive {
             0 => KEEP_ALIVE_SECONDS,
@@ -188,7 +189,7 @@ impl Near {
         let receives = connect.receive_max.map_or(u16::MAX, NonZeroU16::get);
         let sessions = self.far.sessions();
         let window = usize::from(self.window.get());
-        let mut connection = Connection {
+        let mut connection = ServerConnection {
             far: self.far.clone(),
             metrics: self.metrics.clone(),
             log: self.log.clone(),
@@ -217,13 +218,13 @@ impl Near {
             .disconnections
             .with_label_values(&[cause])
             .inc();
-        if let Some(held) = self.log.admit(Line::Turned(cause), None) {
+        if let Some(held) = self.log.admit(SidecarLine::Rejection(cause), None) {
             warn!(held_back = held, "Turned a connection away: {words}");
         }
     }
 
     /// The place, if no other server has it; of the same one the connection before has to go (MQTT 5, 3.1.4).
-    fn claim(&self, client_id: &str) -> Option<Place<'_>> {
+    fn claim(&self, client_id: &str) -> Option<ServerPermit<'_>> {
         let mut current = self.locked();
         if let Some((taken, leave)) = &current.taken {
             if taken != client_id {
@@ -235,7 +236,7 @@ impl Near {
         current.number += 1;
         current.taken = Some((client_id.to_owned(), leave.clone()));
         self.present.send_replace(true);
-        Some(Place {
+        Some(ServerPermit {
             near: self,
             number: current.number,
             leave,
@@ -248,15 +249,15 @@ impl Near {
     }
 }
 
-// === impl Place ===
+// === impl ServerPermit ===
 
-impl Place<'_> {
+impl ServerPermit<'_> {
     fn is_current(&self) -> bool {
         self.near.locked().number == self.number
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for ServerPermit<'_> {
     fn drop(&mut self) {
         let mut current = self.near.locked();
         if current.number == self.number {

@@ -3,13 +3,13 @@
 //! The broker's policy says the same once more; here it is said in words, before anything is sent.
 
 use link::id::{ConsumerName, SourceId};
-use link::iot::limits::split_share;
+use link::iot::filter::split_share;
 use link::telemetry::clip;
 use link::topic::{Channel, Scheme};
 
 /// The topics of one source.
 #[derive(Clone, Debug)]
-pub(super) struct Rights {
+pub(super) struct TopicRights {
     scheme: Scheme,
     broadcast: Option<String>,
 }
@@ -23,9 +23,9 @@ pub(super) enum Addressee {
     Everybody,
 }
 
-// === impl Rights ===
+// === impl TopicRights ===
 
-impl Rights {
+impl TopicRights {
     pub(super) fn new(scheme: Scheme, source: &SourceId) -> Self {
         Self {
             broadcast: scheme.source_broadcast(source),
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    fn rights() -> Rights {
+    fn rights() -> TopicRights {
         let source = SourceId::new("maestro").unwrap();
         let topics = Topics {
             source_events: "sources/maestro/consumers/+/sourceevents".into(),
@@ -103,7 +103,7 @@ mod tests {
             source_broadcast: Some("sources/+/sourcebroadcast".into()),
             agent_broadcast: None,
         };
-        Rights::new(Scheme::parse(&topics).unwrap(), &source)
+        TopicRights::new(Scheme::parse(&topics).unwrap(), &source)
     }
 
     #[test]

@@ -1,6 +1,5 @@
-//! What is shown of a bundle whose cluster holds a newer version than the store: the store is older than its agents (it
-//! was restored, or moved here from another server), and they refuse what it sends until its version is raised
-//! ([`super::history`]). Pure.
+//! The status that is shown of a bundle whose cluster holds a newer version than the store. The store is older than its
+//! agents (it was restored or moved), and they refuse what it sends until the version is raised ([`super::history`]). Pure.
 
 use jiff::Timestamp;
 use link::clock::rfc3339_seconds;

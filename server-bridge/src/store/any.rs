@@ -1,4 +1,4 @@
-//! The engine that was chosen at start, behind the one trait.
+//! The engine chosen at start, behind the [`Store`] trait, and the location of a store.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,16 +11,19 @@ use link::order::Version;
 use link::supervise::Restarts;
 use prometheus::Registry;
 use tokio::sync::broadcast;
+use tracing::info;
 
-use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::methods::{agent_store_methods, report_store_methods, store_methods};
+use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
-use super::sqlite::SqliteStore;
+use super::sqlite::{self, SqliteStore};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
-    Raising, Report, ReportPage, ReportPlace, Reported, Reports, SourceName, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
+    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
+    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -29,7 +32,7 @@ pub enum Location {
     /// A file on this machine.
     Sqlite(PathBuf),
     /// A schema of a PostgreSQL database.
-    Postgres(Box<postgres::Config>),
+    Postgres(Box<postgres::PostgresConfig>),
 }
 
 /// A store of either engine. Clones share it.
@@ -50,7 +53,7 @@ impl Location {
     /// If a metric of the same name is registered already.
     pub fn registered(mut self, registry: &Registry) -> Result<Self, prometheus::Error> {
         if let Self::Postgres(config) = &mut self {
-            config.metrics = postgres::Metrics::register(registry)?;
+            config.metrics = postgres::NotifyMetrics::register(registry)?;
         }
         Ok(self)
     }
@@ -69,6 +72,45 @@ impl Location {
             )),
         })
     }
+
+    /// Looks at the store that is there, without changing it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
+        match self {
+            Self::Sqlite(file) => sqlite::overview(file, now).await,
+            Self::Postgres(config) => postgres::overview(config, now).await,
+        }
+    }
+
+    /// Brings the tables up to date, making them as needed; says where they are. With `build_index` it waits for the index
+    /// of searches, which SQLite does not need, and fails when that is not there afterwards.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place.
+    pub async fn migrate(&self, build_index: bool) -> Result<String, StoreError> {
+        match self {
+            Self::Sqlite(file) => {
+                sqlite::Exclusive::open(file, true, false)
+                    .await?
+                    .close()
+                    .await;
+                Ok(file.display().to_string())
+            }
+            Self::Postgres(config) => {
+                let mut exclusive = postgres::Exclusive::open(config, false).await?;
+                if !build_index {
+                    exclusive.complete(config).await;
+                } else if !exclusive.build_index(config).await? {
+                    info!("Another process builds the index of searches");
+                }
+                let place = exclusive.place.clone();
+                exclusive.close().await;
+                Ok(place)
+            }
+        }
+    }
 }
 
 // === impl AnyStore ===
@@ -79,10 +121,10 @@ impl AnyStore {
     ///
     /// # Errors
     /// Exit code 2 when it is another's; otherwise the store's.
-    pub async fn claim(&self, source: &SourceId) -> Result<(), Failure> {
+    pub async fn assign_source(&self, source: &SourceId) -> Result<(), Failure> {
         match self {
-            Self::Sqlite(store) => Ok(store.claim(source).await?),
-            Self::Postgres(store) => store.claim(source).await,
+            Self::Sqlite(store) => Ok(store.assign_source(source).await?),
+            Self::Postgres(store) => store.assign_source(source).await,
         }
     }
 
@@ -107,68 +149,16 @@ macro_rules! passed_on {
     };
 }
 
-impl Heard for AnyStore {
-    passed_on! {
-        add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
-        forget_resync(consumer: &ConsumerName, list: &str) -> ();
-        prune_resyncs(before: Timestamp) -> u64;
-        add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
-        orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
-        remove_orphans(keys: Vec<i64>) -> ();
-        doubts(consumer: &ConsumerName) -> Doubts;
-        note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
-        forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
-        note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
-        remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
-    }
+impl AgentStore for AnyStore {
+    agent_store_methods!(passed_on);
 }
 
-impl Reports for AnyStore {
-    passed_on! {
-        reports_end() -> Position;
-        reports_after(after: Position, limit: u32) -> Reported;
-        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportPlace>, limit: u32) -> ReportPage;
-        report(id: &str) -> Option<Report>;
-        prune_reports(before: Timestamp) -> u64;
-    }
+impl ReportStore for AnyStore {
+    report_store_methods!(passed_on);
 }
 
 impl Store for AnyStore {
-    passed_on! {
-        create_consumer(new: NewConsumer, now: Timestamp) -> Consumer;
-        get_consumer(id: &str) -> Option<Consumer>;
-        get_consumer_by_name(name: &ConsumerName) -> Option<Consumer>;
-        list_consumers(query: Query<ConsumerColumn>) -> Page<Consumer>;
-        loads(consumers: Vec<ConsumerName>) -> HashMap<String, Load>;
-        update_consumer_labels(id: &str, labels: Labels, now: Timestamp) -> Consumer;
-        delete_consumer(id: &str) -> ();
-        ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;
-        create_bundle(new: NewBundle, now: Timestamp) -> Bundle;
-        get_bundle(id: &str) -> Option<Bundle>;
-        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, origin: Option<Json>, now: Timestamp) -> Bundle;
-        mark_deleting(id: &str, now: Timestamp) -> ();
-        list_bundles(query: Query<BundleColumn>, parts: Parts) -> Page<Bundle>;
-        pending_heads(consumer: &ConsumerName, limit: u32) -> Vec<PendingHead>;
-        pending(consumer: &ConsumerName, ids: Vec<String>) -> Vec<PendingBundle>;
-        consumers_with_pending() -> Vec<ConsumerName>;
-        consumer_names() -> Vec<ConsumerName>;
-        record_published(id: &str, version: Version, deletion: bool, at: Timestamp) -> ();
-        record_broker_acked(id: &str, version: Version, deletion: bool, matched: bool, at: Timestamp) -> ();
-        record_publish_failed(id: &str, version: Version, deletion: bool, reason: &str, at: Timestamp) -> ();
-        apply_status(update: StatusUpdate) -> StatusOutcome;
-        send_again(consumer: &ConsumerName, id: &str, reason: &str, at: Timestamp) -> bool;
-        versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
-        status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
-        request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
-        raise(consumer: &ConsumerName, held: Vec<Held>, at: Timestamp) -> Raising;
-        gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
-        tombstone(id: &str) -> Option<Tombstone>;
-        prune_tombstones(before: Timestamp) -> u64;
-        epoch() -> Epoch;
-        history() -> History;
-        waiting(now: Timestamp, known: Vec<i64>) -> Waiting;
-        ping() -> ();
-    }
+    store_methods!(passed_on);
 
     fn fenced(&self, fence: Option<Fence>) -> Self {
         match self {

@@ -195,6 +195,13 @@ impl Content {
     }
 }
 
+/// What a caller gives for the next version of a bundle.
+pub(super) struct BundleChange {
+    pub(super) metadata: Option<Json>,
+    pub(super) content: Content,
+    pub(super) origin: Option<Json>,
+}
+
 /// How many versions of a bundle the ledger remembers.
 pub const LEDGER_VERSIONS: i32 = 10;
 

@@ -1,9 +1,9 @@
-//! Copying everything that is kept from one engine to the other: ids, versions, times and the order of changes stay.
+//! Copies a store to the other engine: ids, versions, times and the order of changes stay.
 //!
-//! Rows go in batches, in the order of their keys, each batch in one transaction: a copy that was interrupted goes on after
-//! the last row that is there. Before the first row the target notes which content it is a copy of, and no bridge opens it
-//! until the copy was finished. Both sides are summed as they are read, and the note goes only when the sums are the same.
-//! Memory is bounded by a batch, whatever is stored.
+//! Rows are copied in batches in the order of their keys, each batch in one transaction, so that an interrupted copy resumes
+//! after the last row. Before the first row the target records a checksum of the source, and no bridge opens it until the
+//! copy is finished. Both sides are summed, and the record is removed only if the sums are equal. Memory is bounded by one
+//! batch.
 
 use std::fmt::Write as _;
 
@@ -17,16 +17,16 @@ use tracing::info;
 use super::postgres::Bridges;
 use super::{Labels, Location, StoreError};
 
-mod adopt;
 mod cells;
 mod derived;
+mod import;
 mod postgres;
 mod sqlite;
 mod tables;
 
-pub use adopt::{Adopted, AdoptedStatus, Adoption, Fate, LabelsFate};
 use cells::{Cell, Row, Sum};
-use tables::{CLAIM, TABLES, Table};
+pub use import::{BundleOutcome, ImportTransaction, ImportedBundle, ImportedStatus, LabelsOutcome};
+use tables::{INSTALLATION, TABLES, Table};
 
 /// What became of a copy, table by table.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -277,14 +277,14 @@ impl Side {
     }
 
     /// A store into which something is put, which is made as needed.
-    async fn adopting(location: &Location) -> Result<Self, StoreError> {
+    async fn importing(location: &Location) -> Result<Self, StoreError> {
         Ok(match location {
             Location::Sqlite(file) => {
-                let side = sqlite::Side::adopting(file).await?;
+                let side = sqlite::Side::importing(file).await?;
                 Self::Sqlite(Box::new(side), file.display().to_string())
             }
             Location::Postgres(config) => {
-                Self::Postgres(Box::new(postgres::Side::adopting(config).await?))
+                Self::Postgres(Box::new(postgres::Side::importing(config).await?))
             }
         })
     }
@@ -309,6 +309,7 @@ impl Side {
     }
 
     passed_on! {
+        row(table: &'static Table, key: i64) -> Option<Row>;
         last(table: &'static Table) -> Option<Row>;
         count(table: &'static Table) -> u64;
         insert(table: &'static Table, rows: Vec<Row>) -> ();
@@ -316,10 +317,10 @@ impl Side {
         begin(source: &str) -> ();
         finish() -> ();
         owner() -> Option<String>;
-        begin_adoption(source: &SourceId) -> String;
+        begin_import(source: &SourceId) -> String;
         relabel(id: &str, labels: &Labels, updated_at: i64) -> ();
         remove_bundles(keys: Vec<i64>) -> ();
-        end_adoption(first: i64) -> ();
+        end_import(first: i64) -> ();
     }
 
     fn rows(
@@ -354,14 +355,14 @@ impl Side {
         &mut self,
         owner: Option<String>,
     ) -> Result<Option<(&'static str, u64)>, StoreError> {
-        for table in TABLES.iter().filter(|table| table.name != CLAIM) {
+        for table in TABLES.iter().filter(|table| table.name != INSTALLATION) {
             let rows = self.count(table).await?;
             if rows > 0 {
                 return Ok(Some((table.name, rows)));
             }
         }
         let here = self.owner().await?;
-        Ok((here.is_some() && here != owner).then_some((CLAIM, 1)))
+        Ok((here.is_some() && here != owner).then_some((INSTALLATION, 1)))
     }
 
     async fn summed(&mut self) -> Result<Vec<Summed>, StoreError> {

@@ -1,5 +1,5 @@
-//! What is done with a change or a status, from what the store holds. Pure, so that every engine decides alike; an engine
-//! reads what is held and does what was decided in one transaction, under a lock on the bundle's row.
+//! Decides about a change or a status from what the store holds. Pure, so that the engines agree: an engine reads the state
+//! and executes the decision in one transaction, under a lock on the bundle's row.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
@@ -10,7 +10,7 @@ use super::order::{is_ahead, newer};
 use super::{StatusOutcome, StatusUpdate, StoreError};
 
 /// What the store holds of a bundle when a caller changes it.
-pub(super) struct Changing {
+pub(super) struct UpdateContext {
     /// Its version.
     pub(super) latest: Version,
     /// Whether it is being deleted.
@@ -33,7 +33,7 @@ pub(super) struct Next {
 }
 
 /// What the store holds of a bundle when a status of it comes.
-pub(super) struct Reported {
+pub(super) struct KnownBundle {
     /// The consumer it belongs to.
     pub(super) consumer: ConsumerName,
     /// Its version.
@@ -51,7 +51,7 @@ pub(super) struct Reported {
 }
 
 /// What the store remembers of a bundle that is gone.
-pub(super) struct Remembered {
+pub(super) struct KnownTombstone {
     /// The id of what confirmed the deletion.
     pub(super) sequence: Option<SequenceId>,
     /// When that was.
@@ -63,7 +63,7 @@ pub(super) struct Remembered {
 
 /// What is done with a status of a bundle that is there.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(super) enum StatusDecision {
     /// Nothing.
     Leave(StatusOutcome),
     /// It is kept, and proves that the agent holds the version.
@@ -74,9 +74,9 @@ pub(super) enum Judgement {
     Remove,
 }
 
-// === impl Changing ===
+// === impl UpdateContext ===
 
-impl Changing {
+impl UpdateContext {
     /// The version of the change; `None` when it changes nothing.
     ///
     /// # Errors
@@ -116,13 +116,13 @@ impl Changing {
     }
 }
 
-// === impl Reported ===
+// === impl KnownBundle ===
 
-impl Reported {
+impl KnownBundle {
     /// Checks in the order of [`super::Store::apply_status`].
-    pub(super) fn judge(&self, update: &StatusUpdate) -> Judgement {
+    pub(super) fn decide(&self, update: &StatusUpdate) -> StatusDecision {
         if self.consumer != update.consumer {
-            return Judgement::Leave(StatusOutcome::WrongConsumer {
+            return StatusDecision::Leave(StatusOutcome::WrongConsumer {
                 expected: self.consumer.clone(),
             });
         }
@@ -134,24 +134,24 @@ impl Reported {
             .is_some_and(|version| version < i64::from(update.version.get()));
         let stale = if counts { None } else { late.clone() };
         if update.deleted && !self.deleting {
-            return Judgement::Leave(stale.unwrap_or(StatusOutcome::NotDeleting));
+            return StatusDecision::Leave(stale.unwrap_or(StatusOutcome::NotDeleting));
         }
         // A late word about an earlier bundle of this id says nothing about this one.
         if update.version > stored && (late.is_none() || self.repeats(update)) {
             return match update.version.next() {
-                _ if !update.deleted => Judgement::KeepAhead,
-                Some(_) => Judgement::Leave(StatusOutcome::Ahead { stored }),
+                _ if !update.deleted => StatusDecision::KeepAhead,
+                Some(_) => StatusDecision::Leave(StatusOutcome::Ahead { stored }),
                 // No version above it is left to delete with, and the cluster holds nothing any more.
-                None => Judgement::Remove,
+                None => StatusDecision::Remove,
             };
         }
         if update.version != stored {
-            return Judgement::Leave(StatusOutcome::StaleVersion { stored });
+            return StatusDecision::Leave(StatusOutcome::StaleVersion { stored });
         }
         match stale {
-            Some(stale) => Judgement::Leave(stale),
-            None if update.deleted => Judgement::Remove,
-            None => Judgement::Keep,
+            Some(stale) => StatusDecision::Leave(stale),
+            None if update.deleted => StatusDecision::Remove,
+            None => StatusDecision::Keep,
         }
     }
 
@@ -181,12 +181,12 @@ pub(super) fn of_earlier(wrong: StatusOutcome, earlier: StatusOutcome) -> Status
     }
 }
 
-// === impl Remembered ===
+// === impl KnownTombstone ===
 
-impl Remembered {
+impl KnownTombstone {
     /// What a status of a bundle that is gone means, and whether it renews what is remembered: a late word, or a sign
     /// that the agent holds again what was deleted. What does not count is like nothing: it deletes nothing.
-    pub(super) fn judge(&self, update: &StatusUpdate) -> (StatusOutcome, bool) {
+    pub(super) fn decide(&self, update: &StatusUpdate) -> (StatusOutcome, bool) {
         let late = self
             .sequence
             .is_some_and(|stored| !newer(update.sequence_id, update.at, stored, self.removed_at));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn next(latest: i64, known: bool, same: bool) -> Option<(i32, bool)> {
-        let changing = Changing {
+        let changing = UpdateContext {
             latest: version(latest),
             deleting: false,
             same,
@@ -222,10 +222,10 @@ mod tests {
         Some((next.version.get(), next.jumped.is_some()))
     }
 
-    fn judged(held: i64, deleting: bool, deleted: bool, step: u16) -> Judgement {
+    fn decided(held: i64, deleting: bool, deleted: bool, step: u16) -> StatusDecision {
         let at = Timestamp::from_second(1_780_000_000).unwrap();
         let consumer = ConsumerName::new("c1").unwrap();
-        let reported = Reported {
+        let reported = KnownBundle {
             consumer: consumer.clone(),
             version: version(3),
             deleting,
@@ -234,7 +234,7 @@ mod tests {
             described: Some(7),
             taken_at: Some(at),
         };
-        reported.judge(&StatusUpdate {
+        reported.decide(&StatusUpdate {
             bundle_id: "b".into(),
             consumer,
             version: version(held),
@@ -262,21 +262,21 @@ mod tests {
     #[test]
     fn a_newer_version_is_heard_once_whether_the_bundle_is_being_deleted_or_not() {
         let stored = version(3);
-        let ahead = Judgement::Leave(StatusOutcome::Ahead { stored });
-        let stale = Judgement::Leave(StatusOutcome::StaleVersion { stored });
+        let ahead = StatusDecision::Leave(StatusOutcome::Ahead { stored });
+        let stale = StatusDecision::Leave(StatusOutcome::StaleVersion { stored });
         for deleting in [false, true] {
-            assert_eq!(judged(7, deleting, false, 6), Judgement::KeepAhead);
+            assert_eq!(decided(7, deleting, false, 6), StatusDecision::KeepAhead);
             // The very one that is kept, and one of before it.
-            assert_eq!(judged(7, deleting, false, 5), Judgement::KeepAhead);
-            assert_eq!(judged(8, deleting, false, 4), stale);
+            assert_eq!(decided(7, deleting, false, 5), StatusDecision::KeepAhead);
+            assert_eq!(decided(8, deleting, false, 4), stale);
         }
-        assert_eq!(judged(7, true, true, 6), ahead);
+        assert_eq!(decided(7, true, true, 6), ahead);
         // Nothing above it can be sent, and nothing is left there.
         assert_eq!(
-            judged(i64::from(i32::MAX), true, true, 6),
-            Judgement::Remove
+            decided(i64::from(i32::MAX), true, true, 6),
+            StatusDecision::Remove
         );
-        let not_asked_for = Judgement::Leave(StatusOutcome::NotDeleting);
-        assert_eq!(judged(7, false, true, 6), not_asked_for);
+        let not_asked_for = StatusDecision::Leave(StatusOutcome::NotDeleting);
+        assert_eq!(decided(7, false, true, 6), not_asked_for);
     }
 }

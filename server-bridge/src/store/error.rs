@@ -1,4 +1,4 @@
-//! Why the store could not do what it was asked.
+//! Errors of the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use link::error::Hint;
 use link::id::ConsumerName;
 use link::order::Version;
 
-use super::replica::Bucket;
+use super::bucket::Bucket;
 
 mod class;
 mod open;

@@ -1,4 +1,4 @@
-//! A store that fails as a test says: before a call it asks what goes wrong with it, if anything.
+//! A store for tests whose methods fail or panic on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -8,13 +8,14 @@ use link::id::ConsumerName;
 use link::order::Version;
 use tokio::sync::broadcast;
 
-use super::heard::{Heard, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::methods::{agent_store_methods, report_store_methods, store_methods};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Held, Hint, History,
-    Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Position,
-    Raising, Report, ReportPage, ReportPlace, Reported, Reports, SourceName, StatusOutcome,
-    StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
+    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
+    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
 };
 
 /// What a call does instead of its work.
@@ -109,68 +110,16 @@ macro_rules! gated {
     };
 }
 
-impl<S: Store> Heard for Faulty<S> {
-    gated! {
-        add_resync_part(part: ResyncPart, at: Timestamp) -> PartOutcome;
-        forget_resync(consumer: &ConsumerName, list: &str) -> ();
-        prune_resyncs(before: Timestamp) -> u64;
-        add_orphans(consumer: &ConsumerName, works: Vec<Orphan>) -> u64;
-        orphans(consumer: &ConsumerName, limit: u32) -> Vec<(i64, Orphan)>;
-        remove_orphans(keys: Vec<i64>) -> ();
-        doubts(consumer: &ConsumerName) -> Doubts;
-        note_stranger(consumer: &ConsumerName, at: Timestamp) -> ();
-        forget_stranger(consumer: &ConsumerName, until: Timestamp) -> ();
-        note_seen(consumers: Vec<ConsumerName>, at: Timestamp) -> ();
-        remove_consumer(id: &str, unseen_since: Option<Timestamp>, now: Timestamp) -> RemovedConsumer;
-    }
+impl<S: Store> AgentStore for Faulty<S> {
+    agent_store_methods!(gated);
 }
 
-impl<S: Store> Reports for Faulty<S> {
-    gated! {
-        reports_end() -> Position;
-        reports_after(after: Position, limit: u32) -> Reported;
-        reports_since(source: &SourceName, since: Timestamp, after: Option<ReportPlace>, limit: u32) -> ReportPage;
-        report(id: &str) -> Option<Report>;
-        prune_reports(before: Timestamp) -> u64;
-    }
+impl<S: Store> ReportStore for Faulty<S> {
+    report_store_methods!(gated);
 }
 
 impl<S: Store> Store for Faulty<S> {
-    gated! {
-        create_consumer(new: NewConsumer, now: Timestamp) -> Consumer;
-        get_consumer(id: &str) -> Option<Consumer>;
-        get_consumer_by_name(name: &ConsumerName) -> Option<Consumer>;
-        list_consumers(query: Query<ConsumerColumn>) -> Page<Consumer>;
-        loads(consumers: Vec<ConsumerName>) -> HashMap<String, Load>;
-        update_consumer_labels(id: &str, labels: Labels, now: Timestamp) -> Consumer;
-        delete_consumer(id: &str) -> ();
-        ensure_consumers(consumers: Vec<NewConsumer>, now: Timestamp) -> u64;
-        create_bundle(new: NewBundle, now: Timestamp) -> Bundle;
-        get_bundle(id: &str) -> Option<Bundle>;
-        update_bundle(id: &str, expected: Option<Version>, metadata: Option<Json>, content: Content, origin: Option<Json>, now: Timestamp) -> Bundle;
-        mark_deleting(id: &str, now: Timestamp) -> ();
-        list_bundles(query: Query<BundleColumn>, parts: Parts) -> Page<Bundle>;
-        pending_heads(consumer: &ConsumerName, limit: u32) -> Vec<PendingHead>;
-        pending(consumer: &ConsumerName, ids: Vec<String>) -> Vec<PendingBundle>;
-        consumers_with_pending() -> Vec<ConsumerName>;
-        consumer_names() -> Vec<ConsumerName>;
-        record_published(id: &str, version: Version, deletion: bool, at: Timestamp) -> ();
-        record_broker_acked(id: &str, version: Version, deletion: bool, matched: bool, at: Timestamp) -> ();
-        record_publish_failed(id: &str, version: Version, deletion: bool, reason: &str, at: Timestamp) -> ();
-        apply_status(update: StatusUpdate) -> StatusOutcome;
-        send_again(consumer: &ConsumerName, id: &str, reason: &str, at: Timestamp) -> bool;
-        versions_of(consumer: &ConsumerName) -> Vec<BundleVersion>;
-        status_hashes_of(consumer: &ConsumerName) -> Vec<(String, Option<String>)>;
-        request_resend(consumer: &ConsumerName, held: Vec<Held>) -> u64;
-        raise(consumer: &ConsumerName, held: Vec<Held>, at: Timestamp) -> Raising;
-        gone(consumer: &ConsumerName, ids: Vec<String>) -> Vec<Gone>;
-        tombstone(id: &str) -> Option<Tombstone>;
-        prune_tombstones(before: Timestamp) -> u64;
-        epoch() -> Epoch;
-        history() -> History;
-        waiting(now: Timestamp, known: Vec<i64>) -> Waiting;
-        ping() -> ();
-    }
+    store_methods!(gated);
 
     fn fenced(&self, fence: Option<Fence>) -> Self {
         Self {

@@ -1,13 +1,13 @@
-//! Histories that run backwards. A store may be older than its agents: an older dump was restored, an older file put back,
-//! everything was posted again into an empty one. Agents take no version below what they hold, and some none that is equal.
+//! Stores that are older than their agents: an older dump was restored, an older file was put back, or everything was posted
+//! again into an empty store. Agents take no version below the one they hold, and some none that is equal.
 //!
-//! So the store has **epochs**. A new one begins when the place of the database is another than the recorded one. An agent
-//! that is ahead of a version that counted as known is the same sign, but of its own consumer only: that one's bundles count
-//! as unconfirmed from then on, and only signs of several consumers together begin an epoch. What follows: a version below
-//! what an agent holds is *raised* above that, with its content; the first change of a bundle whose version was neither
-//! made nor confirmed since *jumps*, because its agent may hold other content under the next number; and what was deleted
-//! before is no reason to delete. The ledger says why. Decisions are pure; engines make them under a lock on the bundle's
-//! row.
+//! The store therefore has **epochs**. A new epoch begins when the database has another identity than the recorded one. An
+//! agent that holds a version above one that counted as known is the same sign for its own consumer only: the bundles of
+//! that consumer become unconfirmed, and only signs of several consumers together begin an epoch. Consequences: a version
+//! below what an agent holds is *raised* above it, with its content; the first change of a bundle whose version was neither
+//! made nor confirmed in the epoch *jumps*, because its agent may hold other content under the next number; and deletions
+//! of earlier epochs are no reason to delete. The ledger says why. Decisions are pure; engines make them under a lock on the
+//! bundle's row.
 
 use std::collections::BTreeMap;
 
@@ -71,9 +71,9 @@ pub const EPOCHS: i64 = 20;
 /// was lost.
 pub const JUMP: i32 = 1_000;
 
-/// What tells the place of a database from others, by the name of each sign.
+/// What identifies the database behind a name: values by their names, such as the server's identifier or a file's inode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place(BTreeMap<String, String>);
+pub(super) struct DatabaseIdentity(BTreeMap<String, String>);
 
 /// A bundle that may be behind, as found under the lock on its row.
 pub(super) struct Behind {
@@ -86,7 +86,7 @@ pub(super) struct Behind {
 }
 
 /// What is known when bundles are found to be behind.
-pub(super) struct Past {
+pub(super) struct DoubtContext {
     /// The number of the present epoch.
     pub(super) epoch: i64,
     /// When it began.
@@ -97,7 +97,7 @@ pub(super) struct Past {
 
 /// What to do with bundles that are behind.
 #[derive(Default)]
-pub(super) struct Plan {
+pub(super) struct RaisePlan {
     pub(super) raised: Vec<Raised>,
     /// Key, version and note of those that have a version to be raised to.
     pub(super) changes: Vec<(i64, i64, String)>,
@@ -115,9 +115,9 @@ impl Epoch {
     }
 }
 
-// === impl Place ===
+// === impl DatabaseIdentity ===
 
-impl Place {
+impl DatabaseIdentity {
     pub(super) fn with(mut self, sign: &str, value: &impl ToString) -> Self {
         self.0.insert(sign.to_owned(), value.to_string());
         self
@@ -129,12 +129,12 @@ impl Place {
         serde_json::to_string(&self.0).unwrap_or_else(|_| "{}".to_owned())
     }
 
-    /// As it was stored. What cannot be read tells nothing apart.
+    /// From the stored text. What cannot be parsed identifies nothing.
     pub(super) fn parse(text: &str) -> Self {
         Self(serde_json::from_str(text).unwrap_or_default())
     }
 
-    /// This place, with what only the recorded one tells: a user that may ask less does not make it forgotten.
+    /// This identity, with values that only the recorded one has: a user with fewer rights does not lose them.
     pub(super) fn completed(mut self, recorded: Self) -> Self {
         for (sign, value) in recorded.0 {
             self.0.entry(sign).or_insert(value);
@@ -146,7 +146,7 @@ impl Place {
         self.0.get(sign).map(String::as_str)
     }
 
-    /// Why this is another place than the recorded one; signs that only one of them has say nothing.
+    /// How this differs from the recorded identity, if it does. Values that only one of them has do not count.
     pub(super) fn moved_from(&self, recorded: &Self) -> Option<String> {
         let other = self.0.iter().filter_map(|(sign, value)| {
             let was = recorded.0.get(sign)?;
@@ -168,12 +168,12 @@ impl Place {
 pub(super) fn plan(
     behind: Vec<Behind>,
     consumer: &ConsumerName,
-    past: &Past,
+    past: &DoubtContext,
     at: Timestamp,
-) -> Plan {
+) -> RaisePlan {
     let since = |then: Timestamp| at.duration_since(then) >= BETWEEN_SIGNS;
     let may_doubt = (past.epoch == 1 || since(past.began_at)) && past.doubted_at.is_none_or(since);
-    let mut plan = Plan::default();
+    let mut plan = RaisePlan::default();
     for bundle in behind {
         let (held, stored) = (bundle.held, bundle.stored);
         if may_doubt && bundle.known && plan.sign.is_none() {
@@ -271,11 +271,11 @@ mod tests {
         }
     }
 
-    fn planned(behind: Vec<Behind>, number: i64, minutes: i64) -> Plan {
+    fn planned(behind: Vec<Behind>, number: i64, minutes: i64) -> RaisePlan {
         let began = Timestamp::UNIX_EPOCH;
         let at = began + SignedDuration::from_mins(minutes);
         let consumer = ConsumerName::new("c1").unwrap();
-        let past = Past {
+        let past = DoubtContext {
             epoch: number,
             began_at: began,
             doubted_at: None,
@@ -318,7 +318,7 @@ mod tests {
         assert!(planned(Vec::new(), 1, 0).sign.is_none());
         let doubted = |minutes| {
             let (consumer, began_at) = (ConsumerName::new("c1").unwrap(), Timestamp::UNIX_EPOCH);
-            let past = Past {
+            let past = DoubtContext {
                 epoch: 1,
                 began_at,
                 doubted_at: Some(began_at),
@@ -348,14 +348,17 @@ mod tests {
 
     #[test]
     fn places_differ_by_the_signs_that_both_have() {
-        let place = |table: u32| Place::default().with("table", &table);
+        let place = |table: u32| DatabaseIdentity::default().with("table", &table);
         let recorded = place(1).with("system", &7);
         assert_eq!(place(1).moved_from(&recorded), None);
         assert_eq!(place(1).with("other", &9).moved_from(&recorded), None);
         let why = place(2).with("system", &7).moved_from(&recorded).unwrap();
         assert!(why.contains("(table was 1 and is 2)"), "{why}");
-        assert_eq!(Place::parse(&recorded.text()), recorded);
-        assert_eq!(place(2).moved_from(&Place::parse("broken")), None);
+        assert_eq!(DatabaseIdentity::parse(&recorded.text()), recorded);
+        assert_eq!(
+            place(2).moved_from(&DatabaseIdentity::parse("broken")),
+            None
+        );
         assert_eq!(place(1).completed(recorded.clone()), recorded);
         assert_eq!(place(2).completed(recorded).sign("table"), Some("2"));
     }

@@ -1,8 +1,7 @@
-//! Which of two statuses of one version of a bundle is newer. Pure, so that every engine orders alike.
+//! Which of two statuses of one version of a bundle is newer. Pure.
 //!
-//! An agent's sequence ids rise; what is wrong with one must heal. An id whose time lies further ahead of the bridge's
-//! clock than ten minutes comes from a clock that is wrong, or from somebody who wants the last word: it counts as made
-//! when it was taken, so that the next id of a right clock is newer.
+//! Sequence ids of an agent rise. An id whose time is more than ten minutes ahead of the bridge's clock comes from a wrong
+//! clock or a malicious agent: it counts as made when it was received, so that the next id of a right clock is newer.
 
 use jiff::{SignedDuration, Timestamp};
 use link::order::SequenceId;

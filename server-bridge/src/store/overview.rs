@@ -1,13 +1,11 @@
-//! What a store holds and how it is reached, for an operator: read only, also while bridges run.
+//! Contents and state of a store for an operator; reading it changes nothing and works beside running bridges.
 //!
-//! One struct for both engines; what an engine does not have is absent.
+//! The same struct for both engines; what an engine does not have is absent.
 
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::postgres::Config;
-use super::sql::rows::Cells;
-use super::{Location, StoreError};
+use super::OpenError;
 
 /// What a store holds, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -21,12 +19,12 @@ pub struct Overview {
     /// What they hold; absent while there are none.
     pub holds: Option<Holds>,
     /// Connections of the server; absent for a file.
-    pub connections: Option<Connections>,
+    pub connections: Option<ConnectionCounts>,
     /// What is remembered of the store's past; absent while there are no tables for it.
-    pub history: Option<Past>,
+    pub history: Option<HistorySummary>,
     /// Who shares the store, by slot; absent for a file.
     pub replicas: Option<Vec<Member>>,
-    /// Whether replicas with these flags ring each other; absent for a file.
+    /// Whether replicas with these flags notify each other; absent for a file.
     pub notify: Option<bool>,
 }
 
@@ -62,7 +60,7 @@ pub struct Holds {
 
 /// What is remembered of the store's past.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Past {
+pub struct HistorySummary {
     /// The last epochs, the present one first.
     pub epochs: Vec<Began>,
     /// Bundles that no agent has confirmed in the present epoch.
@@ -97,7 +95,7 @@ pub struct Member {
 
 /// Connections of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Connections {
+pub struct ConnectionCounts {
     /// In use now, by everybody.
     pub used: u64,
     /// At most, of everybody.
@@ -106,118 +104,16 @@ pub struct Connections {
     pub each: u32,
 }
 
-// === impl Location ===
+// === impl Tables ===
 
-impl Location {
-    /// Looks at the store that is there, without changing it.
-    ///
-    /// # Errors
-    /// [`StoreError::Open`] names the place.
-    pub async fn overview(&self, now: Timestamp) -> Result<Overview, StoreError> {
-        match self {
-            Self::Sqlite(file) => super::sqlite::overview(file, now).await,
-            Self::Postgres(config) => super::postgres::overview(config, now).await,
+impl Tables {
+    /// Why they cannot be read as they are, if there are any.
+    pub(super) fn unreadable(&self) -> Option<OpenError> {
+        let (found, known) = (self.version, self.known);
+        match found {
+            0 => None,
+            _ if self.copying => Some(OpenError::Copying),
+            _ => (found < known).then_some(OpenError::Older { found, known }),
         }
-    }
-
-    /// Brings the tables up to date, making them as needed; says where they are. With `build_index` it waits for the index
-    /// of searches, which SQLite does not need, and fails when that is not there afterwards.
-    ///
-    /// # Errors
-    /// [`StoreError::Open`] names the place.
-    pub async fn migrate(&self, build_index: bool) -> Result<String, StoreError> {
-        match self {
-            Self::Sqlite(file) => {
-                super::sqlite::Alone::open(file, true, false)
-                    .await?
-                    .close()
-                    .await;
-                Ok(file.display().to_string())
-            }
-            Self::Postgres(config) => {
-                let mut alone = super::postgres::Alone::open(config, false).await?;
-                if !build_index {
-                    alone.complete(config).await;
-                } else if !alone.build_index(config).await? {
-                    tracing::info!("Another process builds the index of searches");
-                }
-                let place = alone.place.clone();
-                alone.close().await;
-                Ok(place)
-            }
-        }
-    }
-}
-
-// === impl Connections ===
-
-impl Connections {
-    pub(super) fn of(config: &Config, used: i64, limit: i64) -> Self {
-        Self {
-            used: used.unsigned_abs(),
-            limit: limit.unsigned_abs(),
-            each: config.max_connections + u32::from(config.notify),
-        }
-    }
-}
-
-/// How many of the rows that both engines count alike, and when the oldest that was not sent changed; columns are named as
-/// [`Holds`] has them.
-pub(super) const COUNTS: &str = "SELECT (SELECT COUNT(*) FROM consumers) AS consumers, \
-     (SELECT COUNT(*) FROM bundles) AS bundles, \
-     (SELECT COUNT(*) FROM bundles WHERE deleted_at IS NOT NULL) AS deleting, \
-     (SELECT COUNT(*) FROM bundles WHERE unsent) AS unsent, \
-     (SELECT MIN(updated_at) FROM bundles WHERE unsent) AS oldest, \
-     (SELECT COUNT(*) FROM tombstones) AS tombstones";
-
-/// Columns as [`Began`] has them, in both engines.
-pub(super) const EPOCHS: &str =
-    "SELECT number, began_at, why FROM epochs ORDER BY number DESC LIMIT 20";
-
-/// Columns as [`Past`] has them, in both engines.
-pub(super) const UNCONFIRMED: &str = "SELECT COUNT(*) AS unconfirmed, \
-     COUNT(DISTINCT consumer_name) AS unconfirmed_consumers FROM bundles \
-     WHERE epoch <> (SELECT MAX(number) FROM epochs)";
-
-impl Past {
-    /// From rows of [`EPOCHS`] and the one of [`UNCONFIRMED`].
-    pub(super) fn of<R: Cells>(epochs: &[R], unconfirmed: &R) -> Result<Self, StoreError> {
-        let began = |row: &R| {
-            let number = row.integer("number")?;
-            let at = Timestamp::from_microsecond(row.integer("began_at")?);
-            Ok(Began {
-                number,
-                began_at: at.map_err(|error| StoreError::Corrupt {
-                    object: "epochs.began_at",
-                    key: number.to_string(),
-                    problem: error.to_string(),
-                })?,
-                why: row.text("why")?,
-            })
-        };
-        Ok(Self {
-            epochs: epochs
-                .iter()
-                .map(began)
-                .collect::<Result<_, StoreError>>()?,
-            unconfirmed: unconfirmed.integer("unconfirmed")?.unsigned_abs(),
-            unconfirmed_consumers: unconfirmed.integer("unconfirmed_consumers")?.unsigned_abs(),
-        })
-    }
-}
-
-impl Holds {
-    /// From a row of [`COUNTS`].
-    pub(super) fn of(row: &impl Cells, now: Timestamp) -> Result<Self, StoreError> {
-        let oldest = row.optional_integer("oldest")?;
-        let seconds = |since: i64| (now.as_microsecond() - since).max(0).unsigned_abs() / 1_000_000;
-        Ok(Self {
-            consumers: row.integer("consumers")?.unsigned_abs(),
-            bundles: row.integer("bundles")?.unsigned_abs(),
-            deleting: row.integer("deleting")?.unsigned_abs(),
-            unsent: row.integer("unsent")?.unsigned_abs(),
-            oldest_unsent_seconds: oldest.map(seconds),
-            tombstones: row.integer("tombstones")?.unsigned_abs(),
-        })
     }
 }

@@ -1,21 +1,18 @@
-//! How far a bundle has come: what its latest status says of the present version, and what is waited for since when.
+//! Progress of a bundle: what its latest status says of its present version, and what it waits for since when.
 //!
-//! A status is kept as it came; what searches ask of it is taken out of its text once ([`Told::of`]) and kept beside it, with
-//! the sequence id of the status it was taken from. Where that is not the latest one's, a bridge of the version before has
-//! stored the status: nothing is said of it until somebody has looked into it ([`Unread`]).
-
-use std::collections::HashMap;
+//! A status is stored as it came. The conditions that searches use are extracted once ([`WorkConditions::of`]) into columns,
+//! with the sequence id of the status they came from. If that is not the sequence id of the latest status, an older bridge
+//! stored the status, and nothing is known until it is parsed ([`UnparsedStatus`]).
 
 use jiff::Timestamp;
 use link::order::Version;
 use serde::Deserialize;
 
-use super::sql::rows::{self, Cells, corrupt};
-use super::{Json, StoreError};
+use super::Json;
 
 /// What a condition says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ConditionStatus {
     /// It holds.
     True,
     /// It does not.
@@ -26,7 +23,7 @@ pub enum Verdict {
 
 /// What a bundle waits for. Each word names one thing in searches, fields and pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Step {
+pub enum WaitingFor {
     /// That the broker takes its newest version.
     Send,
     /// That its agent says that this version is applied.
@@ -41,15 +38,15 @@ pub enum Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// The work's condition `Applied`, by the latest status if that is of the present version and says so.
-    pub applied: Option<Verdict>,
+    pub applied: Option<ConditionStatus>,
     /// The work's condition `Available`, likewise.
-    pub available: Option<Verdict>,
+    pub available: Option<ConditionStatus>,
     /// The version that the latest status describes.
     pub status_version: Option<Version>,
     /// When the latest status was taken.
     pub status_at: Option<Timestamp>,
     /// What is waited for; `None` when nothing is, or nobody has looked into the latest status yet.
-    pub waiting_for: Option<Step>,
+    pub waiting_for: Option<WaitingFor>,
     /// Since when, at the latest.
     pub waiting_since: Option<Timestamp>,
 }
@@ -61,11 +58,11 @@ pub struct Load {
     pub bundles: u64,
     /// Those that wait for each step.
     pub waiting_to_send: u64,
-    /// [`Step::Apply`]
+    /// [`WaitingFor::Apply`]
     pub waiting_to_apply: u64,
-    /// [`Step::Available`]
+    /// [`WaitingFor::Available`]
     pub waiting_for_available: u64,
-    /// [`Step::Deletion`]
+    /// [`WaitingFor::Deletion`]
     pub waiting_for_deletion: u64,
     /// Since when the one waits that waits longest, whatever for.
     pub oldest_waiting_since: Option<Timestamp>,
@@ -73,9 +70,9 @@ pub struct Load {
 
 /// What a status says of the work as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Told {
-    pub(super) applied: Option<Verdict>,
-    pub(super) available: Option<Verdict>,
+pub(super) struct WorkConditions {
+    pub(super) applied: Option<ConditionStatus>,
+    pub(super) available: Option<ConditionStatus>,
 }
 
 /// What of [`Progress`] a search may ask for.
@@ -90,7 +87,7 @@ pub(super) enum Derived {
 }
 
 /// A status that was not looked into.
-pub(super) struct Unread {
+pub(super) struct UnparsedStatus {
     pub(super) key: i64,
     pub(super) sequence: String,
     /// Whether it is of a version that was sent from here.
@@ -99,9 +96,9 @@ pub(super) struct Unread {
     pub(super) payload: Json,
 }
 
-// === impl Verdict ===
+// === impl ConditionStatus ===
 
-impl Verdict {
+impl ConditionStatus {
     /// Every word.
     pub const WORDS: &'static [&'static str] = &["True", "False", "Unknown"];
 
@@ -114,16 +111,16 @@ impl Verdict {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::True, Self::False, Self::Unknown]
             .into_iter()
             .find(|verdict| verdict.as_str() == text)
     }
 }
 
-// === impl Step ===
+// === impl WaitingFor ===
 
-impl Step {
+impl WaitingFor {
     /// Every word, in the order of the way.
     pub const WORDS: &'static [&'static str] = &["send", "apply", "available", "deletion"];
 
@@ -137,75 +134,33 @@ impl Step {
         }
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::Send, Self::Apply, Self::Available, Self::Deletion]
             .into_iter()
             .find(|step| step.as_str() == text)
     }
 }
 
-// === impl Progress ===
-
-impl Progress {
-    /// From a row of an engine's `PROGRESS`.
-    pub(super) fn of(row: &impl Cells) -> Result<Self, StoreError> {
-        let key = row.integer("key")?.to_string();
-        let version = match row.optional_integer("status_version")? {
-            None => None,
-            Some(_) => Some(rows::version(row, "status_version", &key)?),
-        };
-        Ok(Self {
-            applied: verdict(row, "applied")?,
-            available: verdict(row, "available")?,
-            status_version: version,
-            status_at: rows::optional_time(row, "status_at", &key)?,
-            waiting_for: step(row)?,
-            waiting_since: rows::optional_time(row, "waiting_since", &key)?,
-        })
-    }
-}
-
-fn verdict(row: &impl Cells, column: &'static str) -> Result<Option<Verdict>, StoreError> {
-    Ok(row
-        .optional_text(column)?
-        .and_then(|text| Verdict::parse(&text)))
-}
-
-fn step(row: &impl Cells) -> Result<Option<Step>, StoreError> {
-    Ok(row
-        .optional_text("waiting_for")?
-        .and_then(|text| Step::parse(&text)))
-}
-
 // === impl Load ===
 
 impl Load {
-    /// Adds a row of an engine's `LOADS`.
-    pub(super) fn add(
-        row: &impl Cells,
-        loads: &mut HashMap<String, Self>,
-    ) -> Result<(), StoreError> {
-        let consumer = row.text("consumer")?;
-        let bundles = row.integer("bundles")?.unsigned_abs();
-        let since = rows::optional_time(row, "oldest", &consumer)?;
-        let step = step(row)?;
-        let load = loads.entry(consumer).or_default();
-        load.bundles += bundles;
+    /// Adds bundles that wait for the same step, or for nothing, since the oldest of them does.
+    pub(super) fn add(&mut self, step: Option<WaitingFor>, bundles: u64, since: Option<Timestamp>) {
+        self.bundles += bundles;
         match step {
-            None => return Ok(()),
-            Some(Step::Send) => load.waiting_to_send += bundles,
-            Some(Step::Apply) => load.waiting_to_apply += bundles,
-            Some(Step::Available) => load.waiting_for_available += bundles,
-            Some(Step::Deletion) => load.waiting_for_deletion += bundles,
+            None => return,
+            Some(WaitingFor::Send) => self.waiting_to_send += bundles,
+            Some(WaitingFor::Apply) => self.waiting_to_apply += bundles,
+            Some(WaitingFor::Available) => self.waiting_for_available += bundles,
+            Some(WaitingFor::Deletion) => self.waiting_for_deletion += bundles,
         }
-        load.oldest_waiting_since = load.oldest_waiting_since.into_iter().chain(since).min();
-        Ok(())
+        self.oldest_waiting_since = self.oldest_waiting_since.into_iter().chain(since).min();
     }
 }
 
-// === impl Told ===
+// === impl WorkConditions ===
 
-impl Told {
+impl WorkConditions {
     /// What a status of `version` says of that version. A condition that was judged on another one says nothing, nor does
     /// anything beside what this side has put into the status of a version it never had ([`super::ahead`]).
     pub(super) fn of(payload: &Json, version: i64) -> Self {
@@ -220,7 +175,7 @@ impl Told {
             let condition = conditions.iter().find(|condition| condition.kind == kind)?;
             let judged = condition.observed_generation;
             (judged == 0 || judged == version)
-                .then(|| Verdict::parse(&condition.status))
+                .then(|| ConditionStatus::parse(&condition.status))
                 .flatten()
         };
         Self {
@@ -230,18 +185,18 @@ impl Told {
     }
 
     pub(super) fn applied(self) -> Option<&'static str> {
-        self.applied.map(Verdict::as_str)
+        self.applied.map(ConditionStatus::as_str)
     }
 
     pub(super) fn available(self) -> Option<&'static str> {
-        self.available.map(Verdict::as_str)
+        self.available.map(ConditionStatus::as_str)
     }
 
     /// How far the work is by this, as [`super::sql::progress::stage`] says of what is kept.
     pub(super) const fn stage(self) -> i64 {
         match (self.applied, self.available) {
-            (Some(Verdict::True), Some(Verdict::True)) => 2,
-            (Some(Verdict::True), _) => 1,
+            (Some(ConditionStatus::True), Some(ConditionStatus::True)) => 2,
+            (Some(ConditionStatus::True), _) => 1,
             _ => 0,
         }
     }
@@ -264,27 +219,13 @@ struct Condition {
     reason: String,
 }
 
-// === impl Unread ===
+// === impl UnparsedStatus ===
 
-impl Unread {
-    /// From a row of an engine's `UNREAD`.
-    pub(super) fn of(row: &impl Cells) -> Result<Self, StoreError> {
-        let key = row.integer("key")?;
-        let payload = rows::json(row, "payload")?;
-        Ok(Self {
-            key,
-            sequence: row.text("status_sequence")?,
-            ours: row.flag("ours")?,
-            version: row.integer("status_version")?,
-            payload: payload
-                .ok_or_else(|| corrupt("statuses.payload", &key.to_string(), "there is none"))?,
-        })
-    }
-
-    pub(super) fn told(&self) -> Told {
+impl UnparsedStatus {
+    pub(super) fn told(&self) -> WorkConditions {
         match self.ours {
-            true => Told::of(&self.payload, self.version),
-            false => Told::default(),
+            true => WorkConditions::of(&self.payload, self.version),
+            false => WorkConditions::default(),
         }
     }
 }
@@ -294,7 +235,7 @@ mod tests {
     use super::*;
 
     fn told(payload: &str, version: i64) -> (Option<&'static str>, Option<&'static str>) {
-        let told = Told::of(&Json::trusted(payload.to_owned()), version);
+        let told = WorkConditions::of(&Json::trusted(payload.to_owned()), version);
         (told.applied(), told.available())
     }
 

@@ -1,6 +1,6 @@
-//! What a list may ask for, as data: an engine turns it into parameterised SQL, a parser makes it from text.
+//! Queries of lists as data: a parser makes them from text, an engine turns them into parameterised SQL.
 
-use super::progress::{Step, Verdict};
+use super::progress::{ConditionStatus, WaitingFor};
 
 /// One page of a list.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +30,7 @@ pub struct Parts {
 
 /// Where a row stands in the order of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(pub(crate) i64);
+pub struct Cursor(pub(crate) i64);
 
 /// One sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub enum Filter<C> {
     /// Is absent.
     IsNull(Subject<C>),
     /// Stands behind this row in the order of creation.
-    After(Place),
+    After(Cursor),
 }
 
 /// What a condition looks at.
@@ -298,8 +298,8 @@ impl Column for BundleColumn {
 
     fn words(self) -> Option<&'static [&'static str]> {
         match self {
-            Self::Applied | Self::Available => Some(Verdict::WORDS),
-            Self::WaitingFor => Some(Step::WORDS),
+            Self::Applied | Self::Available => Some(ConditionStatus::WORDS),
+            Self::WaitingFor => Some(WaitingFor::WORDS),
             _ => None,
         }
     }

@@ -1,23 +1,18 @@
-//! Several bridges on one store: who they are, and for which part of the consumers each of them sends.
+//! Several bridges on one store: their identities, slots and leases of buckets.
 //!
-//! Consumers fall into [`Bucket::COUNT`] buckets. A replica holds a row that it renews, and owns buckets for as long as that
-//! row is there; each taking of a bucket raises its term, which is the [`Fence`] of what its owner writes. All times are the
-//! store's own: no clock of a replica is compared with anything.
+//! Consumers are divided into [`Bucket::COUNT`] buckets. A replica renews a row of its own and owns buckets while that row
+//! exists; each acquisition of a bucket increments its term, which is part of the [`Fence`] of its owner's writes. All times
+//! are the store's: clocks of replicas are never compared.
 
-use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::id::ConsumerName;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
+use super::bucket::Bucket;
 use super::{Hint, StoreError};
-
-/// One of the parts into which the names of consumers fall.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Bucket(u8);
 
 /// One run of one bridge: random, so that no other ever has it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,7 +54,7 @@ pub struct Lease {
 /// All replicas and buckets at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
-    /// In the order of their slots. One that is gone is among them until [`Leases::remove_expired`].
+    /// In the order of their slots. One that is gone is among them until [`LeaseStore::remove_expired`].
     pub replicas: Vec<Replica>,
     /// When each of them expires, in the same order: microseconds by the store's clock, to be compared with one another alone.
     pub expires: Vec<i64>,
@@ -100,7 +95,7 @@ pub enum Renewal {
 }
 
 /// What replicas agree on in a store. Each method is one transaction.
-pub trait Leases: Clone + Send + Sync + 'static {
+pub trait LeaseStore: Clone + Send + Sync + 'static {
     /// Takes one of `slots` slots for a process: the lowest that nobody has, or else, if it may, the one that expired first.
     /// A process that has one already keeps it: an attempt whose answer did not come may have succeeded.
     fn take_slot(
@@ -149,47 +144,6 @@ pub trait Leases: Clone + Send + Sync + 'static {
     fn hints(&self) -> broadcast::Receiver<Hint>;
 }
 
-// === impl Bucket ===
-
-impl Bucket {
-    /// How many there are.
-    pub const COUNT: usize = 256;
-
-    /// The bucket with this number.
-    pub const fn new(number: u8) -> Self {
-        Self(number)
-    }
-
-    /// The bucket of a consumer. Every version of every bridge must come to the same one: FNV-1a of the name in 64 bits,
-    /// whose bytes are folded into one by exclusive or.
-    pub fn of(consumer: &ConsumerName) -> Self {
-        let hash = consumer.as_str().bytes().fold(FNV_BASIS, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-        });
-        Self(
-            hash.to_be_bytes()
-                .into_iter()
-                .fold(0, |all, byte| all ^ byte),
-        )
-    }
-
-    /// All of them, in order.
-    pub fn all() -> impl Iterator<Item = Self> {
-        (0..=u8::MAX).map(Self)
-    }
-
-    /// Its number.
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-}
-
-impl fmt::Display for Bucket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 // === impl Instance ===
 
 impl Instance {
@@ -207,47 +161,5 @@ impl Instance {
 impl From<&str> for Instance {
     fn from(text: &str) -> Self {
         Self(text.into())
-    }
-}
-
-// <http://www.isthe.com/chongo/tech/comp/fnv/>
-const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    fn of(name: &str) -> u8 {
-        Bucket::of(&ConsumerName::new(name).unwrap()).number()
-    }
-
-    #[test]
-    fn the_bucket_of_a_name_never_changes() {
-        let golden = [
-            ("a", 187),
-            ("c1", 28),
-            ("cluster-1", 186),
-            ("cluster-2", 206),
-            ("management-cluster-eu-west-1a", 88),
-        ];
-        assert_eq!(golden.map(|(name, _)| (name, of(name))), golden);
-    }
-
-    #[test]
-    fn names_that_differ_in_a_number_fall_into_all_buckets_alike() {
-        let mut counts = BTreeMap::new();
-        for number in 0..25_600 {
-            *counts.entry(of(&format!("mc-{number:05}"))).or_insert(0) += 1;
-        }
-        assert_eq!(counts.len(), Bucket::COUNT);
-        // A hundred each on average; ten is one standard deviation of chance.
-        let (least, most) = (
-            counts.values().min().unwrap(),
-            counts.values().max().unwrap(),
-        );
-        assert!(*least > 50 && *most < 160, "{least} to {most}");
     }
 }

@@ -1,10 +1,10 @@
-//! What was reported of bundles, for those who follow it: a feed of heads that leaves none out, whichever replica took the
-//! status, and what is reported of one bundle now.
+//! The feed of reports for gRPC sources: heads of what was reported, without gaps whichever replica took a status, and the
+//! present report of one bundle.
 //!
-//! A reader takes a [`Position`] and asks for what came behind it. A status that is replaced by a newer one before anybody
-//! looked is told of once. Where the store finds itself in another place or history (a restore, another database), positions
-//! of before say nothing: [`Reports::reports_after`] fails with [`StoreError::PositionLost`], and a reader begins anew with
-//! [`Reports::reports_end`] and shows what [`Reports::reports_since`] tells of the time in between.
+//! A reader takes a [`ReportPosition`] and asks for what came after it. A status that is replaced before it was read is
+//! reported once. After a restore or a move of the database older positions mean nothing:
+//! [`ReportStore::reports_after`] fails with [`StoreError::PositionLost`], and a reader starts again with
+//! [`ReportStore::reports_end`] and shows what [`ReportStore::reports_since`] returns for the time in between.
 
 use std::future::Future;
 
@@ -18,17 +18,17 @@ use super::json::Json;
 use super::{Content, SourceName, StoreError};
 
 /// Statuses as they were taken. A part of [`super::Store`].
-pub trait Reports: Clone + Send + Sync + 'static {
+pub trait ReportStore: Clone + Send + Sync + 'static {
     /// Where reports stand now; what is taken afterwards comes behind it.
-    fn reports_end(&self) -> impl Future<Output = Result<Position, StoreError>> + Send;
+    fn reports_end(&self) -> impl Future<Output = Result<ReportPosition, StoreError>> + Send;
 
     /// Heads of what was reported behind `after`, at most `limit`, on whichever replica; some may come twice, none is left
     /// out. Of a bundle that is there again the head of its earlier life may come too. Refused with `PositionLost`.
     fn reports_after(
         &self,
-        after: Position,
+        after: ReportPosition,
         limit: u32,
-    ) -> impl Future<Output = Result<Reported, StoreError>> + Send;
+    ) -> impl Future<Output = Result<ReportHeads, StoreError>> + Send;
 
     /// Heads of the reports on bundles of one source that bridges took at `since` or later, those gone included, at most
     /// `limit` behind `after`: in the order in which the bundles were made, those gone at the end. All pages together look
@@ -37,7 +37,7 @@ pub trait Reports: Clone + Send + Sync + 'static {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> impl Future<Output = Result<ReportPage, StoreError>> + Send;
 
@@ -54,17 +54,17 @@ pub trait Reports: Clone + Send + Sync + 'static {
 
 /// A place in the order of reports of one store, in one of its epochs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Position {
+pub struct ReportPosition {
     /// The id of the epoch.
     pub(super) epoch: String,
-    pub(super) seen: Seen,
+    pub(super) seen: Watermark,
 }
 
 /// What a reader has seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Watermark {
     /// Everything up to this number, where there is one writer.
-    Count(i64),
+    Number(i64),
     /// What the transactions wrote that had ended then, where there are many: a snapshot of the server, as text.
     Snapshot {
         until: String,
@@ -84,18 +84,18 @@ pub(super) struct Sweep {
 
 /// What was reported behind a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reported {
+pub struct ReportHeads {
     /// In the order in which they were begun to be written.
     pub heads: Vec<ReportHead>,
     /// Where to go on.
-    pub next: Position,
+    pub next: ReportPosition,
     /// Whether there are more already.
     pub more: bool,
 }
 
 /// Where a page of the reports of a source ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ReportPlace {
+pub struct ReportCursor {
     /// Whether it is among those of bundles that are gone.
     pub(super) gone: bool,
     /// The bundle.
@@ -108,7 +108,7 @@ pub struct ReportPage {
     /// One for each bundle.
     pub heads: Vec<ReportHead>,
     /// Behind which the next page is. None: there is no more.
-    pub next: Option<ReportPlace>,
+    pub next: Option<ReportCursor>,
 }
 
 /// That something was reported of a bundle.
@@ -164,12 +164,4 @@ pub(super) fn consumer_removed(at: Timestamp) -> Json {
         }],
         "resourceStatus": [],
     }))
-}
-
-/// The first `limit` of rows of which one more was asked for, and whether there was that one.
-pub(super) fn cut<T>(mut rows: Vec<T>, limit: u32) -> (Vec<T>, bool) {
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    (rows, more)
 }

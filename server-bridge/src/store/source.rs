@@ -1,4 +1,4 @@
-//! Who published a bundle.
+//! The name of the source that published a bundle.
 
 use std::fmt;
 

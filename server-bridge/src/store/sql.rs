@@ -9,10 +9,19 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::StoreError;
 
+pub(super) mod agents;
 pub(super) mod filter;
+pub(super) mod history;
+pub(super) mod overview;
 pub(super) mod page;
 pub(super) mod progress;
+pub(super) mod reports;
 pub(super) mod rows;
+pub(super) mod status;
+pub(super) mod waiting;
+mod written;
+
+pub(super) use written::Written;
 
 /// Runs a read without waiting for whoever takes what it reads: a slow client must not hold a connection. It stops when it
 /// is dropped.

@@ -1,6 +1,6 @@
-//! What an agent would refuse, or pass over in silence, although every shape is right: the same code says it there.
+//! Checks what an agent would refuse or ignore although its syntax is right, with the code that the agent runs.
 
-use link::bundle::rules::{Candidate, Named, candidates};
+use link::bundle::rules::{Candidate, ObjectSelector, candidates};
 use link::bundle::{DeleteOption, Executer, ManifestConfig, Spec};
 use serde::de::DeserializeOwned;
 
@@ -58,7 +58,7 @@ fn check_configs(
             !may_be_idle && !known.any(|known| known.resource_identifier == *rule)
         })
         .filter_map(|(index, config)| {
-            let found = Named::from(&config.resource_identifier).problem(candidates)?;
+            let found = ObjectSelector::from(&config.resource_identifier).problem(candidates)?;
             Some(Problem {
                 path: format!("manifest_configs[{index}].resourceIdentifier"),
                 message: found,
@@ -94,7 +94,7 @@ fn check_orphans(
         }
         Some(Problem {
             path: format!("delete_option.selectivelyOrphans.orphaningRules[{index}]"),
-            message: Named::from(rule).problem(&candidates)?,
+            message: ObjectSelector::from(rule).problem(&candidates)?,
         })
     });
     problems.extend(unmatched.take(SHOWN));

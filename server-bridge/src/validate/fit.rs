@@ -139,7 +139,7 @@ mod tests {
     use link::iot::limits::{PACKET_BYTES, PAYLOAD_BYTES};
     use serde_json::json;
 
-    use super::super::{Draft, Limits};
+    use super::super::{BundleLimits, Draft};
     use super::*;
 
     fn envelope() -> Envelope {
@@ -171,7 +171,7 @@ mod tests {
             origin: None,
         };
         let (metadata, content) = draft
-            .check(&Limits::default(), &to)
+            .check(&BundleLimits::default(), &to)
             .map_err(|error| error.to_string())?;
         let longest = [false, true]
             .map(|deletion| to.message(metadata.as_ref(), &content.payload(), deletion));

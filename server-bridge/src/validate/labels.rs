@@ -1,4 +1,4 @@
-//! The labels of a consumer: any text, as Maestro takes it, and little enough for a page of consumers to be held whole.
+//! Limits of the labels of a consumer: any text, as Maestro takes it, small enough that a page of consumers can be held whole.
 
 use link::telemetry::clip;
 use serde_json::{Map, Value};

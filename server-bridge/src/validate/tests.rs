@@ -16,7 +16,7 @@ fn check(draft: Draft) -> Result<(Option<Json>, Content), Invalid> {
         id: "b1",
         origin: None,
     };
-    draft.check(&Limits::default(), &to)
+    draft.check(&BundleLimits::default(), &to)
 }
 
 fn refused(draft: Draft) -> String {

@@ -1,5 +1,5 @@
-//! JSON text as it comes from outside: each member once, no number and no depth that a peer cannot read, and no more values
-//! than can be stored.
+//! Limits of JSON text from outside: no duplicate members, no number or depth that a peer cannot read, and no more values than
+//! can be stored.
 //!
 //! **Invariant:** a value takes up to 130 times the bytes of its text, so values are counted before any is made: those of
 //! one text ([`VALUES`]), and those of all texts in hand, for which callers wait ([`room`]).

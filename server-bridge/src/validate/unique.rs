@@ -1,5 +1,4 @@
-//! Members that a JSON text has twice. Parsers keep the last one in silence, so one of the two would never be heard of
-//! again.
+//! Finds members that a JSON object has twice. Parsers keep the last one in silence, so the other would be lost.
 //!
 //! Runs over text that a parser has taken already, so its depth is bounded; names are compared as they read, not as
 //! they are written.

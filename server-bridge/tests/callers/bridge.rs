@@ -12,7 +12,7 @@ use prometheus::{Registry, TextEncoder};
 use reqwest::{Client, ClientBuilder, Method};
 use serde_json::{Value, json};
 use server_bridge::api;
-use server_bridge::callers::{CertificateFiles, Config};
+use server_bridge::callers::{CallersConfig, CertificateFiles};
 use server_bridge::store::{AnyStore, Location};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -66,8 +66,8 @@ impl Place {
     }
 
     /// Nobody is asked, over TLS.
-    pub(crate) fn tls(&self) -> Config {
-        Config {
+    pub(crate) fn tls(&self) -> CallersConfig {
+        CallersConfig {
             https: Some(CertificateFiles {
                 certificate: self.path("tls.crt"),
                 key: self.path("tls.key"),
@@ -77,8 +77,8 @@ impl Place {
     }
 
     /// Client certificates are demanded.
-    pub(crate) fn mutual(&self) -> Config {
-        Config {
+    pub(crate) fn mutual(&self) -> CallersConfig {
+        CallersConfig {
             client_ca: Some(self.path("ca.crt")),
             ..self.tls()
         }
@@ -97,40 +97,40 @@ impl Place {
 }
 
 /// What is followed is looked at often, so that tests do not wait.
-pub(crate) fn config() -> Config {
-    Config {
+pub(crate) fn config() -> CallersConfig {
+    CallersConfig {
         look_every: Duration::from_millis(50),
         keys_again: Duration::from_millis(200),
-        ..Config::default()
+        ..CallersConfig::default()
     }
 }
 
 impl Bridge {
-    pub(crate) async fn start(place: &Place, config: Config) -> Self {
+    pub(crate) async fn start(place: &Place, config: CallersConfig) -> Self {
         Self::bounded(place, config, 64).await
     }
 
     /// One that takes so many connections at once.
-    pub(crate) async fn bounded(place: &Place, config: Config, connections: usize) -> Self {
+    pub(crate) async fn bounded(place: &Place, config: CallersConfig, connections: usize) -> Self {
         link::tls::install_provider();
         let (registry, checks) = (Registry::new(), Checks::new());
         let callers = config.build(Clock::system(), &registry, &checks);
         let callers = callers.await.unwrap();
         let location = Location::Sqlite(place.path("bridge.db"));
         let store = location.open(Restarts::unregistered()).await.unwrap();
-        let mut api = api::Config::new(SourceId::new("maestro").unwrap(), Scheme::default());
+        let mut api = api::ApiConfig::new(SourceId::new("maestro").unwrap(), Scheme::default());
         api.listen = ([127, 0, 0, 1], 0).into();
         api.bounds.connections = connections;
         api.access = callers.access;
         let scheme = callers.https.as_ref().map_or("http", |_| "https");
         api.tls = callers.https;
-        let metrics = api::Metrics::register(&registry).unwrap();
+        let metrics = api::ApiMetrics::register(&registry).unwrap();
         let api = api
             .build(store.clone(), Clock::system(), metrics)
             .await
             .unwrap();
         let address = api.address();
-        let keeping = callers.keeper.run(CancellationToken::new());
+        let keeping = callers.watcher.run(CancellationToken::new());
         let serving = api.serve(std::future::pending());
         let tasks = vec![tokio::spawn(keeping), tokio::spawn(serving)];
         Self {

@@ -2,7 +2,7 @@
 
 use rcgen::ExtendedKeyUsagePurpose;
 use reqwest::Method;
-use server_bridge::callers::Config;
+use server_bridge::callers::CallersConfig;
 
 use crate::bridge::{Bridge, Place, told, until};
 use crate::issuer::Issuer;
@@ -82,7 +82,7 @@ async fn where_tokens_are_taken_too_a_certificate_is_not_demanded_and_without_bo
 {
     let place = Place::new();
     let issuer = Issuer::start().await;
-    let config = Config {
+    let config = CallersConfig {
         issuers: vec![issuer.config()],
         ..place.mutual()
     };

@@ -11,7 +11,7 @@ use link::supervise::Restarts;
 use link::topic::Scheme;
 use prometheus::Registry;
 use serde_json::{Value, json};
-use server_bridge::callers::{Authorization, Config};
+use server_bridge::callers::{Authorization, CallersConfig};
 use server_bridge::grpc;
 use server_bridge::store::{Labels, Location, NewConsumer, Store as _};
 use tokio::net::TcpListener;
@@ -51,7 +51,7 @@ struct Server {
 struct Source(CloudEventServiceClient<Channel>);
 
 impl Server {
-    async fn start(place: &Place, config: Config) -> Self {
+    async fn start(place: &Place, config: CallersConfig) -> Self {
         let (registry, checks) = (Registry::new(), Checks::new());
         let callers = config.build(Clock::system(), &registry, &checks);
         let callers = callers.await.unwrap();
@@ -69,12 +69,12 @@ impl Server {
             .await
             .unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let config = grpc::Config {
-            options: grpc::Options {
+        let config = grpc::GrpcConfig {
+            options: grpc::GrpcOptions {
                 heartbeat: Duration::from_millis(200),
-                ..grpc::Options::default()
+                ..grpc::GrpcOptions::default()
             },
-            ..grpc::Config::new(SourceId::new("maestro").unwrap(), Scheme::default())
+            ..grpc::GrpcConfig::new(SourceId::new("maestro").unwrap(), Scheme::default())
         };
         let (tls, access) = (callers.grpc, callers.access);
         let grpc = config
@@ -82,7 +82,7 @@ impl Server {
             .unwrap();
         let address = grpc.address();
         let serving = grpc.serve(Restarts::unregistered(), CancellationToken::new());
-        let keeping = callers.keeper.run(CancellationToken::new());
+        let keeping = callers.watcher.run(CancellationToken::new());
         let tasks = vec![tokio::spawn(serving), tokio::spawn(keeping)];
         Self {
             address,
@@ -199,7 +199,7 @@ rules:
 #[tokio::test]
 async fn each_refusal_is_told_to_a_source_as_its_library_reads_it() {
     let (place, issuer) = (Place::new(), Issuer::start().await);
-    let config = Config {
+    let config = CallersConfig {
         issuers: vec![issuer.config()],
         authorization: Authorization::File(place.write("rules.yaml", RULES)),
         ..config()
@@ -268,7 +268,7 @@ async fn each_refusal_is_told_to_a_source_as_its_library_reads_it() {
 #[tokio::test]
 async fn a_stream_outlives_the_token_that_began_it_and_the_next_call_does_not() {
     let (place, issuer) = (Place::new(), Issuer::start().await);
-    let config = Config {
+    let config = CallersConfig {
         issuers: vec![issuer.config()],
         ..config()
     };
@@ -288,7 +288,7 @@ async fn a_stream_outlives_the_token_that_began_it_and_the_next_call_does_not() 
 #[tokio::test]
 async fn a_stream_ends_when_its_rule_is_withdrawn_and_others_go_on() {
     let (place, issuer) = (Place::new(), Issuer::start().await);
-    let config = Config {
+    let config = CallersConfig {
         issuers: vec![issuer.config()],
         authorization: Authorization::File(place.write("rules.yaml", BOTH)),
         ..config()

@@ -67,15 +67,15 @@ async fn accepted_connections_speak_h2_tell_who_they_are_and_give_their_place_ba
     let mut read = [0; 5];
     connected.read_exact(&mut read).await.unwrap();
     assert_eq!(&read, b"hello");
-    let mut call = accepted.place().call();
-    call.known();
+    let mut call = accepted.permit().call();
+    call.known(Some("ann")).unwrap();
     // Who does nothing gives way to who comes; who has a call does not.
     let third = tokio::spawn(connect(address, client(&place, &pair, b"h2")));
     let other = stream.next().await.unwrap().unwrap();
     let _third = third.await.unwrap().unwrap();
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
-    let mut call_of_other = other.place().call();
-    call_of_other.known();
+    let mut call_of_other = other.permit().call();
+    call_of_other.known(Some("bob")).unwrap();
     // One past the most.
     let refused = connect(address, client(&place, &pair, b"h2")).await;
     assert!(refused.is_err());

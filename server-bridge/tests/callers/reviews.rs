@@ -3,11 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use server_bridge::callers::{Authorization, Cluster, Config};
+use server_bridge::callers::{Authorization, CallersConfig, Cluster};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
@@ -42,6 +44,7 @@ const ALLOWED: &[(&str, &str)] = &[
     ("/api/maestro/v1/consumers", "post"),
     ("/api/maestro/v1/resource-bundles", "post"),
     ("/api/maestro/v1/resource-bundles/b1", "delete"),
+    ("/api/maestro/v1/consumers/c1", "delete"),
     ("/sources/maestro", "pub"),
 ];
 
@@ -75,10 +78,10 @@ impl Api {
         self.asked.reviews.lock().unwrap().clone()
     }
 
-    fn config(&self, audiences: &[&str], authorized: bool) -> Config {
+    fn config(&self, audiences: &[&str], authorized: bool) -> CallersConfig {
         let cluster = Cluster::Kubeconfig(self.kubeconfig.clone());
         let audiences = audiences.iter().map(|&name| name.to_owned()).collect();
-        Config {
+        CallersConfig {
             reviews: Some((cluster.clone(), audiences)),
             authorization: if authorized {
                 Authorization::Reviews(cluster)
@@ -90,13 +93,17 @@ impl Api {
     }
 }
 
-async fn token(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Json<Value> {
+async fn token(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Response {
+    if review["spec"]["token"] == "unasked" {
+        return forbidden();
+    }
     review["status"] = match review["spec"]["token"].as_str() {
         Some("anns") => json!({
             "authenticated": true,
             "user": {"username": "ann", "groups": ["dev"]},
             "audiences": review["spec"]["audiences"],
         }),
+        Some("olgas") => json!({"authenticated": true, "user": {"username": "olga"}}),
         Some("careless") => json!({"authenticated": true, "user": {"username": "ann"}}),
         _ => json!({"authenticated": false, "error": "invalid bearer token"}),
     };
@@ -107,7 +114,16 @@ async fn token(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Jso
     {
         let _never = asked.open.acquire().await;
     }
-    Json(review)
+    Json(review).into_response()
+}
+
+/// What a bridge without the ClusterRole `system:auth-delegator` is answered.
+fn forbidden() -> Response {
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+        "message": "tokenreviews.authentication.k8s.io is forbidden: User \"system:serviceaccount:private:bridge\" cannot",
+    });
+    (StatusCode::FORBIDDEN, Json(status)).into_response()
 }
 
 async fn access(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Json<Value> {
@@ -117,7 +133,8 @@ async fn access(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Js
         && spec["groups"] == json!(["dev", "system:authenticated"])
         && ALLOWED
             .iter()
-            .any(|(path, verb)| about["path"] == *path && about["verb"] == *verb);
+            .any(|(path, verb)| about["path"] == *path && about["verb"] == *verb)
+        || spec["user"] == "olga";
     asked.reviews.lock().unwrap().push(spec.clone());
     review["status"] = json!({"allowed": allowed});
     Json(review)
@@ -191,7 +208,52 @@ async fn an_api_that_is_away_lets_nobody_in_and_says_so() {
     )
     .await;
     assert_eq!(answer.0, 503, "{answer:?}");
-    assert!(told(&answer).contains("a review of the token cannot be had of the Kubernetes API"));
+    // Whoever asks is not known: where the API is, is not for it to know.
+    assert_eq!(
+        told(&answer),
+        "503 maestro-9: a review of the token cannot be had of the Kubernetes API: it cannot be asked now; try again later"
+    );
+}
+
+#[tokio::test]
+async fn an_api_that_does_not_let_the_bridge_ask_lets_nobody_in_and_its_words_stay_in_the_log() {
+    let place = Place::new();
+    let api = Api::start(&place).await;
+    let bridge = Bridge::start(&place, api.config(&[], false)).await;
+    let answer = bridge.with_token(&Client::new(), "unasked").await;
+    assert_eq!(
+        told(&answer),
+        "503 maestro-9: a review of the token cannot be had of the Kubernetes API: this server may not ask there; try again \
+         later"
+    );
+}
+
+#[tokio::test]
+async fn a_consumer_with_everybodys_bundles_is_removed_only_by_who_may_publish_for_every_source() {
+    let place = Place::new();
+    let api = Api::start(&place).await;
+    let bridge = Bridge::start(&place, api.config(&[], true)).await;
+    let client = Client::new();
+    let send = async |token: &str, method: Method, path: &str, body: Option<Value>| {
+        let answer = bridge.send(&client, Some(token), method, path, body).await;
+        answer.unwrap()
+    };
+    let consumer = || Some(json!({"name": "c1"}));
+    let made = send("anns", Method::POST, "/consumers", consumer()).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let path = "/consumers/c1?force=true&confirm=c1";
+    let refused = send("anns", Method::DELETE, path, None).await;
+    assert_eq!(
+        told(&refused),
+        "403 maestro-4: `ann` may not `pub` the path `/sources/*`: give it a ClusterRole with this nonResourceURL and verb"
+    );
+    // One without bundles is nobody's.
+    let gone = send("anns", Method::DELETE, "/consumers/c1", None).await;
+    assert_eq!(gone.0, 204, "{gone:?}");
+    let made = send("anns", Method::POST, "/consumers", consumer()).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let gone = send("olgas", Method::DELETE, path, None).await;
+    assert_eq!(gone.0, 204, "{gone:?}");
 }
 
 #[tokio::test]
@@ -218,7 +280,7 @@ async fn access_is_reviewed_by_path_and_verb_and_changes_by_their_source() {
         .filter(|about| !about.is_null())
         .collect();
     let question = |(path, verb): &(&str, &str)| json!({"path": path, "verb": verb});
-    let expected: Vec<Value> = [ALLOWED[1], ALLOWED[2], ALLOWED[4], ALLOWED[3]]
+    let expected: Vec<Value> = [ALLOWED[1], ALLOWED[2], ALLOWED[5], ALLOWED[3]]
         .iter()
         .map(question)
         .collect();

@@ -2,7 +2,7 @@
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
-use server_bridge::callers::{Authorization, Config};
+use server_bridge::callers::{Authorization, CallersConfig};
 
 use crate::bridge::{Bridge, Place, bundle, told, until};
 
@@ -35,7 +35,7 @@ struct Cast {
 }
 
 async fn begin(place: &Place) -> (Bridge, Cast) {
-    let config = Config {
+    let config = CallersConfig {
         authorization: Authorization::File(place.write("rules.yaml", RULES)),
         ..place.mutual()
     };
@@ -106,6 +106,23 @@ async fn lists_are_narrowed_and_what_is_not_seen_is_not_there() {
             .await;
         let expected = format!("404 maestro-7: ResourceBundle with id='{text}' not found");
         assert_eq!(told(&answer), expected);
+    }
+    // Who takes a name that is taken is led to its bundle only if it may see it.
+    let again =
+        json!({"name": "b-c2", "consumer_name": "c1", "manifests": bundle("x", "c1")["manifests"]});
+    for (client, seen) in [(&cast.ops, true), (&cast.ann, false)] {
+        let answer = bridge
+            .post(client, "/resource-bundles", again.clone())
+            .await;
+        let text = told(&answer);
+        let start = "409 maestro-6: a resource bundle with name `b-c2` already exists: ";
+        assert!(text.starts_with(start), "{text}");
+        assert_eq!(
+            text.contains("/resource-bundles/b-c2` and `\"version\":1`"),
+            seen,
+            "{text}"
+        );
+        assert_eq!(text.contains("consumer `c2`"), seen, "{text}");
     }
     let answer = bridge.get(&cast.nobody, "/resource-bundles").await;
     assert_eq!(

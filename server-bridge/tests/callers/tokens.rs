@@ -5,14 +5,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Client;
 use serde_json::{Value, json};
-use server_bridge::callers::{Config, IssuerConfig, KeySource};
+use server_bridge::callers::{CallersConfig, IssuerConfig, KeySource};
 
 use crate::bridge::{Bridge, Place, config, told, until};
 use crate::issuer::{Issuer, Key};
 use crate::pki::now;
 
 async fn bridge(place: &Place, issuer: IssuerConfig) -> Bridge {
-    let config = Config {
+    let config = CallersConfig {
         issuers: vec![issuer],
         ..config()
     };
@@ -217,7 +217,7 @@ async fn keys_of_a_file_are_followed_and_claims_and_prefix_are_as_they_are_set()
     let file = place.write("keys.json", &set(&issuer.key));
     let rules =
         "rules:\n- users: ['oidc:42']\n  sources: ['*']\n  consumers: ['*']\n  verbs: [list]\n";
-    let config = Config {
+    let config = CallersConfig {
         issuers: vec![IssuerConfig {
             keys: KeySource::File(file),
             user_claim: "uid".into(),

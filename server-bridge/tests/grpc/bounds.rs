@@ -7,7 +7,7 @@ use link::admin::Checks;
 use link::clock::Clock;
 use prometheus::Registry;
 use server_bridge::callers::{self, Access};
-use server_bridge::grpc::Options;
+use server_bridge::grpc::GrpcOptions;
 use server_bridge::store::Store;
 use tokio::time::Instant;
 use tonic::Code;
@@ -79,7 +79,7 @@ async fn services_are_listed_only_where_that_is_wanted() {
     let server = Server::start().await;
     let refused = services(channel(&server).await).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented);
-    let server = Server::with(Options {
+    let server = Server::with(GrpcOptions {
         reflection: true,
         ..quick()
     })
@@ -97,14 +97,14 @@ async fn nothing_but_health_is_answered_before_the_caller_is_known() {
     let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     std::fs::write(&ca, authority.self_signed(&key).unwrap().pem()).unwrap();
-    let callers = callers::Config {
+    let callers = callers::CallersConfig {
         client_ca: Some(ca),
-        ..callers::Config::default()
+        ..callers::CallersConfig::default()
     };
     let (registry, checks) = (Registry::new(), Checks::new());
     let built = callers.build(Clock::system(), &registry, &checks);
     let access: Access = built.await.unwrap().access;
-    let options = Options {
+    let options = GrpcOptions {
         reflection: true,
         ..quick()
     };
@@ -130,7 +130,7 @@ async fn nothing_but_health_is_answered_before_the_caller_is_known() {
 
 #[tokio::test]
 async fn a_connection_ends_at_its_age_and_its_client_goes_on_with_another() {
-    let server = Server::with(Options {
+    let server = Server::with(GrpcOptions {
         max_connection_age: Some(Duration::from_secs(2)),
         ..quick()
     })

@@ -8,5 +8,5 @@ mod client;
 mod publish;
 mod replicas;
 mod server;
-mod strangers;
 mod streams;
+mod unauthenticated;

@@ -12,7 +12,7 @@ use link::topic::Scheme;
 use prometheus::Registry;
 use serde_json::json;
 use server_bridge::callers::Access;
-use server_bridge::grpc::{Config, Options};
+use server_bridge::grpc::{GrpcConfig, GrpcOptions};
 use server_bridge::store::postgres::{self, CredentialFiles, TlsMode};
 use server_bridge::store::{
     AnyStore, Json, Labels, Location, NewConsumer, StatusOutcome, StatusUpdate, Store,
@@ -59,7 +59,7 @@ impl Place {
         let server = database::Server::shared();
         let database = server.database().unwrap();
         server.mount(directory.path(), &database).unwrap();
-        let mut config = postgres::Config::new(CredentialFiles::mounted(directory.path()));
+        let mut config = postgres::PostgresConfig::new(CredentialFiles::mounted(directory.path()));
         config.tls = TlsMode::Disable;
         Self {
             location: Location::Postgres(Box::new(config)),
@@ -81,7 +81,7 @@ impl Server {
         Self::with(quick()).await
     }
 
-    pub(crate) async fn with(options: Options) -> Self {
+    pub(crate) async fn with(options: GrpcOptions) -> Self {
         let place = Place::sqlite();
         let store = place.open().await;
         let mut server = Self::over(store, options, Access::open()).await;
@@ -97,13 +97,13 @@ impl Server {
         server
     }
 
-    pub(crate) async fn over(store: AnyStore, options: Options, access: Access) -> Self {
+    pub(crate) async fn over(store: AnyStore, options: GrpcOptions, access: Access) -> Self {
         Self::bounded(store, options, access, None).await
     }
 
     async fn bounded(
         store: AnyStore,
-        options: Options,
+        options: GrpcOptions,
         access: Access,
         connections: Option<usize>,
     ) -> Self {
@@ -117,9 +117,9 @@ impl Server {
         }
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let registry = Registry::new();
-        let mut config = Config {
+        let mut config = GrpcConfig {
             options,
-            ..Config::new(SourceId::new("maestro").unwrap(), Scheme::default())
+            ..GrpcConfig::new(SourceId::new("maestro").unwrap(), Scheme::default())
         };
         config.connections = connections.unwrap_or(config.connections);
         let clock = match &store {
@@ -209,10 +209,10 @@ impl Server {
     }
 }
 
-pub(crate) fn quick() -> Options {
-    Options {
+pub(crate) fn quick() -> GrpcOptions {
+    GrpcOptions {
         heartbeat: Duration::from_millis(100),
-        ..Options::default()
+        ..GrpcOptions::default()
     }
 }
 

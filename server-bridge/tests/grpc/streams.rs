@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde_json::json;
-use server_bridge::grpc::Options;
+use server_bridge::grpc::GrpcOptions;
 use tokio::time::Instant;
 
 use crate::client::proto::cloud_event_attribute_value::Attr;
@@ -14,9 +14,9 @@ use crate::server::Server;
 
 #[tokio::test]
 async fn a_stream_begins_with_its_id_and_a_heartbeat_and_goes_on_with_heartbeats() {
-    let server = Server::with(Options {
+    let server = Server::with(GrpcOptions {
         heartbeat: Duration::from_millis(500),
-        ..Options::default()
+        ..GrpcOptions::default()
     })
     .await;
     let mut stream = server.source("a").await.follow().await;

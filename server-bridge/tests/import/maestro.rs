@@ -1,10 +1,10 @@
-//! A database as Maestro lays it out (postgres.md §1): gorm's names and types, and rows made by the server itself.
+//! A database as Maestro lays it out (docs/MAESTRO.md §5.5): gorm's names and types, and rows made by the server itself.
 
 use std::path::{Path, PathBuf};
 
 use server_bridge::import::{Database, Import};
 use server_bridge::store::Location;
-use server_bridge::store::postgres::{Config, CredentialFiles, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, TlsMode};
 use tempfile::TempDir;
 
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
@@ -83,7 +83,7 @@ impl Maestro {
             "sqlite" => Location::Sqlite(self.file("bridge.db")),
             _ => {
                 let files = CredentialFiles::mounted(self.directory.path());
-                let mut config = Config::new(files);
+                let mut config = PostgresConfig::new(files);
                 config.tls = TlsMode::Disable;
                 Location::Postgres(Box::new(config))
             }

@@ -10,7 +10,7 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use link::supervise::Restarts;
 use server_bridge::store::{
-    AnyStore, Held, Json, Location, StatusOutcome, StatusUpdate, Store as _,
+    AgentVersion, AnyStore, Json, Location, StatusOutcome, StatusUpdate, Store as _,
 };
 
 mod interrupted;
@@ -102,7 +102,7 @@ async fn what_agents_have_reported_on_is_sent_to_nobody_again_and_all_rest_is() 
             ));
             let held = held.iter().map(|line| {
                 let (id, version) = line.split_once(' ').unwrap();
-                Held {
+                AgentVersion {
                     id: id.into(),
                     version: Version::parse(version).unwrap(),
                 }

@@ -115,7 +115,7 @@ async fn rows_that_cannot_be_kept_are_named_one_by_one_and_nothing_is_written_un
         let maestro = Maestro::filled(60);
         maestro.sql("SET session_replication_role = replica; \
             INSERT INTO consumers (id, name, labels) VALUES ('bad', 'Cluster_9', NULL), ('odd', 'odd', '{\"a\":1}')");
-        let bad: [(&str, &str, &str); 10] = [
+        let bad: [(&str, &str, &str); 12] = [
             ("00000000", "version = 2147483648", "version 2147483648"),
             ("00000001", "version = 0", "version 0"),
             ("00000002", "name = 'under_score'", "its name"),
@@ -142,6 +142,16 @@ async fn rows_that_cannot_be_kept_are_named_one_by_one_and_nothing_is_written_un
             ),
             ("0000000d", "source = 'a b'", "source"),
             ("0000000e", "payload = NULL", "no payload"),
+            (
+                "0000000f",
+                "created_at = 'infinity'",
+                "`created_at` is out of range",
+            ),
+            (
+                "00000010",
+                "updated_at = '294276-12-31'",
+                "`updated_at` is out of range",
+            ),
         ];
         for (id, change, _) in bad {
             maestro.sql(&format!(
@@ -171,7 +181,7 @@ async fn rows_that_cannot_be_kept_are_named_one_by_one_and_nothing_is_written_un
             consumers.map(|item| item.id.as_str()).collect::<Vec<_>>(),
             ["bad", "odd"]
         );
-        assert_eq!(report.left_out.len(), 12, "{report:?}");
+        assert_eq!(report.left_out.len(), 14, "{report:?}");
         assert_eq!(report.remarks.len(), 1);
         assert!(
             report.remarks[0].reason.contains("`sequenceid`"),
@@ -187,7 +197,7 @@ async fn rows_that_cannot_be_kept_are_named_one_by_one_and_nothing_is_written_un
         assert!(report.written);
         assert_eq!(
             (report.bundles.added, report.left_out.len()),
-            (50, 12),
+            (48, 14),
             "{engine}"
         );
     }

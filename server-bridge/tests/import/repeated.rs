@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use link::clock::Clock;
 use link::order::{SequenceId, Version};
-use server_bridge::import::Report;
-use server_bridge::store::{Json, StatusOutcome, StatusUpdate, Store as _};
+use server_bridge::import::ImportReport;
+use server_bridge::store::{Json, ReportStore as _, StatusOutcome, StatusUpdate, Store as _};
 
 use crate::maestro::{ENGINES, Maestro};
 use crate::{open, pending};
 
-fn reason<'r>(report: &'r Report, id: &str) -> &'r str {
+fn reason<'r>(report: &'r ImportReport, id: &str) -> &'r str {
     let found = report.left_out.iter().find(|item| item.id.starts_with(id));
     found.map_or("it is not left out", |item| item.reason.as_str())
 }
@@ -230,6 +230,105 @@ async fn what_agents_have_reported_since_is_taken_over_and_an_older_report_is_no
         store.close().await;
         let report = maestro.import(engine).run().await.unwrap();
         assert_eq!((report.bundles.present, report.bundles.replaced), (20, 0));
+    }
+}
+
+/// What an agent says of the deletion of a bundle.
+fn deleted(id: &str, consumer: &str, version: i64, at: Timestamp) -> StatusUpdate {
+    StatusUpdate {
+        bundle_id: id.into(),
+        consumer: consumer.parse().unwrap(),
+        version: Version::new(version).unwrap(),
+        sequence_id: SequenceId::from_parts(at, 1, 0),
+        status_hash: None,
+        payload: Json::parse("{}").unwrap(),
+        metadata: None,
+        deleted: true,
+        received_at: None,
+        applied_at: None,
+        at,
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_has_ended_here_is_no_obstacle_and_what_comes_after_it_can_go_as_well() {
+    for engine in ENGINES {
+        let maestro = Maestro::filled(8);
+        maestro.import(engine).run().await.unwrap();
+        let id = |number: u32| format!("{number:08x}-0000-4000-8000-000000000000");
+        let now: Timestamp = "2026-11-02T09:00:00Z".parse().unwrap();
+        // The one that was to be deleted when Maestro stopped is the newest of all.
+        let store = open(&maestro.store(engine)).await;
+        let gone = store.apply_status(deleted(&id(7), "cluster7", 5, now));
+        assert_eq!(gone.await.unwrap(), StatusOutcome::Deleted, "{engine}");
+        store.close().await;
+        maestro.sql(&format!(
+            "INSERT INTO resources SELECT '{new}', created_at, updated_at, NULL, source, consumer_name, version, type, \
+             payload || '{{\"resourceid\": \"{new}\"}}', NULL, 'new' FROM resources WHERE id = '{old}'",
+            new = id(100),
+            old = id(7)
+        ));
+        let report = maestro.import(engine).run().await.unwrap();
+        assert!(report.written && report.left_out.is_empty(), "{report:?}");
+        assert_eq!((report.bundles.present, report.bundles.added), (8, 1));
+        let store = open(&maestro.store(engine)).await;
+        assert!(store.get_bundle(&id(7)).await.unwrap().is_none());
+        // Its last report is kept meanwhile, and so is that of the new one.
+        store.mark_deleting(&id(100), now).await.unwrap();
+        let gone = store.apply_status(deleted(&id(100), "cluster7", 5, now));
+        assert_eq!(gone.await.unwrap(), StatusOutcome::Deleted, "{engine}");
+        for number in [7, 100] {
+            assert!(
+                store.report(&id(number)).await.unwrap().unwrap().gone,
+                "{engine}"
+            );
+        }
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_newer_version_takes_the_place_of_an_older_one_and_its_older_status_does_not() {
+    for engine in ENGINES {
+        let maestro = Maestro::filled(10);
+        maestro.import(engine).run().await.unwrap();
+        let id = |number: u32| format!("{number:08x}-0000-4000-8000-000000000000");
+        let now: Timestamp = "2026-11-02T09:00:00Z".parse().unwrap();
+        let store = open(&maestro.store(engine)).await;
+        // One that Maestro has a status of, and one that it has none of.
+        let mut newest = Vec::new();
+        for (number, version) in [(8, 2), (3, 5)] {
+            let told = StatusUpdate {
+                deleted: false,
+                status_hash: Some("h".into()),
+                payload: Json::parse("{\"conditions\":[]}").unwrap(),
+                ..deleted(&id(number), &format!("cluster{number}"), version, now)
+            };
+            newest.push((number, told.sequence_id));
+            assert_eq!(
+                store.apply_status(told).await.unwrap(),
+                StatusOutcome::Stored
+            );
+        }
+        store.close().await;
+        maestro.sql(&format!(
+            "UPDATE resources SET version = version + 1 WHERE id IN ('{}', '{}')",
+            id(8),
+            id(3)
+        ));
+        let report = maestro.import(engine).run().await.unwrap();
+        assert_eq!((report.bundles.replaced, report.bundles.unsent), (2, 2));
+        let store = open(&maestro.store(engine)).await;
+        for (number, sequence) in newest {
+            let bundle = store.get_bundle(&id(number)).await.unwrap().unwrap();
+            let status = bundle.status.unwrap();
+            assert_eq!(status.sequence_id, Some(sequence), "{engine}");
+            assert_eq!(status.version.get() + 1, bundle.version.get());
+            assert_eq!(status.payload.as_str(), "{\"conditions\":[]}");
+        }
+        let unsent = pending(&store).await;
+        assert!(unsent.contains(&id(8)) && unsent.contains(&id(3)));
+        store.close().await;
     }
 }
 

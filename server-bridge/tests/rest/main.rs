@@ -8,7 +8,7 @@ use link::order::{SequenceId, Version};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use server_bridge::store::sqlite::SqliteStore;
-use server_bridge::store::{Heard, Json, StatusUpdate, Store};
+use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 mod bounds;
 mod document;
@@ -167,6 +167,11 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
             json!({"id": "A", "consumer_name": "cluster1"}),
         ),
         (Method::POST, "/resource-bundles", bundle("b1")),
+        (
+            Method::POST,
+            "/resource-bundles",
+            json!({"name": "b1", "consumer_name": "cluster1", "manifests": [config_map("a", "")]}),
+        ),
         (Method::PATCH, "/resource-bundles/b1", no_version),
         (
             Method::PATCH,
@@ -204,7 +209,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     ] {
         messages.push(server.refused(method, path, body).await);
     }
-    insta::assert_snapshot!(messages.join("\n"), @r"
+    insta::assert_snapshot!(messages.join("\n"), @r#"
 400 maestro-8: name: consumer name `Cluster_1` may hold only lower-case letters, digits and `-`
 400 maestro-8: name: consumer name `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is longer than 63 characters
 409 maestro-6: consumer `cluster1` already exists
@@ -219,7 +224,8 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-8: consumer `none` does not exist; register it with `POST /api/maestro/v1/consumers`
 400 maestro-8: manifests: must hold at least one manifest
 400 maestro-8: id: `A` may hold only lower-case letters, digits, `-` and `.`
-409 maestro-6: a resource bundle with name `b1` already exists
+409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another name: ids and names are unique over all consumers and sources
+409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another name: ids and names are unique over all consumers and sources
 400 maestro-8: version: is required, as the version this change starts from (or send it as `If-Match`)
 400 maestro-8: version: must be a whole number from 0 to 2147483647
 400 maestro-8: consumer_name: cannot be changed
@@ -234,7 +240,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-21: query parameter `orderBy`: direction of `name` must be `asc` or `desc`, not `up`
 400 maestro-23: Failed to parse search query: at position 1: unknown column `nmae`; there are `id`, `name`, `source`, `consumer_name`, `version`, `created_at`, `updated_at`, `deleted_at`, `applied`, `available`, `status_version`, `status_at`, `waiting_for`, `waiting_since` and `labels.NAME`
 404 maestro-7: Error with id='999' not found
-");
+"#);
     let url = format!("{}/consumers", server.base);
     let response = server
         .client
@@ -256,7 +262,16 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
     assert_eq!(response.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let (status, unknown) = server.send(Method::GET, "/nothing", None).await;
     assert_eq!(status, StatusCode::NOT_FOUND);
-    insta::assert_snapshot!(unknown, @r#"{"code":"maestro-404","href":"/api/maestro/errors/404","id":"404","reason":"The requested resource '/api/maestro/v1/nothing' doesn't exist","type":"Error"}"#);
+    insta::assert_snapshot!(unknown, @r#"{"code":"maestro-404","href":"/api/maestro/v1/errors/404","id":"404","kind":"Error","operation_id":"op-1","reason":"The requested resource '/api/maestro/v1/nothing' doesn't exist"}"#);
+    let known = server.get("/errors/404").await;
+    assert_eq!(known["code"], unknown["code"]);
+    for path in ["/resource-bundles/%ff", "/consumers/%ff", "/errors/%ff"] {
+        let refused = server.refused(Method::GET, path, Value::Null).await;
+        assert_eq!(
+            refused,
+            "400 maestro-21: the id in the path is not UTF-8 text"
+        );
+    }
 }
 
 #[tokio::test]
@@ -320,7 +335,7 @@ async fn the_api_describes_itself_and_counts_requests() {
         "resource-bundles"
     );
     assert_eq!(server.get("/openapi").await["openapi"], "3.1.0");
-    assert_eq!(server.get("/errors").await["total"], 10);
+    assert_eq!(server.get("/errors").await["total"], 11);
     assert_eq!(
         server.get("/errors/7").await["reason"],
         "Resource not found"

@@ -4,7 +4,7 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use reqwest::Method;
 use serde_json::{Value, json};
-use server_bridge::store::{Heard, Json, StatusUpdate, Store};
+use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 use crate::server::{Server, bundle};
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use link::id::ConsumerName;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use server_bridge::store::{Heard as _, Orphan, Store as _};
+use server_bridge::store::{AgentStore as _, Orphan, Store as _};
 
 use crate::server::{Server, bundle, config_map};
 

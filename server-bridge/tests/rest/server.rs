@@ -8,7 +8,7 @@ use link::topic::Scheme;
 use prometheus::Registry;
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use server_bridge::api::{Config, Metrics};
+use server_bridge::api::{ApiConfig, ApiMetrics};
 use server_bridge::store::postgres::{self, CredentialFiles, TlsMode};
 use server_bridge::store::{AnyStore, Location};
 
@@ -39,10 +39,10 @@ impl Server {
             .unwrap();
         let registry = Registry::new();
         let clock = Clock::fixed("2026-08-01T10:00:00.1Z".parse().unwrap());
-        let mut config = Config::new(SourceId::new("maestro").unwrap(), Scheme::default());
+        let mut config = ApiConfig::new(SourceId::new("maestro").unwrap(), Scheme::default());
         config.listen = ([127, 0, 0, 1], 0).into();
         config.bounds.connections = connections;
-        let metrics = Metrics::register(&registry).unwrap();
+        let metrics = ApiMetrics::register(&registry).unwrap();
         let api = config.build(store.clone(), clock, metrics).await.unwrap();
         let base = format!("http://{}/api/maestro/v1", api.address());
         tokio::spawn(api.serve(std::future::pending()));
@@ -108,7 +108,7 @@ fn location(directory: &tempfile::TempDir) -> Location {
     let server = database::Server::shared();
     let database = server.database().unwrap();
     server.mount(directory.path(), &database).unwrap();
-    let mut config = postgres::Config::new(CredentialFiles::mounted(directory.path()));
+    let mut config = postgres::PostgresConfig::new(CredentialFiles::mounted(directory.path()));
     config.tls = TlsMode::Disable;
     Location::Postgres(Box::new(config))
 }

@@ -11,8 +11,8 @@ use link::supervise::Restarts;
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{
-    AnyStore, Bundle, Consumer, Content, CopyReport, Held, Json, Location, Orphan, PendingHead,
-    Reports as _, StatusOutcome, StatusUpdate, Store, Tombstone, copy,
+    AgentVersion, AnyStore, Bundle, Consumer, Content, CopyReport, Json, Location, Orphan,
+    PendingHead, ReportStore as _, StatusOutcome, StatusUpdate, Store, Tombstone, copy,
 };
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -124,14 +124,14 @@ async fn filled(store: &impl Store) {
         .apply_status(status("b04", "c1", 1, 10, true))
         .await
         .unwrap();
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "b02".into(),
         version: version(0),
     }];
     store.request_resend(&name("c1"), held).await.unwrap();
     // What is kept of what agents say.
     let c1 = name("c1");
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "b01".into(),
         version: version(9),
     }];
@@ -213,7 +213,7 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let (first, last) = (sqlite(&places.file("a.db")), sqlite(&places.file("b.db")));
     let store = open(&first).await;
     let own: SourceId = "maestro".parse().unwrap();
-    store.claim(&own).await.unwrap();
+    store.assign_source(&own).await.unwrap();
     filled(&store).await;
     let before = shown(&store).await;
     assert_eq!(before.0[0].last_seen_at, Some(at(64)));
@@ -249,7 +249,10 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
     let again = Places::new();
     copied(&last, &again.postgres).await;
     let store = open(&again.postgres).await;
-    let refused = store.claim(&"other".parse().unwrap()).await.unwrap_err();
+    let refused = store
+        .assign_source(&"other".parse().unwrap())
+        .await
+        .unwrap_err();
     assert!(
         refused.to_string().contains("source `maestro`"),
         "{refused}"
@@ -364,7 +367,10 @@ async fn what_is_in_use_or_holds_something_else_is_refused() {
         );
     }
     // Empty, but another's.
-    bridge.claim(&"other".parse().unwrap()).await.unwrap();
+    bridge
+        .assign_source(&"other".parse().unwrap())
+        .await
+        .unwrap();
     bridge.close().await;
     drop(bridge);
     let said = refused(&one, &places.postgres).await;

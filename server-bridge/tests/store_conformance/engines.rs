@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use server_bridge::store::sqlite::SqliteStore;
 use tempfile::TempDir;
 
@@ -60,10 +60,10 @@ fn demanding() -> &'static (Server, PathBuf) {
 }
 
 /// How to open a database that nobody else has.
-pub(crate) fn fresh(server: &Server, directory: &TempDir) -> Config {
+pub(crate) fn fresh(server: &Server, directory: &TempDir) -> PostgresConfig {
     let database = server.database().unwrap();
     server.mount(directory.path(), &database).unwrap();
-    let mut config = Config::new(CredentialFiles::mounted(directory.path()));
+    let mut config = PostgresConfig::new(CredentialFiles::mounted(directory.path()));
     config.tls = TlsMode::Disable;
     config
 }

@@ -2,7 +2,8 @@
 
 use link::order::Version;
 use server_bridge::store::{
-    Bundle, DOUBTED, Doubts, Held, Orphan, Raised, Raising, StatusOutcome, Store, StoreError,
+    AgentVersion, Bundle, DOUBTED, Doubts, Orphan, Raised, Raising, StatusOutcome, Store,
+    StoreError,
 };
 
 use crate::status::status;
@@ -10,8 +11,8 @@ use crate::{at, bundle, content, name, version, with_consumers};
 
 const MAX: i64 = i32::MAX as i64;
 
-fn held(id: &str, number: i64) -> Held {
-    Held {
+fn held(id: &str, number: i64) -> AgentVersion {
+    AgentVersion {
         id: id.to_owned(),
         version: version(number),
     }
@@ -360,13 +361,13 @@ pub(crate) async fn what_is_doubted_of_a_consumer_is_kept_until_it_is_removed(st
     let doubts = async |consumer| store.doubts(consumer).await.unwrap();
     assert_eq!(doubts(&c1).await, Doubts::default());
     for second in [2, 3] {
-        store.note_stranger(&c1, at(second)).await.unwrap();
+        store.note_foreign_work(&c1, at(second)).await.unwrap();
     }
     raise(&store, "a", 7).await;
     let expected = Doubts {
         since: Some(at(500)),
         unconfirmed: true,
-        strangers: true,
+        foreign_works: true,
     };
     assert_eq!(doubts(&c1).await, expected);
     let week = at(500) + DOUBTED;

@@ -9,11 +9,11 @@ use link::id::ConsumerName;
 use link::order::Version;
 use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, SourceName, Store};
 
+mod agents;
 mod bundles;
 mod consumers;
 mod copy;
 mod engines;
-mod heard;
 mod history;
 mod list;
 mod outbox;
@@ -23,6 +23,7 @@ mod progress;
 mod reports;
 mod sqlite;
 mod status;
+mod two_bridges;
 mod waiting;
 
 pub(crate) fn at(second: i64) -> Timestamp {
@@ -121,14 +122,14 @@ conformance!([
     list::pages_are_filtered_ordered_and_complete,
     list::searches_compare_by_bytes_and_absent_values_sort_first,
     bundles::concurrent_writers_neither_lose_nor_mix_their_writes,
-    heard::a_list_is_whole_once_all_its_parts_came_in_any_order_and_repeated,
-    heard::newer_lists_take_the_place_of_older_ones_and_totals_are_not_believed_twice,
-    heard::unfinished_lists_are_bounded_each_and_together,
-    heard::orphans_wait_in_the_outbox_until_they_are_removed,
-    heard::a_consumer_is_noted_as_heard_about_once_a_minute,
-    heard::strangers_are_forgotten_by_a_whole_list_that_came_after_them,
-    heard::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
-    heard::a_consumer_is_lost_only_when_its_silence_was_heard,
+    agents::a_list_is_whole_once_all_its_parts_came_in_any_order_and_repeated,
+    agents::newer_lists_take_the_place_of_older_ones_and_totals_are_not_believed_twice,
+    agents::unfinished_lists_are_bounded_each_and_together,
+    agents::orphans_wait_in_the_outbox_until_they_are_removed,
+    agents::a_consumer_is_noted_as_heard_about_once_a_minute,
+    agents::foreign_works_are_forgotten_by_a_whole_list_that_came_after_them,
+    agents::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
+    agents::a_consumer_is_lost_only_when_its_silence_was_heard,
     progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,
     progress::a_status_of_another_version_or_history_says_nothing_of_the_present_one,
     progress::searches_find_what_waits_and_loads_count_it,

@@ -1,6 +1,6 @@
 //! The way down: what needs sending.
 
-use server_bridge::store::{Held, Hint, Store};
+use server_bridge::store::{AgentVersion, Hint, Store};
 use tokio::sync::broadcast::Receiver;
 
 use crate::{at, bundle, content, name, version, with_consumers};
@@ -158,7 +158,7 @@ pub(crate) async fn a_resend_outlives_acknowledgements_of_older_publications(sto
         .record_broker_acked("gone", version(1), true, false, at(3))
         .await
         .unwrap();
-    let held = |id: &str, number| Held {
+    let held = |id: &str, number| AgentVersion {
         id: id.to_owned(),
         version: version(number),
     };
@@ -253,7 +253,7 @@ pub(crate) async fn ids_that_nothing_can_have_are_unknown(store: impl Store) {
         (gone[0].id.as_str(), gone[0].deleted_here),
         (odd.as_str(), false)
     );
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: odd.clone(),
         version: version(0),
     }];

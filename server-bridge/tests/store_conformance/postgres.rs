@@ -5,18 +5,18 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use server_bridge::store::postgres::{Config, PostgresStore};
+use server_bridge::store::postgres::{PostgresConfig, PostgresStore};
 use server_bridge::store::{FailureClass, StoreError};
 use tempfile::TempDir;
 use tokio::time::{Instant, timeout};
 
 use crate::engines::{Server, fresh};
 
+mod agents;
 mod clocks;
-mod doorbell;
-mod heard;
 mod iam;
 mod leases;
+mod notifier;
 mod opening;
 mod outages;
 mod queue;
@@ -29,7 +29,7 @@ mod upgrades;
 
 /// A database of its own, and how to open it.
 struct Place {
-    config: Config,
+    config: PostgresConfig,
     database: String,
     server: &'static Server,
     files: TempDir,

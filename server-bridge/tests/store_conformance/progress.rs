@@ -6,7 +6,7 @@ use server_bridge::store::query::{
     BundleColumn, Comparison, Filter, Order, Parts, Query, Subject, Value,
 };
 use server_bridge::store::{
-    Held, Json, Progress, StatusOutcome, StatusUpdate, Step, Store, Verdict,
+    AgentVersion, ConditionStatus, Json, Progress, StatusOutcome, StatusUpdate, Store, WaitingFor,
 };
 
 use crate::status::status;
@@ -75,7 +75,7 @@ pub(crate) async fn progress(store: &impl Store, id: &str) -> Progress {
     found.remove(0).1
 }
 
-async fn waits(store: &impl Store, id: &str) -> Option<(Step, Timestamp)> {
+async fn waits(store: &impl Store, id: &str) -> Option<(WaitingFor, Timestamp)> {
     let progress = progress(store, id).await;
     progress.waiting_for.zip(progress.waiting_since)
 }
@@ -100,36 +100,36 @@ pub(crate) async fn each_column_says_how_far_a_bundle_has_come_at_each_hop(store
         assert_eq!(now.status_at, Some(at(second)));
         (now.applied, now.available)
     };
-    let (yes, no) = (Some(Verdict::True), Some(Verdict::False));
-    assert_eq!(waits().await, Some((Step::Send, at(1))));
+    let (yes, no) = (Some(ConditionStatus::True), Some(ConditionStatus::False));
+    assert_eq!(waits().await, Some((WaitingFor::Send, at(1))));
     let before = progress(&store, "b").await;
     assert_eq!((before.status_version, before.status_at), (None, None));
     assert_eq!((before.applied, before.available), (None, None));
     sent(&store, "b", 1, false, 6).await;
-    assert_eq!(waits().await, Some((Step::Apply, at(6))));
+    assert_eq!(waits().await, Some((WaitingFor::Apply, at(6))));
     assert_eq!(told(1, 1, ("False", "False"), 10).await, (no, no));
-    assert_eq!(waits().await, Some((Step::Apply, at(6))));
+    assert_eq!(waits().await, Some((WaitingFor::Apply, at(6))));
     assert_eq!(told(1, 2, ("True", "False"), 20).await, (yes, no));
-    assert_eq!(waits().await, Some((Step::Available, at(20))));
-    let unknown = Some(Verdict::Unknown);
+    assert_eq!(waits().await, Some((WaitingFor::Available, at(20))));
+    let unknown = Some(ConditionStatus::Unknown);
     assert_eq!(told(1, 3, ("True", "Unknown"), 25).await, (yes, unknown));
-    assert_eq!(waits().await, Some((Step::Available, at(20))));
+    assert_eq!(waits().await, Some((WaitingFor::Available, at(20))));
     assert_eq!(told(1, 4, ("True", "True"), 30).await, (yes, yes));
     assert_eq!(waits().await, None);
     // Not applied any more: since it was first said.
     for (step, second) in [(5, 40), (6, 45)] {
         assert_eq!(told(1, step, ("False", "True"), second).await, (no, yes));
-        assert_eq!(waits().await, Some((Step::Apply, at(40))));
+        assert_eq!(waits().await, Some((WaitingFor::Apply, at(40))));
     }
     assert_eq!(told(1, 7, ("True", "True"), 50).await, (yes, yes));
     // Asked for once more: since the broker last took it.
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "b".into(),
         version: version(0),
     }];
     let resent = store.request_resend(&name("c1"), held).await.unwrap();
     assert_eq!(resent, 1);
-    assert_eq!(waits().await, Some((Step::Send, at(6))));
+    assert_eq!(waits().await, Some((WaitingFor::Send, at(6))));
     assert_eq!(told(1, 8, ("True", "True"), 51).await, (yes, yes));
     assert_eq!(waits().await, None);
 
@@ -138,21 +138,21 @@ pub(crate) async fn each_column_says_how_far_a_bundle_has_come_at_each_hop(store
     let now = progress(&store, "b").await;
     assert_eq!((now.applied, now.available), (None, None));
     assert_eq!(now.status_version, Some(version(1)));
-    assert_eq!(waits().await, Some((Step::Send, at(60))));
+    assert_eq!(waits().await, Some((WaitingFor::Send, at(60))));
     sent(&store, "b", 2, false, 61).await;
     // A late word about the version before.
     let late = self::told(("b", 1), 9, ("True", "True"), 62);
     let late = store.apply_status(late).await.unwrap();
     assert!(matches!(late, StatusOutcome::StaleVersion { .. }));
-    assert_eq!(waits().await, Some((Step::Apply, at(61))));
+    assert_eq!(waits().await, Some((WaitingFor::Apply, at(61))));
     assert_eq!(progress(&store, "b").await.applied, None);
     assert_eq!(told(2, 10, ("True", "False"), 65).await, (yes, no));
-    assert_eq!(waits().await, Some((Step::Available, at(65))));
+    assert_eq!(waits().await, Some((WaitingFor::Available, at(65))));
 
     store.mark_deleting("b", at(70)).await.unwrap();
-    assert_eq!(waits().await, Some((Step::Deletion, at(70))));
+    assert_eq!(waits().await, Some((WaitingFor::Deletion, at(70))));
     sent(&store, "b", 2, true, 71).await;
-    assert_eq!(waits().await, Some((Step::Deletion, at(70))));
+    assert_eq!(waits().await, Some((WaitingFor::Deletion, at(70))));
     let mut deleted = self::told(("b", 2), 11, ("True", "True"), 72);
     deleted.deleted = true;
     let deleted = store.apply_status(deleted).await.unwrap();
@@ -164,7 +164,7 @@ pub(crate) async fn each_column_says_how_far_a_bundle_has_come_at_each_hop(store
         .create_bundle(bundle("b", "c1"), at(80))
         .await
         .unwrap();
-    assert_eq!(waits().await, Some((Step::Send, at(80))));
+    assert_eq!(waits().await, Some((WaitingFor::Send, at(80))));
     let again = progress(&store, "b").await;
     assert_eq!((again.applied, again.status_version), (None, None));
 }
@@ -180,12 +180,12 @@ pub(crate) async fn a_status_of_another_version_or_history_says_nothing_of_the_p
     let stored = store.apply_status(told(("b", 1), 1, good, 10)).await;
     assert_eq!(stored.unwrap(), StatusOutcome::Stored);
     assert_eq!(applied().await, None);
-    assert_eq!(waits(&store, "b").await, Some((Step::Send, at(1))));
+    assert_eq!(waits(&store, "b").await, Some((WaitingFor::Send, at(1))));
     sent(&store, "b", 1, false, 11).await;
     assert_eq!(applied().await, None);
     let stored = store.apply_status(told(("b", 1), 2, good, 12)).await;
     assert_eq!(stored.unwrap(), StatusOutcome::Stored);
-    assert_eq!(applied().await, Some(Verdict::True));
+    assert_eq!(applied().await, Some(ConditionStatus::True));
     assert_eq!(waits(&store, "b").await, None);
 
     // The cluster holds one that this store has never had.
@@ -194,7 +194,7 @@ pub(crate) async fn a_status_of_another_version_or_history_says_nothing_of_the_p
     let now = progress(&store, "b").await;
     assert_eq!((now.applied, now.available), (None, None));
     assert_eq!(now.status_version, Some(version(3)));
-    assert_eq!(waits(&store, "b").await, Some((Step::Apply, at(11))));
+    assert_eq!(waits(&store, "b").await, Some((WaitingFor::Apply, at(11))));
     // Where the versions meet, it is not of ours either.
     for text in ["two", "three"] {
         let changed = store.update_bundle("b", None, None, content(text), None, at(30));
@@ -203,16 +203,16 @@ pub(crate) async fn a_status_of_another_version_or_history_says_nothing_of_the_p
     let now = progress(&store, "b").await;
     assert_eq!(now.status_version, Some(version(3)));
     assert_eq!((now.applied, now.available), (None, None));
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "b".into(),
         version: version(7),
     }];
     store.raise(&name("c1"), held, at(40)).await.unwrap();
-    assert_eq!(waits(&store, "b").await, Some((Step::Send, at(40))));
+    assert_eq!(waits(&store, "b").await, Some((WaitingFor::Send, at(40))));
     sent(&store, "b", 8, false, 41).await;
     let stored = store.apply_status(told(("b", 8), 4, good, 42)).await;
     assert_eq!(stored.unwrap(), StatusOutcome::Stored);
-    assert_eq!(applied().await, Some(Verdict::True));
+    assert_eq!(applied().await, Some(ConditionStatus::True));
 }
 
 pub(crate) async fn searches_find_what_waits_and_loads_count_it(store: impl Store) {
@@ -371,8 +371,16 @@ pub(crate) async fn all_is_said(store: &impl Store) -> bool {
         (progress.applied, progress.waiting_for, since)
     });
     said.eq([
-        (Some(Verdict::True), None, None),
-        (Some(Verdict::True), Some(Step::Available), Some(at(10))),
-        (Some(Verdict::False), Some(Step::Apply), Some(at(2))),
+        (Some(ConditionStatus::True), None, None),
+        (
+            Some(ConditionStatus::True),
+            Some(WaitingFor::Available),
+            Some(at(10)),
+        ),
+        (
+            Some(ConditionStatus::False),
+            Some(WaitingFor::Apply),
+            Some(at(2)),
+        ),
     ])
 }

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use link::order::SequenceId;
 use server_bridge::store::query::{BundleColumn, Comparison, Filter, Parts, Query, Subject, Value};
 use server_bridge::store::{
-    Held, Json, Position, REPORTS_KEPT, ReportHead, SourceName, StatusOutcome, Store,
+    AgentVersion, Json, REPORTS_KEPT, ReportHead, ReportPosition, SourceName, StatusOutcome, Store,
 };
 
 use crate::pages::since;
@@ -19,7 +19,10 @@ pub(crate) fn source(text: &str) -> SourceName {
 }
 
 /// Ids of what was reported behind a position, those of bundles that are gone with a `-`, in parts of two; and the end.
-pub(crate) async fn reported(store: &impl Store, mut after: Position) -> (Vec<String>, Position) {
+pub(crate) async fn reported(
+    store: &impl Store,
+    mut after: ReportPosition,
+) -> (Vec<String>, ReportPosition) {
     let mut seen = Vec::new();
     loop {
         let part = store.reports_after(after, 2).await.unwrap();
@@ -107,7 +110,7 @@ pub(crate) async fn what_of_a_publication_travels_again_belongs_to_its_version(s
     assert_eq!(two.await.unwrap().origin, origin("two"));
     assert_eq!(travels().await, origin("two"));
     // The same content under another number.
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "b".into(),
         version: version(7),
     }];
@@ -318,7 +321,7 @@ pub(crate) async fn a_raised_version_keeps_the_report_that_is_there(store: impl 
     assert_eq!(seen, ["b"]);
     let before = store.report("b").await.unwrap().unwrap();
     assert_eq!(before.version, version(7));
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "b".into(),
         version: version(7),
     }];

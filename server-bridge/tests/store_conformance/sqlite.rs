@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use link::id::SourceId;
 use server_bridge::store::sqlite::SqliteStore;
-use server_bridge::store::{Reports as _, SourceName, Store, StoreError};
+use server_bridge::store::{ReportStore as _, SourceName, Store, StoreError};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
 
@@ -152,7 +152,10 @@ async fn bundles_of_before_are_those_of_the_source_that_the_bridge_speaks_for_fi
     let of = async |id: &str| store.get_bundle(id).await.unwrap().unwrap().source;
     assert_eq!(of("b").await, SourceName::default());
     for own in ["ours", "others"] {
-        store.claim(&SourceId::new(own).unwrap()).await.unwrap();
+        store
+            .assign_source(&SourceId::new(own).unwrap())
+            .await
+            .unwrap();
         assert_eq!(of("b").await, source("ours"));
         assert_eq!(of("rosa").await, source("rosa"));
     }

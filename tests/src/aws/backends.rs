@@ -12,7 +12,7 @@ use super::form;
 use super::refusal::{refuse, unknown};
 use super::{Answer, Request};
 
-/// What stands behind a [`super::Front`].
+/// What stands behind a [`super::Endpoint`].
 #[derive(Clone, Debug)]
 pub(super) struct Backends {
     http: reqwest::Client,

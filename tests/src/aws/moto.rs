@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::Mutex;
 
-use crate::process::{Process, ProcessError, Spec};
-use crate::scratch::Scratch;
+use crate::process::{Process, ProcessError, ProcessSpec};
+use crate::test_dir::TestDir;
 
 /// A running moto. Dropping it kills it.
 #[derive(Debug)]
@@ -19,12 +19,12 @@ pub struct Moto {
     // Above its logs: it is killed before they are removed.
     process: Process,
     address: SocketAddr,
-    scratch: Option<Scratch>,
+    test_dir: Option<TestDir>,
 }
 
 /// moto could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum MotoError {
     /// It is not installed, could not be executed, or ended at once for a reason of its own.
     #[error("start moto")]
     Process(#[from] ProcessError),
@@ -42,32 +42,32 @@ impl Moto {
     /// Starts one on a free port and waits until it listens: about a second.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn start() -> Result<Self, StartError> {
+    /// See [`MotoError`].
+    pub async fn start() -> Result<Self, MotoError> {
         let spec = program(&cache())?
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("aws/serve.py"))
             .args(["-H", "127.0.0.1", "-p", "0"]);
-        let scratch = Scratch::new("moto")?;
-        let mut process = spec.start(scratch.path())?;
+        let test_dir = TestDir::new("moto")?;
+        let mut process = spec.start(test_dir.path())?;
         let line = process.line_with(LISTENS, PATIENCE).await?;
         let address = line
             .split(LISTENS)
             .nth(1)
             .and_then(|text| text.trim().parse().ok());
-        let address = address.ok_or(StartError::Address(line))?;
-        let scratch = Some(scratch);
+        let address = address.ok_or(MotoError::Address(line))?;
+        let test_dir = Some(test_dir);
         Ok(Self {
             process,
             address,
-            scratch,
+            test_dir,
         })
     }
 
     /// The one of this test process, started if nobody has it at the moment.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn shared() -> Result<Arc<Self>, StartError> {
+    /// See [`MotoError`].
+    pub async fn shared() -> Result<Arc<Self>, MotoError> {
         // Weak: a static is never dropped.
         static SHARED: Mutex<Weak<Moto>> = Mutex::const_new(Weak::new());
         let mut shared = SHARED.lock().await;
@@ -86,7 +86,7 @@ impl Moto {
 
     /// Where its log is, for whoever keeps it in a static, which is never dropped.
     pub fn directory(&self) -> Option<&Path> {
-        self.scratch.as_ref().map(Scratch::path)
+        self.test_dir.as_ref().map(TestDir::path)
     }
 
     /// A line per call, and the stack of every failure of its own.
@@ -98,16 +98,16 @@ impl Moto {
 impl Drop for Moto {
     fn drop(&mut self) {
         let _ = self.process.kill();
-        if let Some(scratch) = self.scratch.take()
+        if let Some(test_dir) = self.test_dir.take()
             && !std::thread::panicking()
         {
-            scratch.passed();
+            test_dir.passed();
         }
     }
 }
 
 /// The Python of moto's own environment.
-fn program(cache: &Path) -> Result<Spec, ProcessError> {
+fn program(cache: &Path) -> Result<ProcessSpec, ProcessError> {
     let python = cache.join("bin/python");
     // Written last by `fetch`.
     if !cache.join("installed").is_file() {
@@ -116,7 +116,7 @@ fn program(cache: &Path) -> Result<Spec, ProcessError> {
             remedy: REMEDY,
         });
     }
-    Ok(Spec::at("moto", python, REMEDY))
+    Ok(ProcessSpec::at("moto", python, REMEDY))
 }
 
 fn cache() -> PathBuf {

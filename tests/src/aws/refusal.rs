@@ -68,7 +68,7 @@ pub(super) fn denied(request: &Request) -> Answer {
     refuse(service, status, code, &message)
 }
 
-/// Nobody behind the front knows the operation. Status 400: a client must not try it again.
+/// Nobody behind the endpoint knows the operation. Status 400: a client must not try it again.
 pub(super) fn unknown(service: &str, operation: &str) -> Answer {
     let message = format!("the AWS of the tests does not know {service}:{operation}");
     refuse(service, 400, "UnknownOperationException", &message)
@@ -85,7 +85,7 @@ pub(super) fn unsigned() -> Answer {
 }
 
 /// An access key that no account gave out.
-pub(super) fn stranger(service: &str) -> Answer {
+pub(super) fn unknown_caller(service: &str) -> Answer {
     let code = match Protocol::of(service) {
         Protocol::Json | Protocol::Rest => "UnrecognizedClientException",
         Protocol::Query => "InvalidClientTokenId",

@@ -4,12 +4,18 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use tests::rehearse::{Options, Report, hold, passed, run};
+use tests::rehearse::{PhaseReport, RehearsalOptions, keep_environment, passed, run};
 
 /// What to do.
 enum Task {
-    Run { json: bool, options: Options },
-    Hold { file: PathBuf, node: bool },
+    Run {
+        json: bool,
+        options: RehearsalOptions,
+    },
+    Hold {
+        file: PathBuf,
+        node: bool,
+    },
 }
 
 #[tokio::main]
@@ -32,7 +38,7 @@ async fn main() -> Result<ExitCode> {
             // What is starting ends at once.
             tokio::select! {
                 biased;
-                ended = Box::pin(hold(&file, node, until)) => ended?,
+                ended = Box::pin(keep_environment(&file, node, until)) => ended?,
                 () = interrupted() => {}
             }
             let _ = std::fs::remove_file(&file);
@@ -46,7 +52,7 @@ async fn main() -> Result<ExitCode> {
 }
 
 fn task(mut args: impl Iterator<Item = String>) -> Option<Task> {
-    let (mut json, mut options, mut held) = (false, Options::default(), None);
+    let (mut json, mut options, mut held) = (false, RehearsalOptions::default(), None);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--json" => json = true,
@@ -79,7 +85,7 @@ async fn interrupted() {
 }
 
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
-fn show(report: &Report, json: bool) {
+fn show(report: &PhaseReport, json: bool) {
     if json {
         // Texts and numbers: nothing that JSON cannot say.
         println!("{}", serde_json::to_string(report).unwrap_or_default());

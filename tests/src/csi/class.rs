@@ -8,7 +8,7 @@ use serde_json::Value;
 
 /// What to mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
+pub struct ProviderClass {
     /// Its namespace, which is the pod's.
     pub namespace: String,
     /// The secrets.
@@ -30,7 +30,7 @@ pub struct Path(Vec<String>);
 
 /// A class that the provider would not take.
 #[derive(Debug, thiserror::Error)]
-pub enum ClassError {
+pub enum ProviderClassError {
     /// It is no such manifest.
     #[error("read a SecretProviderClass")]
     Manifest(#[source] serde_saphyr::Error),
@@ -45,24 +45,25 @@ pub enum ClassError {
     Path(String),
 }
 
-// === impl Class ===
+// === impl ProviderClass ===
 
-impl Class {
+impl ProviderClass {
     /// Reads a manifest.
     ///
     /// # Errors
-    /// See [`ClassError`].
-    pub fn parse(manifest: &str) -> Result<Self, ClassError> {
-        let manifest: Manifest = serde_saphyr::from_str(manifest).map_err(ClassError::Manifest)?;
+    /// See [`ProviderClassError`].
+    pub fn parse(manifest: &str) -> Result<Self, ProviderClassError> {
+        let manifest: Manifest =
+            serde_saphyr::from_str(manifest).map_err(ProviderClassError::Manifest)?;
         let Spec {
             provider,
             parameters,
         } = manifest.spec;
         if provider != "aws" || parameters.use_pod_identity != "true" {
-            return Err(ClassError::Provider);
+            return Err(ProviderClassError::Provider);
         }
         let objects: Vec<Entry> =
-            serde_saphyr::from_str(&parameters.objects).map_err(ClassError::Objects)?;
+            serde_saphyr::from_str(&parameters.objects).map_err(ProviderClassError::Objects)?;
         let objects = objects.into_iter().map(Entry::object);
         Ok(Self {
             namespace: manifest.metadata.namespace,
@@ -80,9 +81,9 @@ impl Class {
 // === impl Entry ===
 
 impl Entry {
-    fn object(self) -> Result<Object, ClassError> {
+    fn object(self) -> Result<Object, ProviderClassError> {
         let paths = self.jmes_path.into_iter().map(|one| {
-            let path = Path::parse(&one.path).ok_or(ClassError::Path(one.path))?;
+            let path = Path::parse(&one.path).ok_or(ProviderClassError::Path(one.path))?;
             Ok((path, one.object_alias))
         });
         Ok(Object {
@@ -209,9 +210,12 @@ mod tests {
                  jmesPath: [{{path: '\"a-b\"', objectAlias: f}}]\n"
             )
         };
-        let class = Class::parse(&manifest("true")).unwrap();
+        let class = ProviderClass::parse(&manifest("true")).unwrap();
         assert_eq!(class.files(), ["f"]);
-        let refused = Class::parse(&manifest("false"));
-        assert!(matches!(refused, Err(ClassError::Provider)), "{refused:?}");
+        let refused = ProviderClass::parse(&manifest("false"));
+        assert!(
+            matches!(refused, Err(ProviderClassError::Provider)),
+            "{refused:?}"
+        );
     }
 }

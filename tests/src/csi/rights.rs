@@ -3,6 +3,7 @@
 //! A condition is taken to fail for an allow and to hold for a deny: nothing here depends on one, and what would is
 //! better noticed.
 
+use link::iot::wildcard::matches;
 use serde_json::Value;
 
 /// Whether the identity-based documents together allow the action on the resource.
@@ -59,25 +60,6 @@ fn any(value: &Value, fits: impl Fn(&str) -> bool) -> bool {
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
     let many = value.as_array().map(Vec::as_slice);
     many.unwrap_or(std::slice::from_ref(value)).iter()
-}
-
-/// `*` is any text, `?` any one sign.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.chars().next() {
-        None => text.is_empty(),
-        Some('*') => {
-            let rest = &pattern[1..];
-            let starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
-            starts.into_iter().any(|at| matches(rest, &text[at..]))
-        }
-        Some(sign) => {
-            let mut signs = text.chars();
-            let fits = signs
-                .next()
-                .is_some_and(|found| sign == '?' || sign == found);
-            fits && matches(&pattern[sign.len_utf8()..], signs.as_str())
-        }
-    }
 }
 
 fn decoded(text: &str) -> String {

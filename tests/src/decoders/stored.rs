@@ -8,7 +8,7 @@ use agent::work::{Files, Head, Store, Work, WorkId};
 use link::clock::Clock;
 use link::identity::{Identity, Location};
 use link::order::Version;
-use sandbox::pki::{Authority, KeyKind, Request};
+use sandbox::pki::{Authority, CertificateRequest, KeyKind};
 
 /// Between certificate, key and CA in one input.
 pub(super) const CUT: &str = "\n--8<--\n";
@@ -18,7 +18,7 @@ pub(super) fn identities() -> Vec<Vec<u8>> {
     let kinds = [KeyKind::P256, KeyKind::P384];
     kinds
         .map(|kind| {
-            let request = Request::new("a").key(kind);
+            let request = CertificateRequest::new("a").key(kind);
             let set = authority.issue(&request).expect("a certificate");
             [set.certificate, set.key, set.ca].join(CUT).into_bytes()
         })

@@ -3,17 +3,17 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::process::{ProcessError, Spec};
+use crate::process::{ProcessError, ProcessSpec};
 
 /// A folder with the programs.
 #[derive(Clone, Debug)]
-pub(super) struct Assets {
+pub(super) struct ServerPrograms {
     directory: PathBuf,
 }
 
-// === impl Assets ===
+// === impl ServerPrograms ===
 
-impl Assets {
+impl ServerPrograms {
     /// The folder in `$KUBEBUILDER_ASSETS` where that is set, else the one that `tests/kubernetes/build` fills.
     ///
     /// # Errors
@@ -32,8 +32,8 @@ impl Assets {
     }
 
     /// The command line of a program, still without arguments.
-    pub(super) fn program(&self, name: &str) -> Spec {
-        Spec::at(name, self.directory.join(name), REMEDY)
+    pub(super) fn program(&self, name: &str) -> ProcessSpec {
+        ProcessSpec::at(name, self.directory.join(name), REMEDY)
     }
 
     /// Where a program is.
@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn a_set_folder_comes_before_the_cache() {
         let cache = Path::new("cache");
-        let set = Assets::choose(Some("elsewhere".into()), cache);
+        let set = ServerPrograms::choose(Some("elsewhere".into()), cache);
         assert_eq!(set.directory, Path::new("elsewhere"));
         for unset in [None, Some(OsString::new())] {
-            let built = Assets::choose(unset, cache);
+            let built = ServerPrograms::choose(unset, cache);
             assert_eq!(built.directory, cache.join(version()));
         }
     }
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn missing_programs_name_the_command_that_builds_them() {
-        let nowhere = Assets::choose(Some("nowhere".into()), Path::new("cache"));
+        let nowhere = ServerPrograms::choose(Some("nowhere".into()), Path::new("cache"));
         let error = nowhere.complete(&PROGRAMS).unwrap_err().to_string();
         assert!(error.contains("run tests/kubernetes/build"), "{error}");
     }

@@ -25,14 +25,14 @@ pub struct Audit {
 
 /// A moment in the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark {
+pub struct AuditPosition {
     /// Bytes of the file before it.
     offset: u64,
 }
 
 /// One request. Texts that a request does not have are empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct AuditEntry {
     /// Who asked.
     pub user: String,
     /// What the client calls itself.
@@ -79,18 +79,18 @@ impl Audit {
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub async fn mark(&self) -> Result<Mark, AuditError> {
+    pub async fn mark(&self) -> Result<AuditPosition, AuditError> {
         let end = std::fs::metadata(&self.file)?.len();
-        let text = self.until_now(Mark { offset: end }).await?;
+        let text = self.until_now(AuditPosition { offset: end }).await?;
         let offset = end + text.len() as u64;
-        Ok(Mark { offset })
+        Ok(AuditPosition { offset })
     }
 
     /// Every request since then whose answer somebody has, oldest first.
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub async fn since(&self, mark: Mark) -> Result<Vec<Entry>, AuditError> {
+    pub async fn since(&self, mark: AuditPosition) -> Result<Vec<AuditEntry>, AuditError> {
         let text = self.until_now(mark).await?;
         let mut entries = Vec::new();
         for line in text.lines() {
@@ -103,7 +103,7 @@ impl Audit {
     }
 
     /// Whole lines, up to one that was made now: the log lags a little behind the answers.
-    async fn until_now(&self, from: Mark) -> Result<String, AuditError> {
+    async fn until_now(&self, from: AuditPosition) -> Result<String, AuditError> {
         let fence = format!("{FENCE}{}", Uuid::new_v4());
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         // It is not there, which makes an entry like any other.
@@ -120,7 +120,7 @@ impl Audit {
         Ok(wait_for("the audit log", PATIENCE, probe).await?)
     }
 
-    fn after(&self, mark: Mark) -> io::Result<String> {
+    fn after(&self, mark: AuditPosition) -> io::Result<String> {
         let mut file = File::open(&self.file)?;
         file.seek(SeekFrom::Start(mark.offset))?;
         let mut bytes = Vec::new();
@@ -130,9 +130,9 @@ impl Audit {
     }
 }
 
-// === impl Entry ===
+// === impl AuditEntry ===
 
-impl From<Event> for Entry {
+impl From<Event> for AuditEntry {
     fn from(event: Event) -> Self {
         let ObjectRef {
             resource,

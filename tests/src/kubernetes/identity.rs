@@ -10,25 +10,25 @@ use uuid::Uuid;
 use crate::pki::{Authority, PkiError, Set};
 
 /// The API server as its clients know it: an address and the authority to trust.
-pub(super) struct Entrance<'a> {
+pub(super) struct ApiAccess<'a> {
     pub(super) address: SocketAddr,
     pub(super) authority: &'a Authority,
 }
 
 /// Somebody who shows a token: a member of `system:masters`, who may do everything, or a node.
 #[derive(Clone, Debug)]
-pub(super) struct Bearer {
+pub(super) struct TokenUser {
     pub(super) user: String,
     group: &'static str,
     token: Uuid,
 }
 
-// === impl Entrance ===
+// === impl ApiAccess ===
 
-impl Entrance<'_> {
+impl ApiAccess<'_> {
     /// The kubeconfig of somebody who shows a token.
-    pub(super) fn with_token(&self, bearer: &Bearer) -> Value {
-        self.kubeconfig(&json!({ "token": bearer.token }))
+    pub(super) fn with_token(&self, user: &TokenUser) -> Value {
+        self.kubeconfig(&json!({ "token": user.token }))
     }
 
     /// The kubeconfig of somebody who shows a certificate with the user's name in it.
@@ -61,9 +61,9 @@ impl Entrance<'_> {
     }
 }
 
-// === impl Bearer ===
+// === impl TokenUser ===
 
-impl Bearer {
+impl TokenUser {
     /// With a fresh token.
     pub(super) fn new(user: &str) -> Self {
         Self {

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::assets::Assets;
-use super::identity::{Bearer, path};
-use super::{Cluster, NodePlace, StartError};
+use super::assets::ServerPrograms;
+use super::identity::{TokenUser, path};
+use super::{Cluster, KubernetesError, NodeAddresses};
 use crate::process::ProcessError;
 
 impl Cluster {
@@ -12,10 +12,13 @@ impl Cluster {
     /// files lie in `kubernetes` below the directory.
     ///
     /// # Errors
-    /// See [`StartError`].
-    pub async fn with_node(directory: &Path, place: &NodePlace) -> Result<Self, StartError> {
+    /// See [`KubernetesError`].
+    pub async fn with_node(
+        directory: &Path,
+        place: &NodeAddresses,
+    ) -> Result<Self, KubernetesError> {
         let home = directory.join("kubernetes");
-        Self::launch(&Assets::with_nodes()?, &home, &[], Some(place)).await
+        Self::launch(&ServerPrograms::with_nodes()?, &home, &[], Some(place)).await
     }
 
     /// Where the kubelet is.
@@ -23,12 +26,12 @@ impl Cluster {
     /// # Errors
     /// When it is not there.
     pub fn kubelet() -> Result<PathBuf, ProcessError> {
-        Ok(Assets::with_nodes()?.path("kubelet"))
+        Ok(ServerPrograms::with_nodes()?.path("kubelet"))
     }
 
     /// Where the kubeconfig of a node's kubelet lies.
     pub fn node_kubeconfig(&self, name: &str) -> PathBuf {
-        path(&self.home, &Bearer::node(name).user)
+        path(&self.home, &TokenUser::node(name).user)
     }
 
     /// A file of the servers, such as `ca.crt` or `kubelet.key`.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use rcgen::KeyPair;
 use serde_json::json;
 
-use super::StartError;
-use super::assets::Assets;
-use super::identity::{Bearer, Entrance, path};
+use super::KubernetesError;
+use super::assets::ServerPrograms;
+use super::identity::{ApiAccess, TokenUser, path};
 use crate::mosquitto::free_port;
 use crate::pki::Authority;
-use crate::process::Spec;
+use crate::process::ProcessSpec;
 
 /// What the servers of one cluster agree on.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ pub(super) struct Layout {
     peers: u16,
     /// Where the API server listens.
     pub(super) api: SocketAddr,
-    node: Option<NodePlace>,
+    node: Option<NodeAddresses>,
 }
 
 /// Where a node is, and where it and its pods find the API server.
 #[derive(Clone, Debug)]
-pub struct NodePlace {
+pub struct NodeAddresses {
     /// The node's name.
     pub name: String,
     /// Its address.
@@ -45,7 +45,7 @@ impl Layout {
     ///
     /// # Errors
     /// When the machine has no port left.
-    pub(super) fn new(home: &Path, node: Option<&NodePlace>) -> io::Result<Self> {
+    pub(super) fn new(home: &Path, node: Option<&NodeAddresses>) -> io::Result<Self> {
         let api = match node {
             Some(place) => (place.api, HTTPS).into(),
             None => (Ipv4Addr::LOCALHOST, free_port()?).into(),
@@ -63,7 +63,11 @@ impl Layout {
     ///
     /// # Errors
     /// When keys or files cannot be made.
-    pub(super) fn write(&self, authority: &Authority, admin: &Bearer) -> Result<(), StartError> {
+    pub(super) fn write(
+        &self,
+        authority: &Authority,
+        admin: &TokenUser,
+    ) -> Result<(), KubernetesError> {
         let file = |name: &str| self.home.join(name);
         let own = self.api.ip().to_string();
         let server = authority.server(&[&own, "kubernetes.default.svc"])?;
@@ -73,9 +77,9 @@ impl Layout {
         let signer = signer()?;
         std::fs::write(file("sa.key"), signer.serialize_pem())?;
         std::fs::write(file("sa.pub"), signer.public_key_pem())?;
-        let mut bearers = vec![admin.clone(), Bearer::new(CONTROLLERS_USER)];
-        if let Some(NodePlace { name, address, .. }) = &self.node {
-            bearers.extend([Bearer::new(SCHEDULER_USER), Bearer::node(name)]);
+        let mut users = vec![admin.clone(), TokenUser::new(CONTROLLERS_USER)];
+        if let Some(NodeAddresses { name, address, .. }) = &self.node {
+            users.extend([TokenUser::new(SCHEDULER_USER), TokenUser::node(name)]);
             let kubelet = authority.server(&[name, &address.to_string()])?;
             std::fs::write(file("kubelet.crt"), kubelet.certificate)?;
             std::fs::write(file("kubelet.key"), kubelet.key)?;
@@ -83,22 +87,22 @@ impl Layout {
             std::fs::write(file("kubelet-client.crt"), client.certificate)?;
             std::fs::write(file("kubelet-client.key"), client.key)?;
         }
-        let tokens: String = bearers.iter().map(Bearer::token_line).collect();
+        let tokens: String = users.iter().map(TokenUser::token_line).collect();
         std::fs::write(file("tokens.csv"), tokens)?;
         std::fs::write(file("audit-policy.json"), audit_policy())?;
-        let entrance = Entrance {
+        let access = ApiAccess {
             address: self.api,
             authority,
         };
-        for bearer in &bearers {
-            let kubeconfig = entrance.with_token(bearer).to_string();
-            std::fs::write(path(&self.home, &bearer.user), kubeconfig)?;
+        for user in &users {
+            let kubeconfig = access.with_token(user).to_string();
+            std::fs::write(path(&self.home, &user.user), kubeconfig)?;
         }
         Ok(())
     }
 
     /// Without syncing to the disk: its data need not outlive the machine.
-    pub(super) fn etcd(&self, assets: &Assets) -> Spec {
+    pub(super) fn etcd(&self, assets: &ServerPrograms) -> ProcessSpec {
         let clients = self.etcd_address();
         let spec = assets.program("etcd");
         spec.args(["--listen-client-urls", &clients])
@@ -111,7 +115,7 @@ impl Layout {
     }
 
     /// With real TLS, RBAC and an audit log of every request that a test may have caused.
-    pub(super) fn api(&self, assets: &Assets) -> Spec {
+    pub(super) fn api(&self, assets: &ServerPrograms) -> ProcessSpec {
         let file = |name: &str| self.home.join(name).display().to_string();
         let (address, port) = (self.api.ip(), self.api.port());
         let services = match &self.node {
@@ -164,7 +168,7 @@ impl Layout {
 
     /// With the controllers that act on objects; with those of nodes, volumes and service accounts only if there is a
     /// node.
-    pub(super) fn controllers(&self, assets: &Assets) -> Spec {
+    pub(super) fn controllers(&self, assets: &ServerPrograms) -> ProcessSpec {
         let kubeconfig = path(&self.home, CONTROLLERS_USER);
         let file = |name: &str| self.home.join(name).display().to_string();
         let chosen = match &self.node {
@@ -188,7 +192,7 @@ impl Layout {
     }
 
     /// Gives pods their node, where there is one.
-    pub(super) fn scheduler(&self, assets: &Assets) -> Option<Spec> {
+    pub(super) fn scheduler(&self, assets: &ServerPrograms) -> Option<ProcessSpec> {
         self.node.as_ref()?;
         let kubeconfig = path(&self.home, SCHEDULER_USER);
         let spec = assets.program("kube-scheduler");
@@ -206,8 +210,8 @@ impl Layout {
     }
 }
 
-fn signer() -> Result<KeyPair, StartError> {
-    KeyPair::generate().map_err(|error| StartError::Files(io::Error::other(error)))
+fn signer() -> Result<KeyPair, KubernetesError> {
+    KeyPair::generate().map_err(|error| KubernetesError::Files(io::Error::other(error)))
 }
 
 /// One entry per request: at its end, but a watch when it begins. The servers among themselves are left out.

@@ -5,7 +5,7 @@ use anyhow::Result;
 use tempfile::TempDir;
 
 use crate::postgres::Server;
-use crate::region::Builder;
+use crate::region::RegionBuilder;
 
 /// A PostgreSQL server with a database for each region. Dropping it stops the server.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Database {
     ///
     /// # Errors
     /// When the database cannot be made.
-    pub fn region(&mut self, builder: Builder, bridges: usize) -> Result<Builder> {
+    pub fn region(&mut self, builder: RegionBuilder, bridges: usize) -> Result<RegionBuilder> {
         let files = tempfile::tempdir()?;
         self.server.mount(files.path(), &self.server.database()?)?;
         let builder = builder.replicas(files.path(), bridges);
@@ -80,7 +80,7 @@ impl Store {
     ///
     /// # Errors
     /// When a database cannot be made.
-    pub fn region(&mut self, builder: Builder) -> Result<Builder> {
+    pub fn region(&mut self, builder: RegionBuilder) -> Result<RegionBuilder> {
         match &mut self.0 {
             None => Ok(builder),
             Some(database) => database.region(builder, 1),

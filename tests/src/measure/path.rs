@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::Sample;
 use super::load_data::{SMALL, manifest};
 use crate::api::{Api, Change};
-use crate::region::{Builder, Region};
+use crate::region::{Region, RegionBuilder};
 
 /// What broker and sessions allow a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl Rates {
     ///
     /// # Errors
     /// When a part of it does not start.
-    pub async fn region(self, builder: Builder) -> Result<Region> {
+    pub async fn region(self, builder: RegionBuilder) -> Result<Region> {
         let builder = match self {
             Self::IotCore => builder,
             Self::Unlimited => {

@@ -75,7 +75,7 @@ pub async fn streams(region: &mut Region, count: usize) -> Result<(Memory, Memor
 }
 
 async fn source(region: &mut Region, name: &str) -> Result<Source> {
-    let logs = region.scratch.path().to_owned();
+    let logs = region.test_dir.path().to_owned();
     Source::of(&mut region.bridge, name, &logs).await
 }
 

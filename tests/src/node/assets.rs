@@ -4,19 +4,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::kubernetes::Cluster;
-use crate::process::{ProcessError, Spec};
-use crate::scratch::workspace;
+use crate::process::{ProcessError, ProcessSpec};
+use crate::test_dir::workspace;
 
 /// Folders with programs.
 #[derive(Clone, Debug)]
-pub(super) struct Assets {
+pub(super) struct NodePrograms {
     directory: PathBuf,
     kubelet: PathBuf,
 }
 
-// === impl Assets ===
+// === impl NodePrograms ===
 
-impl Assets {
+impl NodePrograms {
     /// Fetches what is not there, which takes seconds; the kubelet must be built.
     ///
     /// # Errors
@@ -59,8 +59,8 @@ impl Assets {
     }
 
     /// containerd's own client, for the namespace of Kubernetes.
-    pub(super) fn ctr(&self, home: &Path) -> Spec {
-        Spec::at("ctr", self.programs().join("ctr"), REMEDY)
+    pub(super) fn ctr(&self, home: &Path) -> ProcessSpec {
+        ProcessSpec::at("ctr", self.programs().join("ctr"), REMEDY)
             .arg("--address")
             .arg(home.join("containerd.sock"))
             .args(["--namespace", "k8s.io"])

@@ -23,8 +23,8 @@ use self::grpc::{Code, Plugin, Status};
 use self::volume::Volume;
 use self::wire::{Message, texts};
 use super::secrets::Secrets;
-use crate::aws::World;
-use crate::csi::{Class, MountError, Pod, files};
+use crate::aws::FakeAws;
+use crate::csi::{MountError, Pod, ProviderClass, files};
 
 mod grpc;
 mod volume;
@@ -46,7 +46,7 @@ struct State {
 /// A cluster of EKS that a namespace of the node stands for.
 #[derive(Clone, Debug)]
 struct EksCluster {
-    world: Arc<World>,
+    aws: Arc<FakeAws>,
     account: String,
     name: String,
 }
@@ -88,13 +88,13 @@ impl Csi {
         });
     }
 
-    /// From now on this namespace is one of a cluster of EKS in an account of a world: its pods read what the roles of
+    /// From now on this namespace is one of a cluster of EKS in an account of an AWS: its pods read what the roles of
     /// their service accounts may read there. Pods of other namespaces read everything in the node's own account.
-    pub fn belongs(&self, namespace: &str, world: &Arc<World>, account: &str) {
+    pub fn belongs(&self, namespace: &str, aws: &Arc<FakeAws>, account: &str) {
         let cluster = EksCluster {
-            world: Arc::clone(world),
+            aws: Arc::clone(aws),
             account: account.to_owned(),
-            name: world.account(account).ground.cluster.clone(),
+            name: aws.account(account).prerequisites.cluster.clone(),
         };
         self.state(|state| state.clusters.insert(namespace.to_owned(), cluster));
     }
@@ -207,7 +207,7 @@ impl Driver {
             );
             Status::new(Code::Unknown, text)
         };
-        let class = Class::parse(&class).map_err(|error| failed(chain(&error)))?;
+        let class = ProviderClass::parse(&class).map_err(|error| failed(chain(&error)))?;
         let account = entry("csi.storage.k8s.io/serviceAccount.name");
         let audiences = audiences(
             entry("csi.storage.k8s.io/serviceAccount.tokens"),
@@ -241,7 +241,7 @@ impl Driver {
         &self,
         namespace: &str,
         service_account: &str,
-        class: &Class,
+        class: &ProviderClass,
     ) -> Result<Vec<(String, String)>, MountError> {
         let cluster = self
             .csi
@@ -254,7 +254,7 @@ impl Driver {
             cluster: cluster.name,
             service_account: service_account.to_owned(),
         };
-        files(&cluster.world, &pod, class).await
+        files(&cluster.aws, &pod, class).await
     }
 
     /// The manifest of a class.

@@ -2,20 +2,20 @@
 
 use std::io;
 
-use crate::aws::WorldError;
-use crate::kubernetes::{ClientError, StartError as ClusterError};
+use crate::aws::FakeAwsError;
+use crate::kubernetes::{ClientError, KubernetesError as ClusterError};
 use crate::process::ProcessError;
 use crate::wait::TimedOut;
 
 /// No node could be started.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub enum NodeError {
     /// The machine cannot have one.
     #[error("a node cannot run on this machine: {0}")]
     Lacking(String),
     /// The machine refused something.
     #[error("{0}")]
-    Ground(&'static str, #[source] io::Error),
+    Host(&'static str, #[source] io::Error),
     /// Its directories or its sockets could not be made.
     #[error("write the files of a node")]
     Files(#[from] io::Error),
@@ -30,7 +30,7 @@ pub enum StartError {
     Client(#[from] ClientError),
     /// No Secrets Manager.
     #[error("start the AWS of a node")]
-    Aws(#[from] WorldError),
+    Aws(#[from] FakeAwsError),
     /// Its objects were refused, or a tool is missing.
     #[error("make the objects of a node")]
     Objects(#[source] anyhow::Error),

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::assets::Assets;
-use super::ground::Ground;
+use super::assets::NodePrograms;
+use super::host_resources::HostResources;
 use crate::kubernetes::Cluster;
 
 /// Writes all of them into the node's directory. `logs` is for what outlives a failed test.
@@ -15,39 +15,39 @@ use crate::kubernetes::Cluster;
 /// # Errors
 /// When the directory cannot be written to.
 pub(super) fn write(
-    ground: &Ground,
-    assets: &Assets,
+    resources: &HostResources,
+    assets: &NodePrograms,
     cluster: &Cluster,
     logs: &Path,
 ) -> io::Result<()> {
-    let home = ground.directory();
+    let home = resources.directory();
     for directory in ["cni", "containerd", "kubelet", "volumes"] {
         std::fs::create_dir_all(home.join(directory))?;
     }
     std::fs::create_dir_all(logs.join("pods"))?;
     let file = |name: &str, content: String| std::fs::write(home.join(name), content);
-    file("cni/10-pods.conflist", network(ground).to_string())?;
+    file("cni/10-pods.conflist", network(resources).to_string())?;
     file("containerd.toml", containerd(&home, assets))?;
-    let kubelet = kubelet(ground, cluster, logs);
+    let kubelet = kubelet(resources, cluster, logs);
     file("kubelet.yaml", kubelet.to_string())?;
-    file("node.sh", script(ground, assets, cluster, logs))
+    file("node.sh", script(resources, assets, cluster, logs))
 }
 
-fn network(ground: &Ground) -> Value {
+fn network(resources: &HostResources) -> Value {
     json!({ "cniVersion": "0.4.0", "name": "pods", "plugins": [{
         "type": "bridge", "bridge": "cni0", "isGateway": true, "hairpinMode": true,
         "ipam": {
             "type": "host-local",
-            "ranges": [[{ "subnet": ground.pods() }]],
+            "ranges": [[{ "subnet": resources.pods() }]],
             "routes": [{ "dst": "0.0.0.0/0" }],
-            "dataDir": ground.directory().join("ipam"),
+            "dataDir": resources.directory().join("ipam"),
         },
     }] })
 }
 
 /// `restrict_oom_score_adj`: without CAP_SYS_RESOURCE nobody may lower it, and every pod would fail with "can't get final
 /// child's PID from pipe".
-fn containerd(home: &Path, assets: &Assets) -> String {
+fn containerd(home: &Path, assets: &NodePrograms) -> String {
     let (home, cni) = (home.display(), assets.cni().display().to_string());
     format!(
         r#"version = 2
@@ -75,9 +75,9 @@ state = "{home}/containerd/state"
     )
 }
 
-fn kubelet(ground: &Ground, cluster: &Cluster, logs: &Path) -> Value {
-    let home = ground.directory();
-    let host: Ipv4Addr = ground.host();
+fn kubelet(resources: &HostResources, cluster: &Cluster, logs: &Path) -> Value {
+    let home = resources.directory();
+    let host: Ipv4Addr = resources.host();
     json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -91,7 +91,7 @@ fn kubelet(ground: &Ground, cluster: &Cluster, logs: &Path) -> Value {
         "tlsPrivateKeyFile": cluster.file("kubelet.key"),
         "containerRuntimeEndpoint": format!("unix://{}/containerd.sock", home.display()),
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": format!("/{}", ground.name()),
+        "cgroupRoot": format!("/{}", resources.name()),
         "failCgroupV1": false,
         "failSwapOn": false,
         "oomScoreAdj": 0,
@@ -117,9 +117,14 @@ fn kubelet(ground: &Ground, cluster: &Cluster, logs: &Path) -> Value {
 }
 
 /// Process 1: when it is killed, everything on the node is.
-fn script(ground: &Ground, assets: &Assets, cluster: &Cluster, logs: &Path) -> String {
-    let (name, node) = (ground.name(), ground.node());
-    let home = ground.directory().display().to_string();
+fn script(
+    resources: &HostResources,
+    assets: &NodePrograms,
+    cluster: &Cluster,
+    logs: &Path,
+) -> String {
+    let (name, node) = (resources.name(), resources.node());
+    let home = resources.directory().display().to_string();
     let kubeconfig = cluster.node_kubeconfig(&name).display().to_string();
     let logs = logs.display();
     let (programs, pause) = (assets.programs(), assets.pause());

@@ -9,8 +9,8 @@ use anyhow::{Result, ensure};
 use tokio::sync::Mutex;
 
 use super::Node;
-use crate::process::Spec;
-use crate::scratch::{profile_directory, target_directory, workspace};
+use crate::process::ProcessSpec;
+use crate::test_dir::{profile_directory, target_directory, workspace};
 
 impl Node {
     /// Puts the image of one of our programs on the node and gives its repository, as the charts want it: the tag is
@@ -27,7 +27,7 @@ impl Node {
         if !built.iter().any(|name| name == program) && !newer(&archive, program)? {
             std::fs::create_dir_all(&out)?;
             let build = workspace().join("deploy/images/build");
-            let spec = Spec::at("images", build, "see `deploy/images`")
+            let spec = ProcessSpec::at("images", build, "see `deploy/images`")
                 .label(format!("image-{program}"))
                 // A test is no release: it goes on when Debian has a successor of what is pinned.
                 .args(["--unpinned", "--binaries"])
@@ -35,7 +35,7 @@ impl Node {
                 .arg("--out")
                 .arg(&out)
                 .arg(program);
-            let output = spec.run(self.scratch.path(), PATIENCE).await?;
+            let output = spec.run(self.test_dir.path(), PATIENCE).await?;
             ensure!(
                 output.status.success(),
                 "{}{}",
@@ -55,10 +55,10 @@ impl Node {
     /// When containerd refuses it.
     pub async fn import(&self, archive: &Path) -> Result<()> {
         let name = archive.file_stem().unwrap_or_default().display();
-        let spec = self.assets.ctr(&self.ground.directory());
+        let spec = self.assets.ctr(&self.resources.directory());
         let spec = spec.label(format!("import-{name}"));
         let spec = spec.args(["images", "import"]).arg(archive);
-        let output = spec.run(self.scratch.path(), PATIENCE).await?;
+        let output = spec.run(self.test_dir.path(), PATIENCE).await?;
         ensure!(
             output.status.success(),
             "import {}: {}",

@@ -59,7 +59,7 @@ impl Node {
             Ok(pod) => Ok(pod),
             Err(error) => Err(error)
                 .with_context(|| self.evidence())
-                .context(self.story(namespace, selector).await),
+                .context(self.history(namespace, selector).await),
         }
     }
 
@@ -138,15 +138,15 @@ impl Node {
     }
 
     /// Why a pod may not have become what was expected.
-    async fn story(&self, namespace: &str, selector: &str) -> String {
-        let mut story = format!("events in {namespace}:\n");
+    async fn history(&self, namespace: &str, selector: &str) -> String {
+        let mut history = format!("events in {namespace}:\n");
         for (reason, text) in self.events(namespace).await.unwrap_or_default() {
-            let _ = writeln!(story, "    {reason}: {text}");
+            let _ = writeln!(history, "    {reason}: {text}");
         }
         if let Ok(log) = self.logs(namespace, selector).await {
-            let _ = write!(story, "log of {selector}:\n{}", tail(&log));
+            let _ = write!(history, "log of {selector}:\n{}", tail(&log));
         }
-        story
+        history
     }
 
     /// Where the kernel tells about the process of a program in a pod: `/proc/NUMBER` of this machine.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::aws::{World, WorldError};
-use crate::csi::{Class, MountError, contents};
+use crate::aws::{FakeAws, FakeAwsError};
+use crate::csi::{MountError, ProviderClass, contents};
 
 /// An account. Clones are the same one.
 #[derive(Clone, Debug)]
 pub(super) struct Secrets {
-    world: Arc<World>,
+    aws: Arc<FakeAws>,
     account: String,
 }
 
@@ -21,15 +21,15 @@ impl Secrets {
     ///
     /// # Errors
     /// When there is no moto.
-    pub(super) async fn start() -> Result<Self, WorldError> {
-        let world = Arc::new(World::builder().account(ACCOUNT).start().await?);
+    pub(super) async fn start() -> Result<Self, FakeAwsError> {
+        let aws = Arc::new(FakeAws::builder().account(ACCOUNT).start().await?);
         let account = ACCOUNT.to_owned();
-        Ok(Self { world, account })
+        Ok(Self { aws, account })
     }
 
     /// A shell command that removes what moto leaves where nobody drops it.
     pub(super) fn clearing(&self) -> String {
-        let directory = self.world.moto().directory();
+        let directory = self.aws.moto().directory();
         directory.map_or_else(String::new, |path| format!("rm -rf '{}'\n", path.display()))
     }
 
@@ -37,11 +37,11 @@ impl Secrets {
     ///
     /// # Errors
     /// When AWS refuses.
-    pub(super) async fn put(&self, name: &str, value: &Value) -> Result<(), WorldError> {
+    pub(super) async fn put(&self, name: &str, value: &Value) -> Result<(), FakeAwsError> {
         let text = value
             .as_str()
             .map_or_else(|| value.to_string(), str::to_owned);
-        let there = self.world.secret(&self.account, name).await?.is_some();
+        let there = self.aws.secret(&self.account, name).await?.is_some();
         let (operation, asked) = match there {
             true => (
                 "PutSecretValue",
@@ -53,7 +53,7 @@ impl Secrets {
             ),
         };
         let service = "secretsmanager";
-        self.world
+        self.aws
             .call(&self.account, service, operation, asked)
             .await?;
         Ok(())
@@ -63,16 +63,19 @@ impl Secrets {
     ///
     /// # Errors
     /// When AWS refuses.
-    pub(super) async fn get(&self, name: &str) -> Result<Option<Value>, WorldError> {
-        self.world.secret(&self.account, name).await
+    pub(super) async fn get(&self, name: &str) -> Result<Option<Value>, FakeAwsError> {
+        self.aws.secret(&self.account, name).await
     }
 
     /// The files that a class asks for.
     ///
     /// # Errors
     /// When a secret or a key in it is not there.
-    pub(super) async fn files(&self, class: &Class) -> Result<Vec<(String, String)>, MountError> {
-        contents(&self.world, &self.account, class).await
+    pub(super) async fn files(
+        &self,
+        class: &ProviderClass,
+    ) -> Result<Vec<(String, String)>, MountError> {
+        contents(&self.aws, &self.account, class).await
     }
 }
 

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::Node;
-use crate::process::{Output, Spec};
-use crate::scratch::workspace;
+use crate::process::{Output, ProcessSpec};
+use crate::test_dir::workspace;
 
 impl Node {
     /// Runs helm, which must succeed, and gives what it printed.
@@ -41,7 +41,7 @@ impl Node {
     /// When one is refused.
     pub async fn apply(&self, objects: &[Value]) -> Result<()> {
         let list = serde_json::json!({ "apiVersion": "v1", "kind": "List", "items": objects });
-        let file = self.scratch.path().join(next("apply") + ".json");
+        let file = self.test_dir.path().join(next("apply") + ".json");
         std::fs::write(&file, list.to_string())?;
         let file = file.display().to_string();
         self.kubectl(&["apply", "--server-side", "-f", &file])
@@ -50,13 +50,13 @@ impl Node {
     }
 
     async fn run(&self, program: &str, args: &[&str]) -> Result<Output> {
-        let logs = self.scratch.dir("tools")?;
-        let fetch = Spec::at("fetch", workspace().join("tests/helm/fetch"), REMEDY)
+        let logs = self.test_dir.dir("tools")?;
+        let fetch = ProcessSpec::at("fetch", workspace().join("tests/helm/fetch"), REMEDY)
             .label(next("fetch"))
             .arg(program);
         let found = fetch.run(&logs, PATIENCE).await?;
         ensure!(found.status.success(), "{}", found.stderr);
-        let spec = Spec::at(program, found.stdout.trim().into(), REMEDY)
+        let spec = ProcessSpec::at(program, found.stdout.trim().into(), REMEDY)
             .label(next(program))
             .args(args)
             .env("KUBECONFIG", self.cluster.kubeconfig())

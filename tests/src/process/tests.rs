@@ -1,12 +1,12 @@
 //! The harness' own promises about children.
 
 use super::*;
-use crate::scratch::Scratch;
+use crate::test_dir::TestDir;
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn shell(script: &str) -> Spec {
-    Spec::installed("sh", "install a shell")
+fn shell(script: &str) -> ProcessSpec {
+    ProcessSpec::installed("sh", "install a shell")
         .unwrap()
         .arg("-c")
         .arg(script)
@@ -14,7 +14,9 @@ fn shell(script: &str) -> Spec {
 
 #[test]
 fn a_missing_binary_names_the_command_that_builds_it() {
-    let text = Spec::binary("no-such-binary").unwrap_err().to_string();
+    let text = ProcessSpec::binary("no-such-binary")
+        .unwrap_err()
+        .to_string();
     assert!(
         text.ends_with("run `cargo build --workspace --bins`"),
         "{text}"
@@ -23,35 +25,35 @@ fn a_missing_binary_names_the_command_that_builds_it() {
 
 #[tokio::test]
 async fn a_child_dies_with_its_handle() {
-    let scratch = Scratch::new("process").unwrap();
+    let test_dir = TestDir::new("process").unwrap();
     let mut process = shell("echo up; exec sleep 600")
-        .start(scratch.path())
+        .start(test_dir.path())
         .unwrap();
     process.line_with("up", PATIENCE).await.unwrap();
     let id = process.id();
     assert!(Path::new(&format!("/proc/{id}")).exists());
     drop(process);
     assert!(!Path::new(&format!("/proc/{id}")).exists());
-    scratch.passed();
+    test_dir.passed();
 }
 
 #[tokio::test]
 async fn a_term_signal_lets_a_child_end_in_order() {
-    let scratch = Scratch::new("process").unwrap();
+    let test_dir = TestDir::new("process").unwrap();
     let script = "trap 'echo bye; exit 7' TERM; echo up; while :; do sleep 0.01; done";
-    let mut process = shell(script).start(scratch.path()).unwrap();
+    let mut process = shell(script).start(test_dir.path()).unwrap();
     process.line_with("up", PATIENCE).await.unwrap();
     let status = process.stop(PATIENCE).await.unwrap();
     assert_eq!(status.code(), Some(7));
     assert_eq!(process.stdout(), "up\nbye\n");
-    scratch.passed();
+    test_dir.passed();
 }
 
 #[tokio::test]
 async fn a_restart_runs_the_same_command_and_keeps_the_output() {
-    let scratch = Scratch::new("process").unwrap();
+    let test_dir = TestDir::new("process").unwrap();
     let mut process = shell("echo up $$; exec sleep 600")
-        .start(scratch.path())
+        .start(test_dir.path())
         .unwrap();
     process.line_with("up", PATIENCE).await.unwrap();
     let first = process.id();
@@ -60,14 +62,14 @@ async fn a_restart_runs_the_same_command_and_keeps_the_output() {
     let second = format!("up {}", process.id());
     process.line_with(&second, PATIENCE).await.unwrap();
     assert_eq!(process.stdout().lines().count(), 2);
-    scratch.passed();
+    test_dir.passed();
 }
 
 #[tokio::test]
 async fn an_early_end_shows_the_output() {
-    let scratch = Scratch::new("process").unwrap();
+    let test_dir = TestDir::new("process").unwrap();
     let mut process = shell("echo broken >&2; exit 3")
-        .start(scratch.path())
+        .start(test_dir.path())
         .unwrap();
     let error = process.line_with("ready", PATIENCE).await.unwrap_err();
     let text = error.to_string();
@@ -75,18 +77,18 @@ async fn an_early_end_shows_the_output() {
         text.contains("exit status: 3") && text.ends_with("broken"),
         "{text}"
     );
-    scratch.passed();
+    test_dir.passed();
 }
 
 #[tokio::test]
 async fn a_limited_child_is_the_program_itself() {
-    let scratch = Scratch::new("process").unwrap();
+    let test_dir = TestDir::new("process").unwrap();
     let script = "echo up $$ $(ulimit -n); exec sleep 600";
     let mut process = shell(script)
         .limited("ulimit -n 77")
-        .start(scratch.path())
+        .start(test_dir.path())
         .unwrap();
     let line = format!("up {} 77", process.id());
     process.line_with(&line, PATIENCE).await.unwrap();
-    scratch.passed();
+    test_dir.passed();
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use link::iot::{ArnPrefix, Party};
-use sandbox::broker::{Config, Handle, Quotas, Registry, Running};
+use link::iot::ArnPrefix;
+use link::party::Party;
+use sandbox::broker::{BrokerConfig, Handle, Quotas, Registry, RunningBroker};
 use sandbox::pki::{Authority, Set};
 
 use crate::mosquitto;
@@ -14,7 +15,7 @@ use crate::wait::wait_for;
 
 /// Which broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BrokerKind {
     /// `sandbox`: IoT Core's policies, numbers and punishments. Sessions do not survive a restart.
     Sandbox,
     /// mosquitto with mutual TLS and access rules. Sessions survive; see [`crate::mosquitto`].
@@ -25,16 +26,16 @@ pub enum Kind {
 #[derive(Debug)]
 pub enum Broker {
     /// The sandbox's.
-    Sandbox(Box<InProcess>),
+    Sandbox(Box<InProcessBroker>),
     /// mosquitto.
     Mosquitto(mosquitto::Instance),
 }
 
 /// The sandbox's broker with what it takes to start it again.
-pub struct InProcess {
-    config: Config,
+pub struct InProcessBroker {
+    config: BrokerConfig,
     handle: Handle,
-    running: Option<Running>,
+    running: Option<RunningBroker>,
 }
 
 /// What a builder chooses about the broker.
@@ -68,25 +69,25 @@ impl Member {
 
 impl Broker {
     pub(super) async fn start(
-        kind: Kind,
+        kind: BrokerKind,
         authority: &Authority,
         members: &[Member],
         options: Options,
         directory: &Path,
     ) -> Result<Self> {
         match kind {
-            Kind::Mosquitto => {
+            BrokerKind::Mosquitto => {
                 let rules = rules(members);
-                let builder = mosquitto::Builder::new(authority)
+                let builder = mosquitto::MosquittoBuilder::new(authority)
                     .acl(rules)
                     .persistence(options.persistence);
                 Ok(Self::Mosquitto(builder.start(directory).await?))
             }
-            Kind::Sandbox => {
+            BrokerKind::Sandbox => {
                 let registry = registry(members)?;
                 let server = authority.server(&[])?;
                 let any = (Ipv4Addr::LOCALHOST, 0).into();
-                let mut config = Config::new(any, server.certificate, server.key);
+                let mut config = BrokerConfig::new(any, server.certificate, server.key);
                 config.registry = registry;
                 if !options.quotas {
                     config.quotas = Quotas::none();
@@ -94,7 +95,7 @@ impl Broker {
                 let running = bind(&config).await?;
                 let handle = running.clone();
                 config.listen = handle.local_addr();
-                Ok(Self::Sandbox(Box::new(InProcess {
+                Ok(Self::Sandbox(Box::new(InProcessBroker {
                     config,
                     handle,
                     running: Some(running),
@@ -171,15 +172,15 @@ impl Broker {
     }
 }
 
-impl std::fmt::Debug for InProcess {
+impl std::fmt::Debug for InProcessBroker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InProcess")
+        f.debug_struct("InProcessBroker")
             .field("listen", &self.config.listen)
             .finish_non_exhaustive()
     }
 }
 
-async fn bind(config: &Config) -> Result<Running> {
+async fn bind(config: &BrokerConfig) -> Result<RunningBroker> {
     let broker = sandbox::broker::Broker::bind(config.clone()).await?;
     Ok(broker.spawn())
 }

@@ -1,10 +1,10 @@
-//! A mounted directory of secrets (system.md §8): an identity, `config.yaml` and, for an agent, `consumerName`.
+//! A mounted directory of secrets (docs/CONFIGURATION.md#mounted-files): an identity, `config.yaml` and, for an agent, `consumerName`.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use sandbox::pki::{Layout, Set, lay_down};
+use sandbox::pki::{Layout, Set, write_mount};
 
 /// A directory as the CSI driver mounts it.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl Mount {
         if let Some(consumer) = &self.consumer {
             files.push(("consumerName", consumer));
         }
-        Ok(lay_down(&self.directory, set, &files, self.layout)?)
+        Ok(write_mount(&self.directory, set, &files, self.layout)?)
     }
 
     /// Replaces one file by rename, as the AWS provider's default does between two files of a set: a torn pair.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 
 use crate::metrics;
-use crate::process::{Process, ProcessError, Spec};
+use crate::process::{Process, ProcessError, ProcessSpec};
 use crate::wait::wait_for;
 
 /// A running `server-bridge` or `agent`. Dropping it kills it.
@@ -40,7 +40,7 @@ impl Service {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start(spec: Spec, home: &Path) -> Result<Self> {
+    pub fn start(spec: ProcessSpec, home: &Path) -> Result<Self> {
         let file = home.join("listening.json");
         let spec = spec.arg("--listening-file").arg(&file);
         Ok(Self {
@@ -49,11 +49,11 @@ impl Service {
         })
     }
 
-    /// The same under limits of a shell; see [`Spec::limited`].
+    /// The same under limits of a shell; see [`ProcessSpec::limited`].
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub fn start_limited(spec: Spec, limits: &str, home: &Path) -> Result<Self> {
+    pub fn start_limited(spec: ProcessSpec, limits: &str, home: &Path) -> Result<Self> {
         let file = home.join("listening.json");
         let spec = spec.arg("--listening-file").arg(&file);
         Ok(Self {
@@ -149,9 +149,9 @@ impl Service {
     ///
     /// # Errors
     /// When it does not answer.
-    pub async fn metrics(&mut self) -> Result<metrics::Page> {
+    pub async fn metrics(&mut self) -> Result<metrics::MetricsPage> {
         let listening = self.listening().await?;
-        Ok(metrics::Page::scrape(&listening.admin).await?)
+        Ok(metrics::MetricsPage::scrape(&listening.admin).await?)
     }
 
     /// `kill -9`.

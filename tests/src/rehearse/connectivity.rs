@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::party::Party;
+use super::component::Component;
 use super::{CLUSTERS, Rehearsal, SERVER, expect};
-use crate::process::Spec;
+use crate::process::ProcessSpec;
 
 pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
     for cluster in CLUSTERS {
@@ -41,12 +41,12 @@ async fn both_ways(rehearsal: &mut Rehearsal) -> Result<()> {
 
 async fn exchange(
     rehearsal: &Rehearsal,
-    sender: &Party,
+    sender: &Component,
     topic: &str,
-    receiver: &Party,
+    receiver: &Component,
     filter: &str,
 ) -> Result<()> {
-    let logs = rehearsal.estate.path().join("logs");
+    let logs = rehearsal.testbed.path().join("logs");
     let subscribe = [
         "subscribe",
         "-t",
@@ -118,7 +118,7 @@ async fn refusals(rehearsal: &mut Rehearsal, own: &str, other: &str) -> Result<(
 
 /// Runs probe, which must end with this code; again while the broker says that the client id was just here, as
 /// IoT Core does.
-async fn probe(rehearsal: &Rehearsal, party: &Party, args: &[&str], code: i32) -> Result<()> {
+async fn probe(rehearsal: &Rehearsal, party: &Component, args: &[&str], code: i32) -> Result<()> {
     let settled =
         crate::wait::wait_for("the broker's quota", super::PATIENCE, async || {
             match run(rehearsal, party, args, code).await {
@@ -129,7 +129,7 @@ async fn probe(rehearsal: &Rehearsal, party: &Party, args: &[&str], code: i32) -
     settled.await?
 }
 
-async fn run(rehearsal: &Rehearsal, party: &Party, args: &[&str], code: i32) -> Result<()> {
+async fn run(rehearsal: &Rehearsal, party: &Component, args: &[&str], code: i32) -> Result<()> {
     let output = rehearsal.run(spec(party, args)?, "probe").await?;
     let command = format!("probe {} as `{}`", args.join(" "), party.name);
     ensure!(
@@ -140,15 +140,15 @@ async fn run(rehearsal: &Rehearsal, party: &Party, args: &[&str], code: i32) -> 
     expect(&command, &output, code)
 }
 
-fn spec(party: &Party, args: &[&str]) -> Result<Spec> {
-    let spec = Spec::binary("probe")?;
+fn spec(party: &Component, args: &[&str]) -> Result<ProcessSpec> {
+    let spec = ProcessSpec::binary("probe")?;
     Ok(spec.args(args).arg("--identity").arg(&party.directory))
 }
 
 /// Takes a cluster's rights away behind the provisioner's back.
 pub(super) fn sabotage(rehearsal: &Rehearsal, cluster: &str) -> Result<()> {
     let policy = format!("{cluster}-maestro-agent-policy");
-    let registry = rehearsal.estate.broker.registry();
+    let registry = rehearsal.testbed.broker.registry();
     let targets = registry.policy_targets(&policy)?;
     let target = targets.first().context("the policy is attached")?;
     registry.detach_policy(target, &policy)?;

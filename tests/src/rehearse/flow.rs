@@ -59,16 +59,16 @@ async fn deliver(rehearsal: &mut Rehearsal, cluster: &str, name: &str) -> Result
 /// The rotation waits for the agent, the agent for its files, the files for the driver: here it looks at once.
 async fn rotate(rehearsal: &mut Rehearsal, cluster: &str) -> Result<()> {
     let old = certificate(rehearsal, cluster).context("the agent is connected")?;
-    let logs = rehearsal.estate.path().join("logs");
+    let logs = rehearsal.testbed.path().join("logs");
     let rotate = ["rotate", cluster, "--reconnect", "--within", "110s"];
-    let spec = rehearsal.estate.provisioner(&rotate)?.label("rotate");
+    let spec = rehearsal.testbed.provisioner(&rotate)?.label("rotate");
     let mut rotating = spec.start(&logs)?;
     let party = rehearsal.party(cluster)?;
     let mounted = wait_for("a new certificate in the volume", PATIENCE, async || {
         if let Ok(Some(status)) = rotating.ended() {
             return Ok(Err(status));
         }
-        match party.mount(&rehearsal.estate).await {
+        match party.mount(&rehearsal.testbed).await {
             Ok(written) if written.iter().any(|file| file == "certificate") => Ok(Ok(())),
             Ok(_) => Err("the files are the old ones".to_owned()),
             Err(error) => Err(error.to_string()),
@@ -88,7 +88,7 @@ async fn rotate(rehearsal: &mut Rehearsal, cluster: &str) -> Result<()> {
     );
     let new = certificate(rehearsal, cluster).context("the agent is connected again")?;
     ensure!(new != old, "the agent still uses the old certificate");
-    let left = rehearsal.estate.broker.registry().certificate(&old);
+    let left = rehearsal.testbed.broker.registry().certificate(&old);
     ensure!(
         left.is_none(),
         "the old certificate is still there: {left:?}"
@@ -109,7 +109,7 @@ async fn revoke(rehearsal: &mut Rehearsal, cluster: &str) -> Result<()> {
         .find(|(name, _)| name == cluster);
     let (_, agent) = agent.context("the agent runs")?;
     let url = format!("{}/readyz", agent.service.listening().await?.admin);
-    let broker = &rehearsal.estate.broker;
+    let broker = &rehearsal.testbed.broker;
     let client = format!("{cluster}-work-agent-client");
     wait_for(
         "the end of the revoked agent's connection",
@@ -139,7 +139,7 @@ async fn revoke(rehearsal: &mut Rehearsal, cluster: &str) -> Result<()> {
 /// What the cluster's agent is connected with.
 fn certificate(rehearsal: &Rehearsal, cluster: &str) -> Option<Fingerprint> {
     let client = &rehearsal.party(cluster).ok()?.client_id;
-    let connections = rehearsal.estate.broker.connections();
+    let connections = rehearsal.testbed.broker.connections();
     let found = connections.into_iter().find(|it| it.client_id == *client)?;
     Fingerprint::parse(&found.fingerprint)
 }

@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::{CLUSTERS, Rehearsal, expect};
 use crate::aws::REGION;
-use crate::estate::Estate;
+use crate::testbed::Testbed;
 
 pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
     begin(rehearsal).await?;
     let plan = rehearsal.provisioner(&["plan", "--exit-code"]).await?;
-    expect("provisioner plan --exit-code", &plan, 1)?;
+    expect("provisioner plan --exit-code", &plan, 2)?;
     rehearsal.must(&["apply", "--yes"]).await?;
     rehearsal.saw("`provisioner apply --yes` made everything");
     let again = rehearsal.provisioner(&["plan", "--exit-code"]).await?;
@@ -29,12 +29,12 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
 
 /// The file from `init`, which asks by name for what it lacks, filled in as a person does.
 async fn begin(rehearsal: &mut Rehearsal) -> Result<()> {
-    let account = rehearsal.estate.world.account("region").id.clone();
+    let account = rehearsal.testbed.aws.account("region").id.clone();
     let init = [
         "init",
         "--force",
         "--name",
-        "estate",
+        "testbed",
         "--region",
         REGION,
         "--account",
@@ -48,28 +48,31 @@ async fn begin(rehearsal: &mut Rehearsal) -> Result<()> {
         "`network.vpc` is not asked for:\n{}",
         plan.stderr
     );
-    let path = rehearsal.estate.path().join("region.yaml");
-    let filled = fill(&std::fs::read_to_string(path)?, &rehearsal.estate)?;
-    rehearsal.estate.write_file(&filled)?;
+    let path = rehearsal.testbed.path().join("region.yaml");
+    let filled = fill(&std::fs::read_to_string(path)?, &rehearsal.testbed)?;
+    rehearsal.testbed.write_file(&filled)?;
     rehearsal.saw("`provisioner init` wrote a file that names what is missing");
     Ok(())
 }
 
-fn fill(template: &str, estate: &Estate) -> Result<String> {
-    let ground = &estate.world.account("region").ground;
+fn fill(template: &str, testbed: &Testbed) -> Result<String> {
+    let prerequisites = &testbed.aws.account("region").prerequisites;
     let clusters: Vec<Value> = CLUSTERS
         .iter()
         .map(|id| {
-            let account = &estate.world.account(id).id;
+            let account = &testbed.aws.account(id).id;
             json!({ "id": id, "account": account, "access": { "profile": id } })
         })
         .collect();
     let mut text = template.to_owned();
     for (line, value) in [
-        ("  vpc:", json!(ground.vpc)),
-        ("  privateSubnets:", json!(ground.subnets)),
-        ("  cluster:", json!(ground.cluster)),
-        ("  securityGroups:", json!([ground.cluster_security_group])),
+        ("  vpc:", json!(prerequisites.vpc)),
+        ("  privateSubnets:", json!(prerequisites.subnets)),
+        ("  cluster:", json!(prerequisites.cluster)),
+        (
+            "  securityGroups:",
+            json!([prerequisites.cluster_security_group]),
+        ),
         ("managementClusters:", Value::from(clusters)),
     ] {
         let old = text.lines().find(|found| found.starts_with(line));
@@ -77,7 +80,7 @@ fn fill(template: &str, estate: &Estate) -> Result<String> {
         text = text.replacen(&format!("\n{old}\n"), &format!("\n{line} {value}\n"), 1);
     }
     // What only a laptop needs.
-    let port = estate.broker.local_addr().port();
+    let port = testbed.broker.local_addr().port();
     text.push_str(&format!(
         "\naccess: {{profile: region}}\nbroker: {{port: {port}, ca: ca.pem}}\nsecrets: {{recoveryDays: 0}}\n"
     ));
@@ -87,8 +90,8 @@ fn fill(template: &str, estate: &Estate) -> Result<String> {
 async fn database(rehearsal: &mut Rehearsal, outputs: &Value) -> Result<()> {
     let name = &outputs["rds_instance_id"];
     let asked = json!({ "DBInstanceIdentifier": name });
-    let world = &rehearsal.estate.world;
-    let found = world
+    let aws = &rehearsal.testbed.aws;
+    let found = aws
         .call("region", "rds", "DescribeDBInstances", asked)
         .await?;
     // One instance comes as a list or alone, as XML has it.
@@ -126,13 +129,13 @@ async fn things(rehearsal: &mut Rehearsal, outputs: &Value) -> Result<()> {
         .collect();
     ensure!(names.len() == 1 + CLUSTERS.len(), "things: {names:?}");
     for name in names {
-        let world = &rehearsal.estate.world;
+        let aws = &rehearsal.testbed.aws;
         let asked = json!({ "thingName": name });
-        let found = world
+        let found = aws
             .call("region", "iot", "DescribeThing", asked.clone())
             .await?;
         ensure!(found["thingName"] == name, "DescribeThing answers {found}");
-        let found = world
+        let found = aws
             .call("region", "iot", "ListThingPrincipals", asked)
             .await?;
         let principals = found["principals"].as_array().map_or(0, Vec::len);
@@ -159,8 +162,8 @@ async fn secrets(rehearsal: &mut Rehearsal, outputs: &Value) -> Result<()> {
         .into_iter()
         .chain(accounts);
     for (account, mut wanted) in accounts {
-        let world = &rehearsal.estate.world;
-        let found = world
+        let aws = &rehearsal.testbed.aws;
+        let found = aws
             .call(account, "secretsmanager", "ListSecrets", json!({}))
             .await?;
         let found = found["SecretList"].as_array().into_iter().flatten();

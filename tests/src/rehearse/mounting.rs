@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::party::{Party, outputs};
+use super::component::{Component, outputs};
 use super::{CLUSTERS, Rehearsal, SERVER};
 
 pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
@@ -11,7 +11,7 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
             .must(&outputs(name, "secret-provider-class"))
             .await?;
         let values = rehearsal.must(&outputs(name, "helm")).await?;
-        let party = Party::new(&rehearsal.estate, name, &class, &values)
+        let party = Component::new(&rehearsal.testbed, name, &class, &values)
             .with_context(|| format!("read the outputs for `{name}`"))?;
         let wanted = if name == SERVER {
             SERVER_FILES
@@ -23,7 +23,7 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
             "`{name}` would mount {:?}",
             party.class.files()
         );
-        let mounting = party.mount(&rehearsal.estate).await;
+        let mounting = party.mount(&rehearsal.testbed).await;
         mounting.with_context(|| format!("mount the volume of `{name}`"))?;
         for file in wanted {
             let path = party.directory.join(file);
@@ -31,7 +31,7 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
             let text = text.with_context(|| format!("read `{}`", path.display()))?;
             ensure!(!text.is_empty(), "`{}` is empty", path.display());
         }
-        let again = party.mount(&rehearsal.estate).await?;
+        let again = party.mount(&rehearsal.testbed).await?;
         ensure!(
             again.is_empty(),
             "a second look at the secrets of `{name}` changed {again:?}"
@@ -44,7 +44,7 @@ pub(super) async fn check(rehearsal: &mut Rehearsal) -> Result<()> {
             pod.cluster,
             wanted.join(" ")
         );
-        rehearsal.parties.push(party);
+        rehearsal.components.push(party);
         rehearsal.saw(line);
     }
     Ok(())

@@ -11,10 +11,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 use self::release::{AGENT, Release, SERVER};
-use super::{CLUSTERS, Plan, Rehearsal, Report, connectivity, infrastructure, walk};
+use super::{CLUSTERS, PhaseReport, Plan, Rehearsal, connectivity, infrastructure, walk};
 use crate::node::Node;
-use crate::process::Spec;
-use crate::scratch::workspace;
+use crate::process::ProcessSpec;
+use crate::test_dir::workspace;
 
 mod flow;
 mod release;
@@ -24,11 +24,11 @@ mod services;
 pub struct OnNode {
     sabotage: Option<String>,
     /// From phase 1 on.
-    ground: Option<Ground>,
+    fixture: Option<NodeFixture>,
 }
 
 /// What the phases have.
-struct Ground {
+struct NodeFixture {
     node: &'static Node,
     rehearsal: Rehearsal,
     _clusters: Clusters,
@@ -44,7 +44,7 @@ impl OnNode {
     pub fn new(sabotage: Option<&str>) -> Self {
         Self {
             sabotage: sabotage.map(str::to_owned),
-            ground: None,
+            fixture: None,
         }
     }
 
@@ -53,14 +53,14 @@ impl OnNode {
     /// # Errors
     /// When the machine cannot have a node, or something does not start.
     pub async fn start(&mut self) -> Result<()> {
-        let ground = Box::pin(Ground::lay()).await?;
-        std::fs::remove_file(ground.rehearsal.estate.path().join("region.yaml"))?;
-        self.ground = Some(ground);
+        let fixture = Box::pin(NodeFixture::start()).await?;
+        std::fs::remove_file(fixture.rehearsal.testbed.path().join("region.yaml"))?;
+        self.fixture = Some(fixture);
         Ok(())
     }
 
     /// Goes through all phases and shows each as soon as it is over.
-    pub async fn run(&mut self, show: impl FnMut(&Report)) -> Vec<Report> {
+    pub async fn run(&mut self, show: impl FnMut(&PhaseReport)) -> Vec<PhaseReport> {
         walk(self, show).await
     }
 
@@ -69,7 +69,7 @@ impl OnNode {
     /// # Errors
     /// When helm or the cluster refuses.
     pub async fn clear(&self) -> Result<()> {
-        let node = self.ground()?.node;
+        let node = self.fixture()?.node;
         for Release { name, .. } in [AGENT, SERVER] {
             node.helm(&["uninstall", name, "--namespace", name, "--wait"])
                 .await?;
@@ -83,7 +83,7 @@ impl OnNode {
     /// # Errors
     /// When there are none.
     pub async fn make_database(&self) -> Result<()> {
-        self.ground()?.rehearsal.make_database().await
+        self.fixture()?.rehearsal.make_database().await
     }
 
     /// The directory of `region.yaml`, with `deploy` and, in the place of Amazon's, `global-bundle.pem`.
@@ -91,7 +91,7 @@ impl OnNode {
     /// # Errors
     /// Before it is started.
     pub fn path(&self) -> Result<PathBuf> {
-        Ok(self.ground()?.rehearsal.estate.path().to_owned())
+        Ok(self.fixture()?.rehearsal.testbed.path().to_owned())
     }
 
     /// The directory with `helm` and `kubectl`.
@@ -107,10 +107,10 @@ impl OnNode {
     /// # Errors
     /// Before it is started.
     pub fn variables(&self) -> Result<Vec<(String, String)>> {
-        let Ground {
+        let NodeFixture {
             node, rehearsal, ..
-        } = self.ground()?;
-        let mut pairs = super::hold::variables(rehearsal);
+        } = self.fixture()?;
+        let mut pairs = super::environment::variables(rehearsal);
         let home = self.tools()?;
         let mut add = |name: &str, value: String| pairs.push((name.to_owned(), value));
         for kind in ["CACHE", "CONFIG", "DATA"] {
@@ -120,87 +120,87 @@ impl OnNode {
         let kubeconfig = node.cluster().kubeconfig();
         add("KUBECONFIG", kubeconfig.display().to_string());
         add("REGISTRY", release::REGISTRY.to_owned());
-        add("NAME", "estate".to_owned());
+        add("NAME", "testbed".to_owned());
         add("CLUSTER", CLUSTERS[0].to_owned());
         Ok(pairs)
     }
 
     /// All went well: nothing to look at.
     pub fn end(self) {
-        if let Some(ground) = self.ground {
-            ground.rehearsal.end();
+        if let Some(fixture) = self.fixture {
+            fixture.rehearsal.end();
         }
     }
 
-    fn ground(&self) -> Result<&Ground> {
-        self.ground.as_ref().context("start it first")
+    fn fixture(&self) -> Result<&NodeFixture> {
+        self.fixture.as_ref().context("start it first")
     }
 }
 
 impl Plan for OnNode {
     async fn phase(&mut self, phase: usize) -> Result<()> {
         if phase == 1 {
-            let ground = self.ground.insert(Box::pin(Ground::lay()).await?);
-            let name = ground.node.name();
-            ground
+            let fixture = self.fixture.insert(Box::pin(NodeFixture::start()).await?);
+            let name = fixture.node.name();
+            fixture
                 .rehearsal
                 .saw(format!("node `{name}` is ready, with our images"));
-            return infrastructure::check(&mut ground.rehearsal).await;
+            return infrastructure::check(&mut fixture.rehearsal).await;
         }
-        let ground = self.ground.as_mut().context("phase 1 has passed")?;
+        let fixture = self.fixture.as_mut().context("phase 1 has passed")?;
         match phase {
-            2 => release::mounting(ground).await,
+            2 => release::mounting(fixture).await,
             3 => {
                 if let Some(cluster) = &self.sabotage {
-                    connectivity::sabotage(&ground.rehearsal, cluster)?;
+                    connectivity::sabotage(&fixture.rehearsal, cluster)?;
                 }
-                services::connectivity(ground).await
+                services::connectivity(fixture).await
             }
-            4 => services::server(ground).await,
-            5 => services::agent(ground).await,
-            _ => flow::check(ground).await,
+            4 => services::server(fixture).await,
+            5 => services::agent(fixture).await,
+            _ => flow::check(fixture).await,
         }
     }
 
     fn seen(&mut self) -> Vec<String> {
-        let ground = self.ground.as_mut();
-        ground.map_or_else(Vec::new, |ground| {
-            std::mem::take(&mut ground.rehearsal.seen)
+        let fixture = self.fixture.as_mut();
+        fixture.map_or_else(Vec::new, |fixture| {
+            std::mem::take(&mut fixture.rehearsal.seen)
         })
     }
 }
 
-// === impl Ground ===
+// === impl NodeFixture ===
 
-impl Ground {
-    async fn lay() -> Result<Self> {
+impl NodeFixture {
+    async fn start() -> Result<Self> {
         let node = Node::shared().await?;
         let rehearsal = Rehearsal::start(Some(node)).await?;
         for image in ["server-bridge", "agent", "probe"] {
             node.image(image).await?;
         }
-        let world = &rehearsal.estate.world;
+        let aws = &rehearsal.testbed.aws;
         for release in [SERVER, AGENT] {
-            node.csi().belongs(release.name, world, release.account);
+            node.csi().belongs(release.name, aws, release.account);
         }
-        let path = rehearsal.estate.path();
+        let path = rehearsal.testbed.path();
         symlink(workspace().join("deploy"), path.join("deploy"))?;
         std::fs::copy(path.join("ca.pem"), path.join(BUNDLE))?;
-        let ground = Self {
+        let fixture = Self {
             node,
             rehearsal,
             _clusters: Clusters(node),
         };
-        ground.tools().await?;
-        Ok(ground)
+        fixture.tools().await?;
+        Ok(fixture)
     }
 
     async fn tools(&self) -> Result<()> {
-        let tools = self.rehearsal.estate.path().join("tools");
+        let tools = self.rehearsal.testbed.path().join("tools");
         std::fs::create_dir_all(&tools)?;
         for tool in ["helm", "kubectl"] {
             let fetch = workspace().join("tests/helm/fetch");
-            let fetch = Spec::at("fetch", fetch, "run `tests/helm/fetch`").arg(tool);
+            let fetch = ProcessSpec::at("fetch", fetch, "run `tests/helm/fetch`").arg(tool);
             let found = self.rehearsal.run(fetch, "fetch").await?;
             super::expect("tests/helm/fetch", &found, 0)?;
             let found = found.stdout.trim();

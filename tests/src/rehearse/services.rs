@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::party::Party;
+use super::component::Component;
 use super::{CLUSTERS, REPLICAS, Rehearsal, SERVER, expect};
 use crate::api::Api;
 use crate::pki::Layout;
-use crate::process::Spec;
+use crate::process::ProcessSpec;
 use crate::region::{Agent, Mount, Service};
 
 pub(super) async fn server(rehearsal: &mut Rehearsal) -> Result<()> {
-    let migrate = Spec::binary("server-bridge")?.args(["store", "migrate", "--mount"]);
+    let migrate = ProcessSpec::binary("server-bridge")?.args(["store", "migrate", "--mount"]);
     let migrate = migrate.arg(&rehearsal.party(SERVER)?.directory);
     let migrate = database(rehearsal, migrate)?;
     let migrated = rehearsal.run(migrate, "migrate").await?;
@@ -42,10 +42,10 @@ pub(super) async fn agents(rehearsal: &mut Rehearsal) -> Result<()> {
 }
 
 /// One replica, as its pod would start it: all have the same command line.
-fn replica_of(rehearsal: &Rehearsal) -> Result<Spec> {
+fn replica_of(rehearsal: &Rehearsal) -> Result<ProcessSpec> {
     let party = rehearsal.party(SERVER)?;
     let spec = party
-        .flags(Spec::binary("server-bridge")?)
+        .flags(ProcessSpec::binary("server-bridge")?)
         .arg("--source-id")
         .arg(value(party, "/source")?)
         .arg("--client-id")
@@ -62,17 +62,17 @@ fn replica_of(rehearsal: &Rehearsal) -> Result<Spec> {
 }
 
 /// With the flags of the database, which the mounted files name. Its authority is in a ConfigMap in a pod.
-fn database(rehearsal: &Rehearsal, spec: Spec) -> Result<Spec> {
+fn database(rehearsal: &Rehearsal, spec: ProcessSpec) -> Result<ProcessSpec> {
     let most = value(rehearsal.party(SERVER)?, "/database/maxOpenConnections")?;
     Ok(spec
         .args(["--store", "postgres", "--db-sslmode", "verify-full"])
         .arg("--db-max-open-connections")
         .arg(most)
         .arg("--db-rootcert")
-        .arg(rehearsal.estate.path().join("ca.pem")))
+        .arg(rehearsal.testbed.path().join("ca.pem")))
 }
 
-fn value(party: &Party, pointer: &str) -> Result<String> {
+fn value(party: &Component, pointer: &str) -> Result<String> {
     let found = party.values.pointer(pointer);
     let found = found.with_context(|| format!("no `{pointer}` in {}", party.values))?;
     Ok(found
@@ -96,7 +96,7 @@ pub(super) fn sessions_of(rehearsal: &mut Rehearsal, name: &str, user: &str) -> 
         "SELECT count(*) >= {REPLICAS} AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
          WHERE datname = '{name}' AND usename = '{user}'"
     );
-    let server = rehearsal.estate.database.as_ref();
+    let server = rehearsal.testbed.database.as_ref();
     let found = server
         .context("there is a server behind RDS")?
         .ask(name, &asked)?;
@@ -146,17 +146,17 @@ pub(super) async fn apis(rehearsal: &mut Rehearsal) -> Result<(Api, Api)> {
     ))
 }
 
-fn agent(rehearsal: &Rehearsal, party: &Party) -> Result<Agent> {
+fn agent(rehearsal: &Rehearsal, party: &Component) -> Result<Agent> {
     let home = home(rehearsal, &party.name)?;
     let (target, state) = (home.join("target"), home.join("state"));
     let spec = party
-        .flags(Spec::binary("agent")?)
+        .flags(ProcessSpec::binary("agent")?)
         .arg("--target")
         .arg(format!("dir:{}", target.display()))
         .arg("--state-dir")
         .arg(&state)
         .args(["--admin-listen", ANY]);
-    let broker = rehearsal.estate.broker.local_addr();
+    let broker = rehearsal.testbed.broker.local_addr();
     Ok(Agent {
         service: Service::start(spec, &home)?,
         mount: Mount::new(
@@ -172,7 +172,7 @@ fn agent(rehearsal: &Rehearsal, party: &Party) -> Result<Agent> {
 }
 
 fn home(rehearsal: &Rehearsal, name: &str) -> Result<std::path::PathBuf> {
-    let home = rehearsal.estate.path().join("services").join(name);
+    let home = rehearsal.testbed.path().join("services").join(name);
     std::fs::create_dir_all(&home)?;
     Ok(home)
 }

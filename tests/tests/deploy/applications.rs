@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::charts::{chart, rendered};
 use super::project::{keeps_itself, permits};
@@ -27,17 +27,17 @@ async fn every_object_of_the_folder_is_taken_strictly() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_charts_take_the_values_of_the_applications_and_the_server_what_they_render()
 -> Result<()> {
-    let scratch = Scratch::new("deploy-applications")?;
+    let test_dir = TestDir::new("deploy-applications")?;
     let client = client().await?;
     let objects = folder(&root().join("deploy/argocd"))?;
     let applications = objects.iter().filter(|it| it["kind"] == "Application");
     for application in applications {
-        let made = of(scratch.path(), application).await?;
+        let made = of(test_dir.path(), application).await?;
         accepted(&client, &made).await?;
         keeps_itself(application)?;
         permits(application, &made)?;
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

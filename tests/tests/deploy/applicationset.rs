@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::charts::rendered;
 use super::project::{keeps_itself, permits};
@@ -18,20 +18,20 @@ use super::{CLUSTER, documents, helm, output, root, text};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_of_each_type_gets_the_application_of_its_folder_and_the_values_of_its_region()
 -> Result<()> {
-    let scratch = Scratch::new("deploy-applicationset")?;
+    let test_dir = TestDir::new("deploy-applicationset")?;
     let client = client().await?;
-    copied(&scratch)?;
+    copied(&test_dir)?;
     let folder = "deploy/argocd/config/regional-cluster/maestro-server";
-    let authorities = scratch.path().join(folder).join("global-bundle.pem");
+    let authorities = test_dir.path().join(folder).join("global-bundle.pem");
     std::fs::write(authorities, "-----BEGIN CERTIFICATE-----\n")?;
     for (cluster, file, expected) in [
         (None, "regional-cluster", "regional-x8k2-maestro-server"),
         (Some(CLUSTER), CLUSTER, "management-01-maestro-agent"),
     ] {
-        let secret = output(scratch.path(), "argocd-cluster", cluster).await?;
+        let secret = output(test_dir.path(), "argocd-cluster", cluster).await?;
         let region = text(&secret["metadata"]["annotations"]["aws_region"]);
-        let folder = scratch.dir(&format!("values/deploy/development/{region}"))?;
-        let values = output(scratch.path(), "argocd-values", cluster).await?;
+        let folder = test_dir.dir(&format!("values/deploy/development/{region}"))?;
+        let values = output(test_dir.path(), "argocd-values", cluster).await?;
         let file = folder.join(format!("argocd-values-{file}.yaml"));
         std::fs::write(file, values.to_string())?;
 
@@ -41,7 +41,7 @@ async fn a_cluster_of_each_type_gets_the_application_of_its_folder_and_the_value
         ensure!(application["metadata"]["name"] == expected, "{application}");
         accepted(&client, std::slice::from_ref(application)).await?;
         keeps_itself(application)?;
-        let made = of(&scratch, application).await?;
+        let made = of(&test_dir, application).await?;
         accepted(&client, &made).await?;
         permits(application, &made)?;
         let made = Value::from(made).to_string();
@@ -58,34 +58,34 @@ async fn a_cluster_of_each_type_gets_the_application_of_its_folder_and_the_value
             ensure!(made.contains(said), "{said}: {made}");
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clusters_without_a_file_of_values_get_what_their_labels_and_annotations_say() -> Result<()>
 {
-    let scratch = Scratch::new("deploy-applicationset-bare")?;
+    let test_dir = TestDir::new("deploy-applicationset-bare")?;
     let client = client().await?;
-    copied(&scratch)?;
+    copied(&test_dir)?;
     for cluster in [None, Some(CLUSTER)] {
-        let mut secret = output(scratch.path(), "argocd-cluster", cluster).await?;
+        let mut secret = output(test_dir.path(), "argocd-cluster", cluster).await?;
         secret["metadata"]["annotations"]["aws_region"] = "eu-north-1".into();
         let application = &expanded(&secret)?[0];
-        let made = of(&scratch, application).await?;
+        let made = of(&test_dir, application).await?;
         accepted(&client, &made).await?;
         let class = made.iter().find(|it| it["kind"] == "SecretProviderClass");
         let class = class.context("it reads its secrets")?;
         ensure!(class["spec"]["parameters"]["region"] == "eu-north-1");
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_lacks_an_annotation_or_is_of_no_type_gets_no_application() -> Result<()> {
-    let scratch = Scratch::new("deploy-applicationset-lacks")?;
-    let secret = output(scratch.path(), "argocd-cluster", Some(CLUSTER)).await?;
+    let test_dir = TestDir::new("deploy-applicationset-lacks")?;
+    let secret = output(test_dir.path(), "argocd-cluster", Some(CLUSTER)).await?;
     let mut lacks = secret.clone();
     let notes = lacks["metadata"]["annotations"].as_object_mut();
     notes.context("it has annotations")?.remove("aws_region");
@@ -98,7 +98,7 @@ async fn a_cluster_that_lacks_an_annotation_or_is_of_no_type_gets_no_application
     let mut other = secret;
     other["metadata"]["labels"]["cluster_type"] = "toaster".into();
     ensure!(expanded(&other)?.is_empty());
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -148,15 +148,15 @@ fn expanded(secret: &Value) -> Result<Vec<Value>> {
 }
 
 /// What such an Application makes. Its chart was copied, so that its dependency can be put beside it.
-async fn of(scratch: &Scratch, application: &Value) -> Result<Vec<Value>> {
+async fn of(test_dir: &TestDir, application: &Value) -> Result<Vec<Value>> {
     let (source, values) = (
         &application["spec"]["sources"][0],
         &application["spec"]["sources"][1],
     );
     ensure!(values["ref"] == "values" && source["helm"]["ignoreMissingValueFiles"] == true);
-    let chart = scratch.path().join(text(&source["path"]));
+    let chart = test_dir.path().join(text(&source["path"]));
     let build = ["dependency", "build", &chart.display().to_string()];
-    helm(scratch.path(), &build).await?;
+    helm(test_dir.path(), &build).await?;
     let mut files = Vec::new();
     for file in source["helm"]["valueFiles"]
         .as_array()
@@ -164,7 +164,7 @@ async fn of(scratch: &Scratch, application: &Value) -> Result<Vec<Value>> {
         .flatten()
     {
         let path = match text(file).strip_prefix("$values/") {
-            Some(path) => scratch.path().join("values").join(path),
+            Some(path) => test_dir.path().join("values").join(path),
             None => chart.join(text(file)),
         };
         if path.is_file() {
@@ -172,7 +172,7 @@ async fn of(scratch: &Scratch, application: &Value) -> Result<Vec<Value>> {
         }
     }
     rendered(
-        scratch.path(),
+        test_dir.path(),
         &chart,
         text(&source["helm"]["releaseName"]),
         text(&application["spec"]["destination"]["namespace"]),
@@ -239,8 +239,8 @@ fn replaced(text: &str, parameters: &Value) -> Result<String> {
 }
 
 /// `deploy/` where helm may write.
-fn copied(scratch: &Scratch) -> Result<()> {
-    copy(&root().join("deploy"), &scratch.path().join("deploy"))
+fn copied(test_dir: &TestDir) -> Result<()> {
+    copy(&root().join("deploy"), &test_dir.path().join("deploy"))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::process::{Output, Spec};
+use tests::process::{Output, ProcessSpec};
 
 mod applications;
 mod applicationset;
@@ -30,7 +30,7 @@ fn documents(text: &str) -> Result<Vec<Value>> {
 }
 
 /// A program of the tests' own, run to its end; each call has logs of its own.
-async fn run(spec: Spec, label: &str, logs: &Path) -> Result<Output> {
+async fn run(spec: ProcessSpec, label: &str, logs: &Path) -> Result<Output> {
     static CALL: AtomicUsize = AtomicUsize::new(0);
     let call = CALL.fetch_add(1, Ordering::Relaxed);
     Ok(spec
@@ -40,10 +40,10 @@ async fn run(spec: Spec, label: &str, logs: &Path) -> Result<Output> {
 }
 
 async fn helm(logs: &Path, arguments: &[&str]) -> Result<String> {
-    let fetch = Spec::at("fetch", root().join("tests/helm/fetch"), REMEDY);
+    let fetch = ProcessSpec::at("fetch", root().join("tests/helm/fetch"), REMEDY);
     let found = run(fetch, "fetch", logs).await?;
     ensure!(found.status.success(), "{}", found.stderr);
-    let helm = Spec::at("helm", found.stdout.trim().into(), REMEDY).args(arguments);
+    let helm = ProcessSpec::at("helm", found.stdout.trim().into(), REMEDY).args(arguments);
     let output = run(helm, "helm", logs).await?;
     ensure!(
         output.status.success(),
@@ -58,7 +58,7 @@ async fn helm(logs: &Path, arguments: &[&str]) -> Result<String> {
 async fn provisioner(logs: &Path, arguments: &[&str], code: i32) -> Result<Output> {
     let file = logs.join("region.yaml");
     std::fs::write(&file, REGION)?;
-    let spec = Spec::binary("provisioner")?
+    let spec = ProcessSpec::binary("provisioner")?
         .arg("--file")
         .arg(&file)
         .args(arguments);

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tests::crds;
 use tests::kubernetes::Cluster;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 use tokio::sync::OnceCell;
 
 use super::text;
@@ -20,9 +20,9 @@ pub(super) async fn client() -> Result<Client> {
     let cluster = Cluster::shared().await?;
     let client = cluster.client().await?;
     let define = async || -> Result<()> {
-        let scratch = Scratch::new("deploy-definitions")?;
-        crds::define(&client, scratch.path()).await?;
-        scratch.passed();
+        let test_dir = TestDir::new("deploy-definitions")?;
+        crds::define(&client, test_dir.path()).await?;
+        test_dir.passed();
         Ok(())
     };
     DEFINED.get_or_try_init(define).await?;

@@ -8,15 +8,15 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 use super::{documents, root};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_patch_puts_a_sidecar_that_understands_its_arguments_beside_an_unchanged_server()
 -> Result<()> {
-    let scratch = Scratch::new("deploy-sidecar")?;
+    let test_dir = TestDir::new("deploy-sidecar")?;
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace("sidecar").await?;
     let deployments: Api<Deployment> = Api::namespaced(cluster.client().await?, &namespace);
@@ -45,14 +45,14 @@ async fn the_patch_puts_a_sidecar_that_understands_its_arguments_beside_an_uncha
     let arguments = sidecar.args.iter().flatten();
     let arguments = arguments.map(|it| it.replace("0.0.0.0:8084", "127.0.0.1:0"));
     let arguments: Vec<_> = arguments.collect();
-    let program = Spec::binary("server-bridge")?
+    let program = ProcessSpec::binary("server-bridge")?
         .args(&arguments)
         .arg("--mqtt-listen=127.0.0.1:0");
-    let output = program.run(scratch.path(), PATIENCE).await?;
+    let output = program.run(test_dir.path(), PATIENCE).await?;
     ensure!(output.status.code() == Some(2), "{}", output.stderr);
     let said = &output.stderr;
     ensure!(said.contains("/mnt/secrets-store"), "{said}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

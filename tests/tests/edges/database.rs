@@ -5,14 +5,14 @@ use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::json;
 use tests::api::{Api, config_map};
-use tests::process::Spec;
-use tests::region::{Builder, Kind};
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, RegionBuilder};
 
 use super::{PATIENCE, applied, goes_on, lives};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unlinked_database_is_not_ready_and_takes_no_bundle() -> Result<()> {
-    let mut region = Builder::new("edges-unlinked", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-unlinked", BrokerKind::Sandbox)
         .start()
         .await?;
     goes_on(&mut region, "cluster1", "a").await?;
@@ -33,7 +33,7 @@ async fn an_unlinked_database_is_not_ready_and_takes_no_bundle() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_replaced_by_another_is_not_ready_and_takes_no_bundle() -> Result<()> {
-    let mut region = Builder::new("edges-replaced", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-replaced", BrokerKind::Sandbox)
         .start()
         .await?;
     goes_on(&mut region, "cluster1", "a").await?;
@@ -53,9 +53,11 @@ async fn a_database_replaced_by_another_is_not_ready_and_takes_no_bundle() -> Re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_bridge_on_one_database_is_refused_with_a_hint_and_the_first_goes_on() -> Result<()>
 {
-    let mut region = Builder::new("edges-second", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("edges-second", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let id = goes_on(&mut region, "cluster1", "a").await?;
-    let ended = Spec::binary("server-bridge")?
+    let ended = ProcessSpec::binary("server-bridge")?
         .label("second")
         .arg("--mount")
         .arg(region.bridge_mount.directory())
@@ -64,7 +66,7 @@ async fn a_second_bridge_on_one_database_is_refused_with_a_hint_and_the_first_go
         .args(["--api-listen", "127.0.0.1:0"])
         .args(["--grpc-listen", "127.0.0.1:0"])
         .args(["--admin-listen", "127.0.0.1:0"])
-        .run(region.scratch.path(), PATIENCE)
+        .run(region.test_dir.path(), PATIENCE)
         .await?;
     ensure!(
         matches!(ended.status.code(), Some(1 | 2)),

@@ -10,7 +10,7 @@ use reqwest::Method;
 use serde_json::json;
 use tests::api::{Api, config_map};
 use tests::measure;
-use tests::region::{BRIDGE_CLIENT, Builder, Kind, Region};
+use tests::region::{BRIDGE_CLIENT, BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
@@ -21,7 +21,7 @@ use super::{applied, lives};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_idle_sockets_leave_room_for_health_and_for_the_broker() -> Result<()> {
-    let mut region = Builder::new("edges-sockets", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-sockets", BrokerKind::Sandbox)
         .bridge_limits("ulimit -n 256")
         .start()
         .await?;
@@ -43,7 +43,9 @@ async fn a_thousand_idle_sockets_leave_room_for_health_and_for_the_broker() -> R
 
 #[tokio::test(flavor = "multi_thread")]
 async fn six_hundred_half_sent_bodies_hold_little_memory_and_are_cut_off() -> Result<()> {
-    let mut region = Builder::new("edges-bodies", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("edges-bodies", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let address = api_address(&mut region).await?;
     let bridge = region.bridge.process().id();
     let before = measure::memory(bridge)?.resident;

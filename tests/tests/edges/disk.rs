@@ -5,8 +5,8 @@ use anyhow::{Result, ensure};
 use reqwest::Method;
 use serde_json::json;
 use tests::api::{Change, config_map};
-use tests::region::{Builder, Kind};
-use tests::scratch::Scratch;
+use tests::region::{BrokerKind, RegionBuilder};
+use tests::test_dir::TestDir;
 use tests::tmpfs::Tmpfs;
 use tests::wait::wait_for;
 
@@ -15,7 +15,7 @@ use super::{PATIENCE, applied, goes_on, gone, lives};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_without_space_for_its_works_acks_nothing_and_goes_on_once_there_is_some()
 -> Result<()> {
-    let mut region = Builder::new("edges-agent-full", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-agent-full", BrokerKind::Sandbox)
         .start()
         .await?;
     let agent = region.agent("cluster1")?;
@@ -75,12 +75,12 @@ async fn an_agent_without_space_for_its_works_acks_nothing_and_goes_on_once_ther
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_without_space_for_its_database_answers_no_201_and_goes_on_once_there_is_some()
 -> Result<()> {
-    let scratch = Scratch::new("edges-bridge-disk")?;
-    let Some(disk) = Tmpfs::mount(scratch.path(), DATABASE_KILOBYTES)? else {
-        scratch.passed();
+    let test_dir = TestDir::new("edges-bridge-disk")?;
+    let Some(disk) = Tmpfs::mount(test_dir.path(), DATABASE_KILOBYTES)? else {
+        test_dir.passed();
         return Ok(());
     };
-    let mut region = Builder::new("edges-bridge-full", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-bridge-full", BrokerKind::Sandbox)
         .database(disk.path().join("bridge.sqlite"))
         .start()
         .await?;
@@ -136,7 +136,7 @@ async fn a_bridge_without_space_for_its_database_answers_no_201_and_goes_on_once
     region.bridge.kill()?;
     drop(disk);
     region.passed();
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

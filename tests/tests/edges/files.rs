@@ -9,16 +9,16 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use tests::api::{Change, config_map};
-use tests::process::Spec;
-use tests::region::{Builder, Kind};
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, RegionBuilder};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::{PATIENCE, goes_on};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_holds_manifests_is_read_by_its_owner_alone() -> Result<()> {
-    let mut region = Builder::new("edges-modes", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-modes", BrokerKind::Sandbox)
         .bridge_limits("umask 000")
         .start()
         .await?;
@@ -57,24 +57,24 @@ async fn what_holds_manifests_is_read_by_its_owner_alone() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_file_is_refused_as_configuration() -> Result<()> {
-    let scratch = Scratch::new("edges-no-file")?;
-    let fifo = scratch.path().join("fifo");
+    let test_dir = TestDir::new("edges-no-file")?;
+    let fifo = test_dir.path().join("fifo");
     ensure!(Command::new("mkfifo").arg(&fifo).status()?.success());
     for (name, file) in [("fifo", fifo), ("zero", PathBuf::from("/dev/zero"))] {
-        let database = scratch.path().join("bridge.sqlite");
-        let bridge = Spec::binary("server-bridge")?
+        let database = test_dir.path().join("bridge.sqlite");
+        let bridge = ProcessSpec::binary("server-bridge")?
             .arg("--db")
             .arg(database)
             .args(["--api-listen", ANY, "--grpc-listen", ANY])
             .arg("--message-broker-config-file")
             .arg(&file);
         let mut target = OsString::from("dir:");
-        target.push(scratch.path().join("target"));
-        let agent = Spec::binary("agent")?
+        target.push(test_dir.path().join("target"));
+        let agent = ProcessSpec::binary("agent")?
             .args(["--consumer-name", "cluster1", "--target"])
             .arg(target)
             .arg("--state-dir")
-            .arg(scratch.path().join("state"))
+            .arg(test_dir.path().join("state"))
             .arg("--workload-source-config")
             .arg(&file);
         for (program, spec) in [("bridge", bridge), ("agent", agent)] {
@@ -83,7 +83,7 @@ async fn what_is_no_file_is_refused_as_configuration() -> Result<()> {
                 .args(["--admin-listen", ANY])
                 // A reader of everything would take the machine with it.
                 .limited("ulimit -v 4000000")
-                .run(scratch.path(), PATIENCE)
+                .run(test_dir.path(), PATIENCE)
                 .await?;
             let named = ended.stderr.contains(&*file.to_string_lossy());
             ensure!(
@@ -95,25 +95,27 @@ async fn what_is_no_file_is_refused_as_configuration() -> Result<()> {
             );
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_given_as_a_list_of_consumers_is_not_printed() -> Result<()> {
-    let region = Builder::new("edges-key", Kind::Sandbox).start().await?;
+    let region = RegionBuilder::new("edges-key", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let key = region.bridge_mount.directory().join("privateKey");
-    let ended = Spec::binary("server-bridge")?
+    let ended = ProcessSpec::binary("server-bridge")?
         .label("key")
         .arg("--mount")
         .arg(region.bridge_mount.directory())
         .arg("--db")
-        .arg(region.scratch.path().join("other.sqlite"))
+        .arg(region.test_dir.path().join("other.sqlite"))
         .arg("--consumers")
         .arg(&key)
         .args(["--api-listen", ANY, "--grpc-listen", ANY])
         .args(["--admin-listen", ANY])
-        .run(region.scratch.path(), PATIENCE)
+        .run(region.test_dir.path(), PATIENCE)
         .await?;
     ensure!(!ended.status.success(), "{}", ended.stderr);
     let text = std::fs::read_to_string(&key)?;
@@ -129,9 +131,11 @@ async fn a_key_given_as_a_list_of_consumers_is_not_printed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_link_in_the_target_leads_no_object_elsewhere() -> Result<()> {
-    let mut region = Builder::new("edges-link", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("edges-link", BrokerKind::Sandbox)
+        .start()
+        .await?;
     goes_on(&mut region, "cluster1", "a").await?;
-    let elsewhere = region.scratch.dir("elsewhere")?;
+    let elsewhere = region.test_dir.dir("elsewhere")?;
     let api = region.api().await?;
     let target = region.agent("cluster1")?.target.clone();
     // A directory of objects, and one object.

@@ -11,15 +11,15 @@ use serde_json::{Value, json};
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{Content, Json, NewBundle, SourceName, Store as _};
 use tests::api::{Api, config_map};
-use tests::forge::{self, agent_topic, source_topic};
-use tests::region::{Builder, Kind, Region};
+use tests::peer_events::{self, agent_topic, source_topic};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
 
 use super::{PATIENCE, applied, failure, goes_on, gone};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_annotation_that_grows_when_it_is_written_is_refused_with_its_field() -> Result<()> {
-    let mut region = Builder::new("edges-annotation", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-annotation", BrokerKind::Sandbox)
         .start()
         .await?;
     let id = goes_on(&mut region, "cluster1", "a").await?;
@@ -50,7 +50,7 @@ async fn an_annotation_that_grows_when_it_is_written_is_refused_with_its_field()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_older_bridge_stored_and_nobody_can_send_waits_with_its_reason_and_nothing_else_does()
 -> Result<()> {
-    let mut region = Builder::new("edges-stored", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-stored", BrokerKind::Sandbox)
         .agents(2)
         .start()
         .await?;
@@ -89,7 +89,7 @@ async fn what_an_older_bridge_stored_and_nobody_can_send_waits_with_its_reason_a
                 executer: None,
             },
         };
-        store.create_bundle(new, forge::now()).await?;
+        store.create_bundle(new, peer_events::now()).await?;
     }
     store.close().await;
     drop(store);
@@ -127,7 +127,7 @@ async fn what_an_older_bridge_stored_and_nobody_can_send_waits_with_its_reason_a
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_largest_bundles_that_the_api_takes_arrive_and_can_be_deleted() -> Result<()> {
-    let mut region = Builder::new("edges-largest", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-largest", BrokerKind::Sandbox)
         .without_quotas()
         .start()
         .await?;
@@ -226,7 +226,7 @@ async fn the_largest_bundles_that_the_api_takes_arrive_and_can_be_deleted() -> R
 #[tokio::test(flavor = "multi_thread")]
 async fn a_property_of_65535_bytes_arrives_and_one_more_is_the_fault_of_its_message() -> Result<()>
 {
-    let mut region = Builder::new("edges-property", Kind::Sandbox)
+    let mut region = RegionBuilder::new("edges-property", BrokerKind::Sandbox)
         .start()
         .await?;
     let mut peer = source(&region).await?;
@@ -234,11 +234,11 @@ async fn a_property_of_65535_bytes_arrives_and_one_more_is_the_fault_of_its_mess
         ("longer", PROPERTY_BYTES + 1, false),
         ("longest", PROPERTY_BYTES, true),
     ] {
-        let mut event = forge::spec("cluster1", id, 1, &[config_map(id, "here")]);
+        let mut event = peer_events::spec("cluster1", id, 1, &[config_map(id, "here")]);
         event.metadata = Some(metadata_of(id, bytes));
         let message = encode(&event, source_topic("cluster1"));
         if fits {
-            forge::publish(&peer, message).await?;
+            peer_events::publish(&peer, message).await?;
             status_of(&mut peer, id).await?;
             let there = region.agent("cluster1")?.applied(&config_map(id, ""))?;
             ensure!(there.is_some(), "`{id}` is not applied");
@@ -259,15 +259,17 @@ async fn a_property_of_65535_bytes_arrives_and_one_more_is_the_fault_of_its_mess
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_status_beside_long_metadata_leaves_the_agent_and_holds_up_nothing() -> Result<()> {
-    let mut region = Builder::new("edges-status", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("edges-status", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let mut peer = source(&region).await?;
     // Each object is a line of its own in the status, some 600 bytes: together more than one status may have.
     let manifests: Vec<Value> = (0..OBJECTS)
         .map(|number| config_map(&format!("object-{number}"), ""))
         .collect();
-    let mut event = forge::spec("cluster1", "long", 1, &manifests);
+    let mut event = peer_events::spec("cluster1", "long", 1, &manifests);
     event.metadata = Some(metadata_of("long", METADATA_BYTES));
-    forge::publish(&peer, encode(&event, source_topic("cluster1"))).await?;
+    peer_events::publish(&peer, encode(&event, source_topic("cluster1"))).await?;
     let agent = region.agent("cluster1")?;
     let last = agent.file_of(&manifests[OBJECTS - 1]);
     tests::wait::wait_for("the last object", PATIENCE, async || {

@@ -133,7 +133,7 @@ async fn a_go_agent_takes_what_an_older_dump_holds_and_no_other_content_under_it
     let mounted = tempfile::tempdir()?;
     let database = server.database()?;
     server.mount(mounted.path(), &database)?;
-    let mut region = Builder::new("history-go-dump", Kind::Sandbox)
+    let mut region = RegionBuilder::new("history-go-dump", BrokerKind::Sandbox)
         .postgres(mounted.path())
         .start()
         .await?;
@@ -208,7 +208,7 @@ async fn a_go_agent_takes_what_an_older_dump_holds_and_no_other_content_under_it
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_go_agent_takes_what_is_posted_again_into_an_empty_database() -> Result<()> {
-    let mut region = Builder::new("history-go-lost", Kind::Sandbox)
+    let mut region = RegionBuilder::new("history-go-lost", BrokerKind::Sandbox)
         .start()
         .await?;
     let mut agent = GoAgent::start(&mut region).await?;
@@ -245,7 +245,7 @@ async fn a_go_agent_takes_what_is_posted_again_into_an_empty_database() -> Resul
 #[tokio::test(flavor = "multi_thread")]
 async fn a_go_agent_takes_what_an_older_file_holds_that_was_written_over_the_newer_one()
 -> Result<()> {
-    let mut region = Builder::new("history-go-file", Kind::Sandbox)
+    let mut region = RegionBuilder::new("history-go-file", BrokerKind::Sandbox)
         .start()
         .await?;
     let mut agent = GoAgent::start(&mut region).await?;
@@ -255,7 +255,7 @@ async fn a_go_agent_takes_what_an_older_file_holds_that_was_written_over_the_new
         .await?;
     applied(&mut region, ID, 1).await?;
     region.bridge.kill()?;
-    let backup = region.scratch.dir("backup")?;
+    let backup = region.test_dir.dir("backup")?;
     let kept: Vec<_> = database(&region)?
         .into_iter()
         .filter(|file| !file.to_string_lossy().ends_with(".lock"))

@@ -15,8 +15,8 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
-use tests::process::{Output, Spec};
-use tests::scratch::Scratch;
+use tests::process::{Output, ProcessSpec};
+use tests::test_dir::TestDir;
 
 mod callers;
 mod check;
@@ -28,44 +28,44 @@ mod values;
 
 #[tokio::test]
 async fn the_chart_passes_the_strict_lint_and_refuses_wrong_values_by_name() -> Result<()> {
-    let scratch = Scratch::new("chart-lint")?;
+    let test_dir = TestDir::new("chart-lint")?;
     let wrong = [
         ("rbac.profile=everything", "profile"),
         ("replicas=many", "replicas"),
         ("consumerNam=x", "consumerNam"),
         ("consumerName=A_B", "consumerName"),
     ];
-    strict(scratch.path(), AGENT, &wrong).await?;
-    scratch.passed();
+    strict(test_dir.path(), AGENT, &wrong).await?;
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_api_server_takes_every_object_of_the_chart() -> Result<()> {
-    let scratch = Scratch::new("chart-apply")?;
+    let test_dir = TestDir::new("chart-apply")?;
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace("chart").await?;
-    let objects = rendered(scratch.path(), AGENT, &namespace, &ALL).await?;
+    let objects = rendered(test_dir.path(), AGENT, &namespace, &ALL).await?;
     ensure!(objects.len() > 10, "{} objects", objects.len());
     accepted(&cluster.client().await?, &objects).await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_agent_understands_the_arguments_of_the_chart() -> Result<()> {
-    let scratch = Scratch::new("chart-arguments")?;
-    let objects = rendered(scratch.path(), AGENT, "agents", &ALL).await?;
+    let test_dir = TestDir::new("chart-arguments")?;
+    let objects = rendered(test_dir.path(), AGENT, "agents", &ALL).await?;
     let deployment: Deployment = the(&objects, "Deployment")?;
     let pod = deployment.spec.and_then(|spec| spec.template.spec);
-    understood(scratch.path(), AGENT, &pod.context("it has a pod")?).await?;
-    scratch.passed();
+    understood(test_dir.path(), AGENT, &pod.context("it has a pod")?).await?;
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_definitions_in_the_chart_are_those_of_the_agent() -> Result<()> {
-    let scratch = Scratch::new("chart-definitions")?;
+    let test_dir = TestDir::new("chart-definitions")?;
     let file = root().join("deploy/charts/agent/files/crds.yaml");
     let fresh = agent::crd::yaml();
     if std::env::var_os("UPDATE_DOCS").is_some() {
@@ -76,13 +76,13 @@ async fn the_definitions_in_the_chart_are_those_of_the_agent() -> Result<()> {
         "{} is out of date; run this test once more with `UPDATE_DOCS=1`",
         file.display()
     );
-    let printed = Spec::binary("agent")?.arg("crds");
-    let printed = printed.run(scratch.path(), PATIENCE).await?;
+    let printed = ProcessSpec::binary("agent")?.arg("crds");
+    let printed = printed.run(test_dir.path(), PATIENCE).await?;
     ensure!(
         printed.stdout.trim_end() == fresh.trim_end(),
         "`agent crds` differs"
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -147,7 +147,9 @@ fn the<T: DeserializeOwned>(objects: &[Value], kind: &str) -> Result<T> {
 async fn understood(logs: &Path, binary: &str, pod: &PodSpec) -> Result<()> {
     let container = pod.containers.first().context("it has a container")?;
     let arguments = container.args.clone().unwrap_or_default();
-    let program = Spec::binary(binary)?.label(next(binary)).args(&arguments);
+    let program = ProcessSpec::binary(binary)?
+        .label(next(binary))
+        .args(&arguments);
     let output = program.run(logs, PATIENCE).await?;
     ensure!(output.status.code() == Some(2), "{}", output.stderr);
     ensure!(
@@ -215,13 +217,13 @@ async fn helm(logs: &Path, arguments: &[&str]) -> Result<Output> {
 }
 
 /// `helm` or `kubectl`, still without arguments.
-async fn tool(logs: &Path, program: &str) -> Result<Spec> {
-    let fetch = Spec::at("fetch", root().join("tests/helm/fetch"), REMEDY)
+async fn tool(logs: &Path, program: &str) -> Result<ProcessSpec> {
+    let fetch = ProcessSpec::at("fetch", root().join("tests/helm/fetch"), REMEDY)
         .label(next("fetch"))
         .arg(program);
     let found = fetch.run(logs, PATIENCE).await?;
     ensure!(found.status.success(), "{}", found.stderr);
-    let tool = Spec::at(program, found.stdout.trim().into(), REMEDY);
+    let tool = ProcessSpec::at(program, found.stdout.trim().into(), REMEDY);
     Ok(tool.label(next(program)))
 }
 

@@ -9,8 +9,9 @@ use tests::api::Change;
 use tests::wait::wait_for;
 use tokio::time::Instant;
 
-use crate::stage::{
-    ABSENT, APPLIED, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, Posted, Stage, types, until, values,
+use crate::fixture::{
+    ABSENT, APPLIED, Fixture, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, PostedBundle, types, until,
+    values,
 };
 
 mod feedback;
@@ -19,16 +20,16 @@ mod rules;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applied_and_available_say_what_is_there_and_what_is_not() -> Result<()> {
-    let stage = Stage::new("conditions").await?;
-    let here = stage.map("here", json!({ "value": "1" }));
-    let absent = stage.map("absent", json!({ "value": "1" }));
+    let fixture = Fixture::new("conditions").await?;
+    let here = fixture.map("here", json!({ "value": "1" }));
+    let absent = fixture.map("absent", json!({ "value": "1" }));
     let read_only = json!({ "updateStrategy": { "type": "ReadOnly" } });
     let bundle = Change {
         manifests: vec![here.clone(), absent.clone()],
-        manifest_configs: vec![stage.config("configmaps", "absent", read_only)],
+        manifest_configs: vec![fixture.config("configmaps", "absent", read_only)],
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     let here_conditions = [
         ("0/Applied", MANIFEST_APPLIED),
         ("0/Available", AVAILABLE),
@@ -50,7 +51,7 @@ async fn applied_and_available_say_what_is_there_and_what_is_not() -> Result<()>
             ("1/StatusFeedbackSynced", NO_FEEDBACK),
         ])
         .await?;
-    stage.create(&absent).await?;
+    fixture.create(&absent).await?;
     bundle
         .says(&[("Available", ALL_AVAILABLE), ("1/Available", AVAILABLE)])
         .await?;
@@ -66,7 +67,7 @@ async fn applied_and_available_say_what_is_there_and_what_is_not() -> Result<()>
         assert_eq!(manifest["conditions"][0]["observedGeneration"], 1);
         assert!(manifest["conditions"][1]["observedGeneration"].is_null());
     }
-    stage.delete(&absent).await?;
+    fixture.delete(&absent).await?;
     bundle
         .says(&[(
             "Available",
@@ -74,13 +75,13 @@ async fn applied_and_available_say_what_is_there_and_what_is_not() -> Result<()>
         )])
         .await?;
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ignore_fields_that_cannot_be_used_have_a_reason_of_their_own() -> Result<()> {
-    let stage = Stage::new("ignore-fields").await?;
+    let fixture = Fixture::new("ignore-fields").await?;
     let strategy = |field: Value| {
         let options = json!({ "ignoreFields": [field] });
         json!({ "updateStrategy": { "type": "ServerSideApply", "serverSideApply": options } })
@@ -89,17 +90,17 @@ async fn ignore_fields_that_cannot_be_used_have_a_reason_of_their_own() -> Resul
     let path = strategy(json!({ "jsonPaths": [".data["] }));
     let bundle = Change {
         manifests: vec![
-            stage.map("jq", json!({ "value": "1" })),
-            stage.map("path", json!({ "value": "1" })),
-            stage.map("fine", json!({ "value": "1" })),
+            fixture.map("jq", json!({ "value": "1" })),
+            fixture.map("path", json!({ "value": "1" })),
+            fixture.map("fine", json!({ "value": "1" })),
         ],
         manifest_configs: vec![
-            stage.config("configmaps", "jq", jq),
-            stage.config("configmaps", "path", path),
+            fixture.config("configmaps", "jq", jq),
+            fixture.config("configmaps", "path", path),
         ],
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     bundle
         .says(&[("Applied", NOT_APPLIED), ("2/Applied", MANIFEST_APPLIED)])
         .await?;
@@ -112,7 +113,7 @@ async fn ignore_fields_that_cannot_be_used_have_a_reason_of_their_own() -> Resul
         ensure!(words.starts_with(reason), "{words}");
     }
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! The cross-test list of docs/MAESTRO.md §9 with our agent in a real cluster, against a source that speaks as Go does.
+//! The cross-test list of docs/MAESTRO.md §7 with our agent in a real cluster, against a source that speaks as Go does.
 //!
 //! | Row | Case | Test |
 //! |---|---|---|
@@ -13,8 +13,8 @@
 //! | 12 | malformed events | `specs::malformed_events_harm_nobody`; over-size: `tests/refusals.rs` |
 //! | 14 | broker trouble | `restarts::nothing_is_lost_in_a_storm_of_reconnects`, `restarts::…_same_client_id`; codes: `tests/session.rs` |
 //! | 16 | names, owners, takeover and back | `ownership`, and `adoption` |
-//! | 17 | strategies × delete options × executors | `target`, `executor` |
-//! | 18 | every condition | unit tests of `agent::status`, and `target` |
+//! | 17 | strategies × delete options × executors | `applier`, `executor` |
+//! | 18 | every condition | unit tests of `agent::status`, and `applier` |
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use link::message::Message;
 use serde_json::{Value, json};
 use tests::go::{AGENT_TOPIC, send, spec};
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind, Network, Region, Service};
+use tests::region::{BrokerKind, Network, Region, RegionBuilder, Service};
 use tests::session::Client;
 use tests::wait::wait_for;
 
@@ -36,7 +36,7 @@ mod restarts;
 mod specs;
 
 /// An agent in a cluster, and a scripted source in place of our bridge.
-pub(crate) struct Ground {
+pub(crate) struct Fixture {
     pub(crate) region: Region,
     pub(crate) source: Client,
     pub(crate) kube: Kube,
@@ -46,16 +46,16 @@ pub(crate) struct Ground {
     pub(crate) namespace: String,
 }
 
-// === impl Ground ===
+// === impl Fixture ===
 
-impl Ground {
+impl Fixture {
     pub(crate) async fn start(test: &str) -> Result<Self> {
         Self::with(test, Network::Direct, &[]).await
     }
 
     async fn with(test: &str, network: Network, agent_args: &[&str]) -> Result<Self> {
         let cluster = Cluster::shared().await?;
-        let mut region = Builder::new(test, Kind::Sandbox)
+        let mut region = RegionBuilder::new(test, BrokerKind::Sandbox)
             .network(network)
             .on_cluster(cluster)
             // Whoever comes back under the same name need not wait until the lease is over.

@@ -16,20 +16,20 @@ use prometheus::{Registry, TextEncoder};
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
 use tests::proxy::RetargetableProxy;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 use uuid::Uuid;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A way to the shared servers that a test can cut; its user may do everything.
-pub(crate) struct Way {
+/// A proxied to the shared servers that a test can cut; its user may do everything.
+pub(crate) struct ProxiedServer {
     pub(crate) proxy: RetargetableProxy,
     pub(crate) kubeconfig: PathBuf,
 }
 
-impl Way {
-    pub(crate) async fn open(cluster: &Cluster, scratch: &Scratch) -> Result<Self> {
+impl ProxiedServer {
+    pub(crate) async fn open(cluster: &Cluster, test_dir: &TestDir) -> Result<Self> {
         let mut config: Value = serde_json::from_slice(&std::fs::read(cluster.kubeconfig())?)?;
         let server = &mut config["clusters"][0]["cluster"]["server"];
         let address = server
@@ -38,7 +38,7 @@ impl Way {
             .context("address of the API server")?;
         let proxy = RetargetableProxy::start(address.parse()?).await?;
         *server = json!(format!("https://{}", proxy.address()));
-        let kubeconfig = scratch.path().join(format!("{}.json", Uuid::new_v4()));
+        let kubeconfig = test_dir.path().join(format!("{}.json", Uuid::new_v4()));
         std::fs::write(&kubeconfig, config.to_string())?;
         Ok(Self { proxy, kubeconfig })
     }
@@ -94,14 +94,14 @@ async fn audit_log_shows_the_agent_its_version_and_its_consumer() -> Result<()> 
 #[tokio::test]
 async fn server_that_goes_fails_the_health_check_and_its_return_heals_it() -> Result<()> {
     let servers = Cluster::shared().await?;
-    let scratch = Scratch::new("connection")?;
-    let way = Way::open(servers, &scratch).await?;
+    let test_dir = TestDir::new("connection")?;
+    let proxied = ProxiedServer::open(servers, &test_dir).await?;
     let told: Arc<Mutex<Vec<Result<(), String>>>> = Arc::default();
     let health = Health::new({
         let told = told.clone();
         move |state| told.lock().unwrap().push(state)
     });
-    let cluster = way
+    let cluster = proxied
         .options()
         .connect(&Registry::new(), &Restarts::unregistered(), health)
         .await?;
@@ -109,8 +109,8 @@ async fn server_that_goes_fails_the_health_check_and_its_return_heals_it() -> Re
     maps.list(&ListParams::default()).await?;
     assert!(told.lock().unwrap().is_empty());
 
-    way.proxy.refuse();
-    way.proxy.break_all();
+    proxied.proxy.refuse();
+    proxied.proxy.break_all();
     let error = maps.list(&ListParams::default()).await.unwrap_err();
     assert!(cluster::hint(&error).is_some(), "{error:?}");
     let why = told.lock().unwrap().last().cloned();
@@ -119,19 +119,19 @@ async fn server_that_goes_fails_the_health_check_and_its_return_heals_it() -> Re
         "{why:?}"
     );
 
-    way.proxy.pass();
+    proxied.proxy.pass();
     wait_for("an answer", PATIENCE, async || {
         maps.list(&ListParams::default()).await
     })
     .await?;
     assert_eq!(told.lock().unwrap().last(), Some(&Ok(())));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn broken_kubeconfig_is_said_with_its_file_and_the_next_step() -> Result<()> {
-    let scratch = Scratch::new("kubeconfig")?;
+    let test_dir = TestDir::new("kubeconfig")?;
     let failure = async |path: PathBuf, context: Option<&str>| {
         let options = ClusterOptions {
             kubeconfig: Some(path),
@@ -151,7 +151,7 @@ async fn broken_kubeconfig_is_said_with_its_file_and_the_next_step() -> Result<(
             failure.hint().unwrap_or_default()
         ))
     };
-    let missing = failure(scratch.path().join("missing"), None).await?;
+    let missing = failure(test_dir.path().join("missing"), None).await?;
     assert!(missing.contains("missing`: failed to read"), "{missing}");
     assert!(
         missing.contains("hint: check that the file is there"),
@@ -161,24 +161,24 @@ async fn broken_kubeconfig_is_said_with_its_file_and_the_next_step() -> Result<(
     let servers = Cluster::shared().await?;
     let other = failure(servers.kubeconfig().to_owned(), Some("other")).await?;
     assert!(other.contains("kubectl config get-contexts"), "{other}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn certificate_of_another_authority_is_refused_in_words() -> Result<()> {
     let servers = Cluster::shared().await?;
-    let scratch = Scratch::new("authority")?;
+    let test_dir = TestDir::new("authority")?;
     let mut config: Value = serde_json::from_slice(&std::fs::read(servers.kubeconfig())?)?;
     let authority = tests::pki::Authority::new("another authority")?;
-    let path = scratch.path().join("ca.crt");
+    let path = test_dir.path().join("ca.crt");
     std::fs::write(&path, authority.certificate_pem())?;
     let cluster = config["clusters"][0]["cluster"]
         .as_object_mut()
         .context("a cluster")?;
     cluster.remove("certificate-authority-data");
     cluster.insert("certificate-authority".into(), json!(path));
-    let kubeconfig = scratch.path().join("config");
+    let kubeconfig = test_dir.path().join("config");
     std::fs::write(&kubeconfig, config.to_string())?;
     let options = ClusterOptions {
         kubeconfig: Some(kubeconfig),
@@ -193,10 +193,10 @@ async fn certificate_of_another_authority_is_refused_in_words() -> Result<()> {
         .await?;
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), "default");
     let error = maps.list(&ListParams::default()).await.unwrap_err();
-    let words = cluster::words(&error);
+    let words = cluster::error_message(&error);
     assert!(words.contains("certificate"), "{words}");
     let hint = cluster::hint(&error).unwrap_or_default();
     assert!(hint.contains("certificate-authority-data"), "{hint}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

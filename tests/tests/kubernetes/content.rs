@@ -9,20 +9,21 @@ use serde_json::{Value, json};
 use tests::api::Change;
 use tests::wait::wait_for;
 
-use crate::stage::{
-    APPLIED, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, Posted, SOMEBODY, Stage, condition, until,
+use crate::fixture::{
+    APPLIED, Fixture, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, PostedBundle, SOMEBODY, condition,
+    until,
 };
 
+mod conflicts;
 mod dropped;
-mod fights;
 mod jobs;
 mod names;
 
-/// An input, in the stage's namespace instead of `default`.
-fn case(stage: &Stage, text: &str) -> Result<Change> {
+/// An input, in the fixture's namespace instead of `default`.
+fn case(fixture: &Fixture, text: &str) -> Result<Change> {
     let text = text.replace(
         r#""namespace": "default""#,
-        &format!(r#""namespace": "{}""#, stage.namespace),
+        &format!(r#""namespace": "{}""#, fixture.namespace),
     );
     let mut case: Value = serde_json::from_str(&text)?;
     let mut list = |name: &str| match case[name].take() {
@@ -37,16 +38,16 @@ fn case(stage: &Stage, text: &str) -> Result<Change> {
 }
 
 /// The data of the object of a manifest becomes exactly this.
-async fn holds(stage: &Stage, manifest: &Value, data: Value) -> Result<()> {
-    until(stage, manifest, "its data", |live| live["data"] == data).await
+async fn holds(fixture: &Fixture, manifest: &Value, data: Value) -> Result<()> {
+    until(fixture, manifest, "its data", |live| live["data"] == data).await
 }
 
 /// Somebody applies an object server-side as `manager`.
-async fn apply_as(stage: &Stage, manager: &str, manifest: &Value) -> Result<()> {
+async fn apply_as(fixture: &Fixture, manager: &str, manifest: &Value) -> Result<()> {
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
     let object: DynamicObject = serde_json::from_value(manifest.clone())?;
     let params = PatchParams::apply(manager).force();
-    let objects = stage.objects(manifest);
+    let objects = fixture.objects(manifest);
     objects.patch(name, &params, &Patch::Apply(&object)).await?;
     Ok(())
 }

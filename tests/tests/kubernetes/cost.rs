@@ -16,13 +16,13 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tests::api::{self, Change, config_map};
-use tests::kubernetes::{Audit, Cluster, Entry, Mark};
-use tests::region::{Builder, Kind, Region};
-use tests::scratch::Scratch;
+use tests::kubernetes::{Audit, AuditEntry, AuditPosition, Cluster};
+use tests::region::{BrokerKind, Region, RegionBuilder};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 use uuid::Uuid;
 
-use super::stage::PATIENCE;
+use super::fixture::PATIENCE;
 
 mod restart;
 
@@ -31,7 +31,7 @@ struct Counted {
     region: Region,
     // Ends after the agent.
     cluster: Cluster,
-    scratch: Scratch,
+    test_dir: TestDir,
     api: api::Api,
     audit: Audit,
     user: String,
@@ -44,8 +44,8 @@ struct Counted {
 
 impl Counted {
     async fn new(name: &str) -> Result<Self> {
-        let scratch = Scratch::new(name)?;
-        let cluster = Box::pin(Cluster::start(scratch.path())).await?;
+        let test_dir = TestDir::new(name)?;
+        let cluster = Box::pin(Cluster::start(test_dir.path())).await?;
         let user = format!("{name}-{}", Uuid::new_v4());
         let everything = json!({
             "metadata": { "name": user },
@@ -57,7 +57,7 @@ impl Counted {
         bindings
             .create(&PostParams::default(), &serde_json::from_value(everything)?)
             .await?;
-        let mut region = Builder::new(name, Kind::Sandbox)
+        let mut region = RegionBuilder::new(name, BrokerKind::Sandbox)
             .on_cluster_by(&cluster.kubeconfig_for(&user)?)
             // A killed agent's successor does not wait.
             .agent_args(["--disable-leader-election"])
@@ -74,7 +74,7 @@ impl Counted {
             namespace: cluster.namespace(name).await?,
             works: works.context("works in a cluster")?,
             cluster,
-            scratch,
+            test_dir,
         };
         // From here on the kind is watched, and an event comes back by the watch.
         let mark = this.mark().await?;
@@ -87,7 +87,7 @@ impl Counted {
     fn passed(self) {
         self.region.passed();
         drop(self.cluster);
-        self.scratch.passed();
+        self.test_dir.passed();
     }
 
     fn map(&self, name: &str) -> Value {
@@ -135,7 +135,7 @@ impl Counted {
     }
 
     /// Waits until these kinds were listed and are watched since then.
-    async fn watches(&self, since: Mark, kinds: &[&str]) -> Result<()> {
+    async fn watches(&self, since: AuditPosition, kinds: &[&str]) -> Result<()> {
         wait_for("the watches", PATIENCE, async || {
             let entries = self.audit.since(since).await?;
             for &kind in kinds {
@@ -158,16 +158,16 @@ impl Counted {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    async fn mark(&self) -> Result<Mark> {
+    async fn mark(&self) -> Result<AuditPosition> {
         Ok(self.audit.mark().await?)
     }
 
     /// What the agent asked for since then, in order.
-    async fn asked(&self, since: Mark) -> Result<Vec<String>> {
+    async fn asked(&self, since: AuditPosition) -> Result<Vec<String>> {
         let mut entries = self.audit.since(since).await?;
         entries.retain(|entry| entry.user == self.user && counts(entry));
-        let what = |entry: Entry| {
-            let Entry {
+        let what = |entry: AuditEntry| {
+            let AuditEntry {
                 verb,
                 resource,
                 subresource,
@@ -179,7 +179,7 @@ impl Counted {
     }
 }
 
-fn counts(entry: &Entry) -> bool {
+fn counts(entry: &AuditEntry) -> bool {
     let is_state = entry.resource == "configmaps" && entry.name.starts_with("agent-");
     let is_discovery = entry.resource.is_empty() || entry.resource == "customresourcedefinitions";
     entry.verb != "watch" && entry.resource != "leases" && !is_state && !is_discovery

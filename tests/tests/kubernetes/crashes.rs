@@ -15,22 +15,22 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tests::api::{self, Bundle, Change, config_map};
 use tests::kubernetes::Cluster;
-use tests::region::{Agent, Builder, Kind};
-use tests::scratch::Scratch;
+use tests::region::{Agent, BrokerKind, RegionBuilder};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
-use self::choke::{Choke, Cut, Line};
+use self::throttle::{Cut, Line, Throttle};
 
-mod choke;
+mod throttle;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_killed_at_any_change_it_makes_ends_at_the_right_objects() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let scratch = Scratch::new("crashes")?;
-    let choke = Choke::start(cluster.client().await?).await?;
-    let kubeconfig = choke.kubeconfig(scratch.path())?;
+    let test_dir = TestDir::new("crashes")?;
+    let throttle = Throttle::start(cluster.client().await?).await?;
+    let kubeconfig = throttle.kubeconfig(test_dir.path())?;
     let objects = cluster.namespace("crashes").await?;
-    let mut region = Builder::new("kubernetes-crashes", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-crashes", BrokerKind::Sandbox)
         .agents(AGENTS)
         .on_cluster_by(&kubeconfig)
         // Nobody is waited for after a kill, and every change is about a work.
@@ -50,7 +50,7 @@ async fn an_agent_killed_at_any_change_it_makes_ends_at_the_right_objects() -> R
         };
         let worker = Worker {
             shared: view.shared_by_another_bundle().await?,
-            line: choke.line(&consumer),
+            line: throttle.line(&consumer),
             agent,
             view,
         };
@@ -59,7 +59,7 @@ async fn an_agent_killed_at_any_change_it_makes_ends_at_the_right_objects() -> R
     try_join_all(workers).await?;
     println!("{}", cases.report()?);
     region.passed();
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -288,7 +288,7 @@ impl View {
             "{:#}",
             now.status
         );
-        let owner = self.keeper(&bundle.id).await?;
+        let owner = self.record(&bundle.id).await?;
         let expected: Vec<_> = expected
             .iter()
             .map(|(name, value)| {
@@ -298,7 +298,7 @@ impl View {
             .collect();
         let found = self.found(run).await?;
         ensure!(found == expected, "{found:?} in place of {expected:?}");
-        let both = BTreeSet::from([owner, self.keeper(shared).await?]);
+        let both = BTreeSet::from([owner, self.record(shared).await?]);
         self.common_is_of(both).await
     }
 
@@ -311,10 +311,10 @@ impl View {
         );
         let found = self.found(run).await?;
         ensure!(found.is_empty(), "{found:?}");
-        let other = self.keeper(shared).await?;
+        let other = self.record(shared).await?;
         self.common_is_of(BTreeSet::from([other])).await?;
-        let keepers = self.keepers(&bundle.id).await?;
-        ensure!(keepers.is_empty(), "AppliedManifestWorks left: {keepers:?}");
+        let records = self.records(&bundle.id).await?;
+        ensure!(records.is_empty(), "AppliedManifestWorks left: {records:?}");
         let works: Api<ManifestWork> = Api::namespaced(self.client.clone(), &self.works);
         let works = works.list_metadata(&ListParams::default()).await?;
         let works: Vec<_> = works
@@ -356,20 +356,20 @@ impl View {
     }
 
     /// The uid of the one AppliedManifestWork of a bundle.
-    async fn keeper(&self, id: &str) -> Result<String> {
-        let mut keepers = self.keepers(id).await?;
-        ensure!(keepers.len() == 1, "AppliedManifestWorks: {keepers:?}");
-        keepers.pop().context("there is one")
+    async fn record(&self, id: &str) -> Result<String> {
+        let mut records = self.records(id).await?;
+        ensure!(records.len() == 1, "AppliedManifestWorks: {records:?}");
+        records.pop().context("there is one")
     }
 
-    async fn keepers(&self, id: &str) -> Result<Vec<String>> {
-        let keepers: Api<AppliedManifestWork> = Api::all(self.client.clone());
-        let keepers = keepers.list(&ListParams::default()).await?;
-        let ours = keepers
+    async fn records(&self, id: &str) -> Result<Vec<String>> {
+        let records: Api<AppliedManifestWork> = Api::all(self.client.clone());
+        let records = records.list(&ListParams::default()).await?;
+        let ours = records
             .items
             .into_iter()
-            .filter(|keeper| keeper.spec.manifest_work_name == id);
-        Ok(ours.filter_map(|keeper| keeper.metadata.uid).collect())
+            .filter(|record| record.spec.manifest_work_name == id);
+        Ok(ours.filter_map(|record| record.metadata.uid).collect())
     }
 }
 

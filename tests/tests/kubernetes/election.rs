@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::time::Duration;
 
 use agent::cluster::Cluster as Connection;
-use agent::cluster::election::{Config, Election, Leadership, Timing};
+use agent::cluster::election::{Election, ElectionConfig, Leadership, Timing};
 use anyhow::{Result, ensure};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -13,13 +13,13 @@ use link::clock::Clock;
 use link::shutdown::Shutdown;
 use prometheus::Registry;
 use tests::kubernetes::Cluster;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 use tests::wait::{quick_enough, wait_for};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Way;
+use crate::connection::ProxiedServer;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,7 +30,7 @@ const LEASE: Duration = Duration::from_secs(3);
 const SLACK: Duration = Duration::from_secs(2);
 
 fn candidate(connection: &Connection, namespace: &str, identity: &str) -> Result<Election> {
-    let config = Config {
+    let config = ElectionConfig {
         namespace: namespace.to_owned(),
         name: "election".to_owned(),
         name_of_process: Some(identity.to_owned()),
@@ -47,7 +47,7 @@ async fn elected(election: &Election) -> Result<Leadership> {
 
 /// A process that works whenever it may.
 struct Worker {
-    way: Way,
+    proxied: ProxiedServer,
     terms: Arc<AtomicU32>,
     task: JoinHandle<()>,
 }
@@ -62,14 +62,14 @@ struct Work {
 impl Worker {
     async fn start(
         servers: &Cluster,
-        scratch: &Scratch,
+        test_dir: &TestDir,
         namespace: &str,
         identity: &str,
         work: &Arc<Work>,
         stop: CancellationToken,
     ) -> Result<Self> {
-        let way = Way::open(servers, scratch).await?;
-        let connection = way.connect().await?;
+        let proxied = ProxiedServer::open(servers, test_dir).await?;
+        let connection = proxied.connect().await?;
         let election = candidate(&connection, namespace, identity)?;
         let (work, terms) = (work.clone(), Arc::<AtomicU32>::default());
         let counted = terms.clone();
@@ -92,7 +92,11 @@ impl Worker {
                 work.now.fetch_sub(1, Ordering::SeqCst);
             }
         });
-        Ok(Self { way, terms, task })
+        Ok(Self {
+            proxied,
+            terms,
+            task,
+        })
     }
 }
 
@@ -100,13 +104,20 @@ impl Worker {
 async fn two_never_lead_at_once_while_ways_stall() -> Result<()> {
     let servers = Cluster::shared().await?;
     let namespace = servers.namespace("stall").await?;
-    let scratch = Scratch::new("election")?;
+    let test_dir = TestDir::new("election")?;
     let work = Arc::new(Work::default());
     let stop = CancellationToken::new();
     let mut workers = Vec::new();
     for identity in ["one", "two", "three"] {
-        let worker =
-            Worker::start(servers, &scratch, &namespace, identity, &work, stop.clone()).await?;
+        let worker = Worker::start(
+            servers,
+            &test_dir,
+            &namespace,
+            identity,
+            &work,
+            stop.clone(),
+        )
+        .await?;
         workers.push(worker);
     }
     let terms = || -> Vec<u32> {
@@ -134,11 +145,11 @@ async fn two_never_lead_at_once_while_ways_stall() -> Result<()> {
         let Some(leader) = leader else { continue };
         let before = terms();
         // Whoever stalled in the round before comes back in the middle of this one.
-        workers[leader].way.proxy.stall();
+        workers[leader].proxied.proxy.stall();
         if round % 2 == 0 {
             workers.iter().for_each(|worker| {
                 if !std::ptr::eq(worker, &workers[leader]) {
-                    worker.way.proxy.pass();
+                    worker.proxied.proxy.pass();
                 }
             });
         }
@@ -153,14 +164,16 @@ async fn two_never_lead_at_once_while_ways_stall() -> Result<()> {
                 .ok_or_else(|| format!("terms {now:?}"))
         })
         .await?;
-        workers.iter().for_each(|worker| worker.way.proxy.pass());
+        workers
+            .iter()
+            .for_each(|worker| worker.proxied.proxy.pass());
     }
     stop.cancel();
     for worker in workers {
         worker.task.await?;
     }
     assert_eq!(work.most.load(Ordering::SeqCst), 1);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -173,9 +186,9 @@ async fn standby_follows_a_dead_leader_within_the_duration_and_not_before() -> R
 async fn follow_the_dead() -> Result<Duration> {
     let servers = Cluster::shared().await?;
     let namespace = servers.namespace("dead").await?;
-    let scratch = Scratch::new("election")?;
-    let way = Way::open(servers, &scratch).await?;
-    let connection = way.connect().await?;
+    let test_dir = TestDir::new("election")?;
+    let proxied = ProxiedServer::open(servers, &test_dir).await?;
+    let connection = proxied.connect().await?;
     let leadership = elected(&candidate(&connection, &namespace, "first")?).await?;
     let died = Instant::now();
     drop(leadership);
@@ -183,7 +196,7 @@ async fn follow_the_dead() -> Result<Duration> {
     let waited = died.elapsed();
     ensure!(waited + SLACK / 20 >= LEASE, "it followed after {waited:?}");
     second.release().await;
-    scratch.passed();
+    test_dir.passed();
     Ok(waited)
 }
 
@@ -197,9 +210,9 @@ async fn standby_follows_a_release_at_once() -> Result<()> {
 async fn follow_a_release() -> Result<Duration> {
     let servers = Cluster::shared().await?;
     let namespace = servers.namespace("release").await?;
-    let scratch = Scratch::new("election")?;
-    let way = Way::open(servers, &scratch).await?;
-    let connection = way.connect().await?;
+    let test_dir = TestDir::new("election")?;
+    let proxied = ProxiedServer::open(servers, &test_dir).await?;
+    let connection = proxied.connect().await?;
     let first = elected(&candidate(&connection, &namespace, "first")?).await?;
     let standby = candidate(&connection, &namespace, "second")?;
     let audit = servers.audit().await?;
@@ -233,7 +246,7 @@ async fn follow_a_release() -> Result<Duration> {
     let spec = leases.get("election").await?.spec.unwrap_or_default();
     assert_eq!(spec.holder_identity, None);
     assert_eq!(spec.lease_transitions, Some(2));
-    scratch.passed();
+    test_dir.passed();
     Ok(waited)
 }
 
@@ -241,11 +254,11 @@ async fn follow_a_release() -> Result<Duration> {
 async fn leader_that_cannot_renew_stops_before_anybody_may_follow() -> Result<()> {
     let servers = Cluster::shared().await?;
     let namespace = servers.namespace("cut").await?;
-    let scratch = Scratch::new("election")?;
-    let way = Way::open(servers, &scratch).await?;
-    let connection = way.connect().await?;
+    let test_dir = TestDir::new("election")?;
+    let proxied = ProxiedServer::open(servers, &test_dir).await?;
+    let connection = proxied.connect().await?;
     let leadership = elected(&candidate(&connection, &namespace, "first")?).await?;
-    way.proxy.stall();
+    proxied.proxy.stall();
     let cut = Instant::now();
     timeout(PATIENCE, leadership.lost()).await?;
     ensure!(
@@ -253,7 +266,7 @@ async fn leader_that_cannot_renew_stops_before_anybody_may_follow() -> Result<()
         "it stopped after {:?}",
         cut.elapsed()
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -261,9 +274,9 @@ async fn leader_that_cannot_renew_stops_before_anybody_may_follow() -> Result<()
 async fn candidate_gives_up_when_it_is_to_stop() -> Result<()> {
     let servers = Cluster::shared().await?;
     let namespace = servers.namespace("drained").await?;
-    let scratch = Scratch::new("election")?;
-    let way = Way::open(servers, &scratch).await?;
-    let connection = way.connect().await?;
+    let test_dir = TestDir::new("election")?;
+    let proxied = ProxiedServer::open(servers, &test_dir).await?;
+    let connection = proxied.connect().await?;
     let leader = elected(&candidate(&connection, &namespace, "first")?).await?;
     let shutdown = Shutdown::manual();
     let standby = candidate(&connection, &namespace, "second")?;
@@ -273,6 +286,6 @@ async fn candidate_gives_up_when_it_is_to_stop() -> Result<()> {
     });
     assert!(outcome.is_none());
     leader.release().await;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

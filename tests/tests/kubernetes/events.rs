@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use agent::cluster::events::Recorder;
+use agent::applier::{ApplierError, ApplierErrorKind};
 use agent::cluster::{ClusterOptions, prepare};
 use agent::crd::{ManifestWork, ManifestWorkSpec};
+use agent::events::Recorder;
 use agent::health::Health;
-use agent::target::{ErrorKind, TargetError};
 use anyhow::{Result, bail, ensure};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
@@ -39,9 +39,9 @@ fn map() -> ObjectRef {
     }
 }
 
-fn refused() -> TargetError {
-    TargetError {
-        kind: ErrorKind::Refused,
+fn refused() -> ApplierError {
+    ApplierError {
+        kind: ApplierErrorKind::Refused,
         message: "apply ConfigMap shop/map: admission webhook says no".into(),
     }
 }

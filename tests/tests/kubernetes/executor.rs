@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use agent::target::kubernetes::executor::{Executor, Intent, REMEMBERED};
-use agent::target::{ErrorKind, TargetError};
+use agent::applier::kubernetes::executor::{AccessRequest, Executor, REMEMBERED};
+use agent::applier::{ApplierError, ApplierErrorKind};
 use anyhow::Result;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DeleteParams, PostParams};
@@ -18,12 +18,12 @@ use tokio::time::Instant;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A namespace with a service account that may do nothing yet.
-struct Shop {
+struct ExecutorFixture {
     client: Client,
     account: ServiceAccount,
 }
 
-impl Shop {
+impl ExecutorFixture {
     async fn open() -> Result<Self> {
         let cluster = Cluster::shared().await?;
         let namespace = cluster.namespace("executor").await?;
@@ -74,101 +74,104 @@ impl Shop {
         object: &ObjectRef,
         manifest: &Value,
         now: Instant,
-    ) -> Result<(), TargetError> {
+    ) -> Result<(), ApplierError> {
         let resource = object.plural_guess();
-        let intent = Intent {
+        let request = AccessRequest {
             account: &self.account,
             object,
             resource: &resource,
             owned: true,
             manifest,
         };
-        executor.check(intent, now).await
+        executor.check(request, now).await
     }
 }
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-fn kind(outcome: &Result<(), TargetError>) -> Option<&ErrorKind> {
+fn kind(outcome: &Result<(), ApplierError>) -> Option<&ApplierErrorKind> {
     outcome.as_ref().err().map(|error| &error.kind)
 }
 
 #[tokio::test]
 async fn executor_may_do_what_its_role_says_until_it_is_revoked() -> Result<()> {
-    let shop = Shop::open().await?;
-    let executor = Executor::new(shop.client.clone());
-    let map = shop.object("", "ConfigMap");
+    let fixture = ExecutorFixture::open().await?;
+    let executor = Executor::new(fixture.client.clone());
+    let map = fixture.object("", "ConfigMap");
     let begun = Instant::now();
-    let check = async |now| shop.check(&executor, &map, &json!({}), now).await;
+    let check = async |now| fixture.check(&executor, &map, &json!({}), now).await;
     let refused = check(begun).await.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::NotAllowed);
+    assert_eq!(refused.kind, ApplierErrorKind::NotAllowed);
     assert_eq!(
         refused.message,
         format!(
             "not allowed to apply the resource  configmaps, {} object, will try again in 1m0s",
-            shop.account.namespace
+            fixture.account.namespace
         )
     );
 
     let verbs = ["create", "update", "patch", "get", "delete"];
-    shop.allow(json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }]))
+    fixture
+        .allow(json!([{ "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs }]))
         .await?;
     // The authorizer reads roles from a cache.
     wait_for("the right", PATIENCE, async || check(begun).await).await?;
 
-    let bindings: Api<RoleBinding> = Api::namespaced(shop.client.clone(), &shop.account.namespace);
+    let bindings: Api<RoleBinding> =
+        Api::namespaced(fixture.client.clone(), &fixture.account.namespace);
     bindings
         .delete("deployer", &DeleteParams::default())
         .await?;
     wait_for("the revocation", PATIENCE, async || {
         // A new one each time: a yes out of the authorizer's cache would be remembered.
-        let fresh = Executor::new(shop.client.clone());
-        match shop
+        let fresh = Executor::new(fixture.client.clone());
+        match fixture
             .check(&fresh, &map, &json!({}), begun + 2 * REMEMBERED)
             .await
         {
-            Err(error) if error.kind == ErrorKind::NotAllowed => Ok(()),
+            Err(error) if error.kind == ApplierErrorKind::NotAllowed => Ok(()),
             other => Err(format!("{other:?}")),
         }
     })
     .await?;
     check(begun).await?;
     let later = check(begun + REMEMBERED).await;
-    assert_eq!(kind(&later), Some(&ErrorKind::NotAllowed));
+    assert_eq!(kind(&later), Some(&ApplierErrorKind::NotAllowed));
     Ok(())
 }
 
 #[tokio::test]
 async fn rights_to_named_objects_are_enough_for_these() -> Result<()> {
-    let shop = Shop::open().await?;
-    let executor = Executor::new(shop.client.clone());
-    shop.allow(json!([{
-        "apiGroups": [""],
-        "resources": ["secrets"],
-        "resourceNames": ["object"],
-        "verbs": ["*"],
-    }]))
-    .await?;
-    let secret = shop.object("", "Secret");
+    let fixture = ExecutorFixture::open().await?;
+    let executor = Executor::new(fixture.client.clone());
+    fixture
+        .allow(json!([{
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": ["object"],
+            "verbs": ["*"],
+        }]))
+        .await?;
+    let secret = fixture.object("", "Secret");
     let now = Instant::now();
     wait_for("the right", PATIENCE, async || {
-        shop.check(&executor, &secret, &json!({}), now).await
+        fixture.check(&executor, &secret, &json!({}), now).await
     })
     .await?;
     let other = ObjectRef {
         name: "other".into(),
         ..secret
     };
-    let refused = shop.check(&executor, &other, &json!({}), now).await;
-    assert_eq!(kind(&refused), Some(&ErrorKind::NotAllowed));
+    let refused = fixture.check(&executor, &other, &json!({}), now).await;
+    assert_eq!(kind(&refused), Some(&ApplierErrorKind::NotAllowed));
     Ok(())
 }
 
 #[tokio::test]
 async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
-    let shop = Shop::open().await?;
-    let namespace = &shop.account.namespace;
-    let executor = Executor::new(shop.client.clone());
+    let fixture = ExecutorFixture::open().await?;
+    let namespace = &fixture.account.namespace;
+    let executor = Executor::new(fixture.client.clone());
     let name = format!("roles-of-{namespace}");
     // May write ClusterRoles, may read ConfigMaps, and nothing else.
     // Not `*`, which would hold `escalate` too.
@@ -183,16 +186,16 @@ async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
         "subjects": [{ "kind": "ServiceAccount", "name": "deployer", "namespace": namespace }],
     });
     let params = PostParams::default();
-    Api::<ClusterRole>::all(shop.client.clone())
+    Api::<ClusterRole>::all(fixture.client.clone())
         .create(&params, &from_value(role)?)
         .await?;
-    Api::<ClusterRoleBinding>::all(shop.client.clone())
+    Api::<ClusterRoleBinding>::all(fixture.client.clone())
         .create(&params, &from_value(binding)?)
         .await?;
 
     let object = ObjectRef {
         name: format!("object-of-{namespace}"),
-        ..shop.object(RBAC, "ClusterRole")
+        ..fixture.object(RBAC, "ClusterRole")
     };
     let giving = |resource: &str| {
         json!({
@@ -204,21 +207,22 @@ async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
     };
     let now = Instant::now();
     wait_for("the right to give what it has", PATIENCE, async || {
-        shop.check(&executor, &object, &giving("configmaps"), now)
+        fixture
+            .check(&executor, &object, &giving("configmaps"), now)
             .await
     })
     .await?;
-    let roles: Api<ClusterRole> = Api::all(shop.client.clone());
+    let roles: Api<ClusterRole> = Api::all(fixture.client.clone());
     assert!(
         roles.get_opt(&object.name).await?.is_none(),
         "a rehearsal has no effect"
     );
 
-    let refused = shop
+    let refused = fixture
         .check(&executor, &object, &giving("secrets"), now)
         .await;
     let refused = refused.unwrap_err();
-    assert_eq!(refused.kind, ErrorKind::NotAllowed);
+    assert_eq!(refused.kind, ApplierErrorKind::NotAllowed);
     assert!(
         refused.message.contains("permission escalation: ")
             && refused
@@ -230,11 +234,12 @@ async fn executor_cannot_give_rights_that_it_does_not_have() -> Result<()> {
     // Also when the object is there already.
     let existing = from_value(giving("configmaps"))?;
     roles.create(&params, &existing).await?;
-    shop.check(&executor, &object, &giving("configmaps"), now)
+    fixture
+        .check(&executor, &object, &giving("configmaps"), now)
         .await?;
-    let refused = shop
+    let refused = fixture
         .check(&executor, &object, &giving("secrets"), now)
         .await;
-    assert_eq!(kind(&refused), Some(&ErrorKind::NotAllowed));
+    assert_eq!(kind(&refused), Some(&ApplierErrorKind::NotAllowed));
     Ok(())
 }

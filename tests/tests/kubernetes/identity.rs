@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tests::api::Change;
 
 use self::rig::{Rig, applied, manifests, refusal};
-use crate::stage::{Posted, Stage};
+use crate::fixture::{Fixture, PostedBundle};
 
 mod changes;
 mod earlier;
@@ -21,27 +21,33 @@ fn case(text: &str, name: &str) -> Result<Vec<Value>> {
     Ok(manifests.context("manifests")?.clone())
 }
 
-async fn uid(stage: &Stage, manifest: &Value) -> Result<String> {
-    let live = stage.live(manifest).await?.unwrap_or_default();
+async fn uid(fixture: &Fixture, manifest: &Value) -> Result<String> {
+    let live = fixture.live(manifest).await?.unwrap_or_default();
     let uid = live["metadata"]["uid"].as_str();
     Ok(uid.with_context(|| format!("{manifest} is there"))?.into())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stray_namespace_comes_and_goes_and_nothing_is_removed() -> Result<()> {
-    let stage = Stage::new("stray").await?;
-    let name = format!("{}-team", stage.namespace);
+    let fixture = Fixture::new("stray").await?;
+    let name = format!("{}-team", fixture.namespace);
     let stray = case(include_str!("../../cases/stray-namespace-1.json"), &name)?;
     let plain = case(include_str!("../../cases/stray-namespace-2.json"), &name)?;
-    let bundle = stage.post_manifests(stray.clone()).await?;
+    let bundle = fixture.post_manifests(stray.clone()).await?;
     bundle.is_applied().await?;
-    let before = [uid(&stage, &plain[0]).await?, uid(&stage, &plain[1]).await?];
+    let before = [
+        uid(&fixture, &plain[0]).await?,
+        uid(&fixture, &plain[1]).await?,
+    ];
     for manifests in [plain.clone(), stray] {
         bundle.change(manifests).await?;
         bundle.is_applied().await?;
-        let after = [uid(&stage, &plain[0]).await?, uid(&stage, &plain[1]).await?];
+        let after = [
+            uid(&fixture, &plain[0]).await?,
+            uid(&fixture, &plain[1]).await?,
+        ];
         ensure!(before == after, "{before:?}, then {after:?}");
-        let live = stage.live(&plain[0]).await?.unwrap_or_default();
+        let live = fixture.live(&plain[0]).await?.unwrap_or_default();
         ensure!(live["metadata"]["deletionTimestamp"].is_null(), "{live}");
     }
     bundle
@@ -55,42 +61,42 @@ async fn a_stray_namespace_comes_and_goes_and_nothing_is_removed() -> Result<()>
         })
         .await?;
     bundle.goes().await?;
-    ensure!(stage.live(&plain[0]).await?.is_none(), "it is gone");
-    stage.region.passed();
+    ensure!(fixture.live(&plain[0]).await?.is_none(), "it is gone");
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_namespace_is_refused_and_never_holds_up_a_deletion() -> Result<()> {
-    let mut stage = Stage::new("homeless").await?;
+    let mut fixture = Fixture::new("homeless").await?;
     let homeless = case(include_str!("../../cases/no-namespace.json"), "")?;
     let mut placed = homeless.clone();
-    placed[0]["metadata"]["namespace"] = stage.namespace.as_str().into();
+    placed[0]["metadata"]["namespace"] = fixture.namespace.as_str().into();
     let words = ["the manifest names no namespace; hint: set `metadata.namespace`"];
     let kept = {
-        let never = stage.post_manifests(homeless.clone()).await?;
+        let never = fixture.post_manifests(homeless.clone()).await?;
         never.says_like("0/Applied", &words).await?;
         never.goes().await?;
 
-        let later = stage.post_manifests(homeless.clone()).await?;
+        let later = fixture.post_manifests(homeless.clone()).await?;
         later.says_like("0/Applied", &words).await?;
         later.change(placed.clone()).await?;
         later.is_applied().await?;
         // Its object stays where it is until the next version has a place for it.
-        let before = uid(&stage, &placed[0]).await?;
+        let before = uid(&fixture, &placed[0]).await?;
         later.change(homeless).await?;
         later.says_like("0/Applied", &words).await?;
-        ensure!(uid(&stage, &placed[0]).await? == before, "it is the same");
+        ensure!(uid(&fixture, &placed[0]).await? == before, "it is the same");
         later.id
     };
-    stage.region.agent("cluster1")?.service.restart()?;
-    let later = Posted {
-        stage: &stage,
+    fixture.region.agent("cluster1")?.service.restart()?;
+    let later = PostedBundle {
+        fixture: &fixture,
         id: kept,
     };
     later.goes().await?;
-    ensure!(stage.live(&placed[0]).await?.is_none(), "it is gone");
-    stage.region.passed();
+    ensure!(fixture.live(&placed[0]).await?.is_none(), "it is gone");
+    fixture.region.passed();
     Ok(())
 }
 
@@ -156,25 +162,25 @@ async fn a_second_manifest_of_one_object_is_refused_and_harms_nothing_of_the_fir
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_that_is_only_read_from_now_on_stays() -> Result<()> {
-    let stage = Stage::new("only-read").await?;
-    let map = stage.map("a", json!({ "value": "1" }));
-    let bundle = stage.post_manifests(vec![map.clone()]).await?;
+    let fixture = Fixture::new("only-read").await?;
+    let map = fixture.map("a", json!({ "value": "1" }));
+    let bundle = fixture.post_manifests(vec![map.clone()]).await?;
     bundle.is_applied().await?;
-    let before = uid(&stage, &map).await?;
+    let before = uid(&fixture, &map).await?;
     let read_only = json!({ "updateStrategy": { "type": "ReadOnly" } });
     bundle
         .change_all(Change {
             manifests: vec![map.clone()],
-            manifest_configs: vec![stage.config("configmaps", "a", read_only)],
+            manifest_configs: vec![fixture.config("configmaps", "a", read_only)],
             ..Change::default()
         })
         .await?;
     bundle.is_applied().await?;
-    ensure!(uid(&stage, &map).await? == before, "it is the same");
-    let live = stage.live(&map).await?.unwrap_or_default();
+    ensure!(uid(&fixture, &map).await? == before, "it is the same");
+    let live = fixture.live(&map).await?.unwrap_or_default();
     ensure!(live["metadata"]["ownerReferences"].is_null(), "{live}");
     bundle.goes().await?;
-    ensure!(uid(&stage, &map).await? == before, "it is the same");
-    stage.region.passed();
+    ensure!(uid(&fixture, &map).await? == before, "it is the same");
+    fixture.region.passed();
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Tests with a real Kubernetes API server; one program, so that they share its three seconds of start.
 
 mod adoption;
+mod applier;
 mod chart;
 mod conditions;
 mod conformance;
@@ -11,6 +12,7 @@ mod crashes;
 mod election;
 mod events;
 mod executor;
+mod fixture;
 mod identity;
 mod matrix;
 mod offline;
@@ -20,7 +22,5 @@ mod permissions;
 mod refusals;
 mod region;
 mod servers;
-mod stage;
-mod target;
 mod volume;
 mod works;

@@ -11,9 +11,9 @@ use tests::api::Change;
 use tests::wait::wait_for;
 
 use self::rows::{DELETIONS, Deletion, EXECUTORS, Executor, STRATEGIES, Strategy};
-use crate::stage::{
-    ABSENT, APPLIED, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, Posted, SOMEBODY, Stage, until,
-    values,
+use crate::fixture::{
+    ABSENT, APPLIED, Fixture, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, PostedBundle, SOMEBODY,
+    until, values,
 };
 
 mod finished;
@@ -21,7 +21,7 @@ mod rows;
 
 /// One cell of the matrix.
 struct Case<'a> {
-    stage: &'a Stage,
+    fixture: &'a Fixture,
     name: String,
     strategy: &'static Strategy,
     deletion: &'static Deletion,
@@ -30,15 +30,15 @@ struct Case<'a> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strategies_delete_options_and_executors_do_what_they_say_together() -> Result<()> {
-    let stage = Stage::new("matrix").await?;
-    allow(&stage, ALLOWED).await?;
+    let fixture = Fixture::new("matrix").await?;
+    allow(&fixture, ALLOWED).await?;
     let mut cases = Vec::new();
     for strategy in STRATEGIES {
         for deletion in DELETIONS {
             for executor in EXECUTORS {
                 cases.push(Case {
                     name: format!("{}-{}-{}", strategy.name, deletion.name, executor.name),
-                    stage: &stage,
+                    fixture: &fixture,
                     strategy,
                     deletion,
                     executor,
@@ -64,23 +64,23 @@ async fn strategies_delete_options_and_executors_do_what_they_say_together() -> 
         failures.len(),
         failures.join("\n")
     );
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn executor_that_got_its_rights_applies_the_next_version() -> Result<()> {
-    let stage = Stage::new("executor-later").await?;
+    let fixture = Fixture::new("executor-later").await?;
     let bundle = Change {
         manifests: vec![
-            stage.map("later", json!({ "value": "1" })),
-            deployment(&stage),
+            fixture.map("later", json!({ "value": "1" })),
+            deployment(&fixture),
         ],
-        executer: Some(executer(&stage, ALLOWED)),
+        executer: Some(executer(&fixture, ALLOWED)),
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
-    let namespace = &stage.namespace;
+    let bundle = fixture.post(bundle).await?;
+    let namespace = &fixture.namespace;
     bundle
         .says(&[
             ("Applied", NOT_APPLIED),
@@ -91,13 +91,15 @@ async fn executor_that_got_its_rights_applies_the_next_version() -> Result<()> {
             ),
         ])
         .await?;
-    allow(&stage, ALLOWED).await?;
-    let map = stage.map("later", json!({ "value": "2" }));
+    allow(&fixture, ALLOWED).await?;
+    let map = fixture.map("later", json!({ "value": "2" }));
     // The API server's authorizer may not know the role yet, and a refusal counts for a minute.
     wait_for("the rights", PATIENCE, async || {
-        bundle.change(vec![map.clone(), deployment(&stage)]).await?;
+        bundle
+            .change(vec![map.clone(), deployment(&fixture)])
+            .await?;
         bundle.shows(async |_| Ok(())).await?;
-        let found = crate::stage::condition(&bundle.bundle().await?, "0/Applied");
+        let found = crate::fixture::condition(&bundle.bundle().await?, "0/Applied");
         ensure!(found == MANIFEST_APPLIED, "{found}");
         anyhow::Ok(())
     })
@@ -112,8 +114,8 @@ async fn executor_that_got_its_rights_applies_the_next_version() -> Result<()> {
         ])
         .await?;
     bundle.goes().await?;
-    ensure!(stage.live(&map).await?.is_none(), "the map is gone");
-    stage.region.passed();
+    ensure!(fixture.live(&map).await?.is_none(), "the map is gone");
+    fixture.region.passed();
     Ok(())
 }
 
@@ -124,7 +126,7 @@ impl Case<'_> {
         if self.strategy.only_reads {
             for part in PARTS {
                 let theirs = json!({ "value": "theirs", "shared": "theirs" });
-                self.stage.create(&self.map(part, theirs)).await?;
+                self.fixture.create(&self.map(part, theirs)).await?;
             }
         }
         let manifests = PARTS.map(|part| self.manifest(part, "1")).to_vec();
@@ -133,14 +135,14 @@ impl Case<'_> {
             manifest_configs: vec![self.config()],
             delete_option: self
                 .deletion
-                .option(|part| self.object(part), &self.stage.namespace),
+                .option(|part| self.object(part), &self.fixture.namespace),
             executer: self
                 .executor
                 .account
-                .map(|account| executer(self.stage, account)),
+                .map(|account| executer(self.fixture, account)),
             ..Change::default()
         };
-        let bundle = self.stage.post(bundle).await?;
+        let bundle = self.fixture.post(bundle).await?;
         if self.executor.refused {
             self.is_refused(&bundle).await.context("refuse")?;
             bundle.goes().await.context("go")?;
@@ -153,7 +155,7 @@ impl Case<'_> {
         self.went().await.context("what is left")
     }
 
-    async fn creates(&self, bundle: &Posted<'_>) -> Result<()> {
+    async fn creates(&self, bundle: &PostedBundle<'_>) -> Result<()> {
         bundle
             .says(&[
                 ("Applied", APPLIED),
@@ -173,7 +175,7 @@ impl Case<'_> {
     }
 
     /// The new version drops two of the four.
-    async fn updates(&self, bundle: &Posted<'_>) -> Result<()> {
+    async fn updates(&self, bundle: &PostedBundle<'_>) -> Result<()> {
         let manifests = ["going", "spared"].map(|part| self.manifest(part, "2"));
         bundle.change(manifests.to_vec()).await?;
         bundle.says(&[("Applied", APPLIED)]).await?;
@@ -189,10 +191,10 @@ impl Case<'_> {
         Ok(())
     }
 
-    async fn meets_an_edit(&self, bundle: &Posted<'_>) -> Result<()> {
+    async fn meets_an_edit(&self, bundle: &PostedBundle<'_>) -> Result<()> {
         let map = self.map("going", json!({}));
         let edit = json!({ "data": { "value": "edited", "shared": "edited" } });
-        self.stage.edit(&map, edit).await?;
+        self.fixture.edit(&map, edit).await?;
         let wanted = self.strategy.edited;
         if wanted == EDITED {
             // Left alone, which is sure only once the agent has looked.
@@ -206,7 +208,7 @@ impl Case<'_> {
         }
         if !self.strategy.conflict.is_empty() {
             let object = self.object("going");
-            let namespace = &self.stage.namespace;
+            let namespace = &self.fixture.namespace;
             let fields = self.strategy.conflict;
             let words = format!(
                 "False AppliedManifestFailed: Failed to apply manifest: apply ConfigMap {namespace}/{object}: \
@@ -223,14 +225,14 @@ impl Case<'_> {
         } else {
             bundle.says(&[("Applied", APPLIED)]).await?;
         }
-        until(self.stage, &map, "the edited object", |live| {
+        until(self.fixture, &map, "the edited object", |live| {
             data(live) == wanted
         })
         .await
     }
 
-    async fn is_refused(&self, bundle: &Posted<'_>) -> Result<()> {
-        let namespace = &self.stage.namespace;
+    async fn is_refused(&self, bundle: &PostedBundle<'_>) -> Result<()> {
+        let namespace = &self.fixture.namespace;
         let words = PARTS.map(|part| refused("", "configmaps", namespace, &self.object(part)));
         bundle
             .says(&[
@@ -277,7 +279,7 @@ impl Case<'_> {
 
     /// `value/shared` and the number of owners.
     async fn found(&self, part: &str) -> Result<Option<(String, usize)>> {
-        let live = self.stage.live(&self.map(part, json!({}))).await?;
+        let live = self.fixture.live(&self.map(part, json!({}))).await?;
         Ok(live.map(|live| {
             let owners = live["metadata"]["ownerReferences"].as_array();
             (data(&live), owners.map_or(0, Vec::len))
@@ -289,7 +291,7 @@ impl Case<'_> {
     }
 
     fn map(&self, part: &str, data: Value) -> Value {
-        self.stage.map(&self.object(part), data)
+        self.fixture.map(&self.object(part), data)
     }
 
     fn manifest(&self, part: &str, value: &str) -> Value {
@@ -303,7 +305,8 @@ impl Case<'_> {
         if let Some(strategy) = self.strategy.option() {
             settings["updateStrategy"] = strategy;
         }
-        self.stage.config("configmaps", &self.object("*"), settings)
+        self.fixture
+            .config("configmaps", &self.object("*"), settings)
     }
 }
 
@@ -312,7 +315,7 @@ fn data(live: &Value) -> String {
     format!("{}/{}", text("value"), text("shared"))
 }
 
-fn deployment(stage: &Stage) -> Value {
+fn deployment(fixture: &Fixture) -> Value {
     let labels = json!({ "app": "web" });
     let containers = json!([{ "name": "web", "image": "web" }]);
     let spec = json!({
@@ -320,14 +323,14 @@ fn deployment(stage: &Stage) -> Value {
         "selector": { "matchLabels": labels },
         "template": { "metadata": { "labels": labels }, "spec": { "containers": containers } },
     });
-    stage.manifest(
+    fixture.manifest(
         "web",
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": spec }),
     )
 }
 
-fn executer(stage: &Stage, name: &str) -> Value {
-    let account = json!({ "namespace": stage.namespace, "name": name });
+fn executer(fixture: &Fixture, name: &str) -> Value {
+    let account = json!({ "namespace": fixture.namespace, "name": name });
     json!({ "subject": { "type": "ServiceAccount", "serviceAccount": account } })
 }
 
@@ -340,7 +343,7 @@ fn refused(group: &str, resource: &str, namespace: &str, name: &str) -> String {
 }
 
 /// Lets a service account do what an executor needs for ConfigMaps.
-async fn allow(stage: &Stage, account: &str) -> Result<()> {
+async fn allow(fixture: &Fixture, account: &str) -> Result<()> {
     let verbs = ["create", "update", "patch", "get", "delete"];
     let role = json!({ "metadata": { "name": account }, "rules": [
         { "apiGroups": [""], "resources": ["configmaps"], "verbs": verbs },
@@ -348,13 +351,13 @@ async fn allow(stage: &Stage, account: &str) -> Result<()> {
     let binding = json!({
         "metadata": { "name": account },
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": account },
-        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": stage.namespace }],
+        "subjects": [{ "kind": "ServiceAccount", "name": account, "namespace": fixture.namespace }],
     });
     let params = PostParams::default();
-    Api::<Role>::namespaced(stage.client.clone(), &stage.namespace)
+    Api::<Role>::namespaced(fixture.client.clone(), &fixture.namespace)
         .create(&params, &from_value(role)?)
         .await?;
-    Api::<RoleBinding>::namespaced(stage.client.clone(), &stage.namespace)
+    Api::<RoleBinding>::namespaced(fixture.client.clone(), &fixture.namespace)
         .create(&params, &from_value(binding)?)
         .await?;
     Ok(())

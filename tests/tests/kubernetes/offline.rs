@@ -11,8 +11,8 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tests::api::{self, Bundle, Change, config_map};
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind, Service};
-use tests::scratch::Scratch;
+use tests::region::{BrokerKind, RegionBuilder, Service};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -22,7 +22,7 @@ mod drift;
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_restarted_without_its_broker_keeps_and_repairs_every_object() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let mut region = Builder::new("kubernetes-no-broker", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-no-broker", BrokerKind::Sandbox)
         .on_cluster(cluster)
         .agent_args(SAME_AGAIN)
         .start()
@@ -79,9 +79,9 @@ async fn an_agent_restarted_without_its_broker_keeps_and_repairs_every_object() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bundles_posted_while_the_api_server_is_away_are_applied_when_it_is_back() -> Result<()> {
-    let scratch = Scratch::new("no-api-server")?;
-    let mut cluster = Cluster::start(scratch.path()).await?;
-    let mut region = Builder::new("kubernetes-no-api-server", Kind::Sandbox)
+    let test_dir = TestDir::new("no-api-server")?;
+    let mut cluster = Cluster::start(test_dir.path()).await?;
+    let mut region = RegionBuilder::new("kubernetes-no-api-server", BrokerKind::Sandbox)
         .on_cluster(&cluster)
         .agent_args(SAME_AGAIN)
         .start()
@@ -134,7 +134,7 @@ async fn bundles_posted_while_the_api_server_is_away_are_applied_when_it_is_back
     ensure!(view.uid("kept").await? == uid, "it is the same object");
     region.passed();
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -151,7 +151,7 @@ async fn an_idle_agent_makes_less_than_one_request_a_second() -> Result<()> {
     bindings
         .create(&PostParams::default(), &serde_json::from_value(everything)?)
         .await?;
-    let mut region = Builder::new("kubernetes-idle", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-idle", BrokerKind::Sandbox)
         .on_cluster_by(&cluster.kubeconfig_for(&user)?)
         .start()
         .await?;
@@ -190,7 +190,7 @@ async fn an_idle_agent_makes_less_than_one_request_a_second() -> Result<()> {
 /// The objects of one test.
 struct View {
     objects: Api<ConfigMap>,
-    keepers: Api<AppliedManifestWork>,
+    records: Api<AppliedManifestWork>,
     namespace: String,
 }
 
@@ -202,7 +202,7 @@ impl View {
         let namespace = cluster.namespace(prefix).await?;
         Ok(Self {
             objects: Api::namespaced(client.clone(), &namespace),
-            keepers: Api::all(client),
+            records: Api::all(client),
             namespace,
         })
     }
@@ -266,11 +266,11 @@ impl View {
     }
 
     async fn is_not_evicted(&self, bundle: &Bundle) -> Result<()> {
-        let keepers = self.keepers.list(&ListParams::default()).await?;
-        let ours: Vec<_> = keepers
+        let records = self.records.list(&ListParams::default()).await?;
+        let ours: Vec<_> = records
             .items
             .into_iter()
-            .filter(|keeper| keeper.spec.manifest_work_name == bundle.id)
+            .filter(|record| record.spec.manifest_work_name == bundle.id)
             .collect();
         ensure!(ours.len() == 1, "{ours:?}");
         let status = ours[0].status.clone().unwrap_or_default();

@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tests::api::{self, Bundle, Change};
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind, Region};
+use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
 
 mod cluster;
@@ -21,7 +21,7 @@ mod up;
 mod works;
 
 /// A region whose agent `cluster1` is in a cluster.
-struct Yard {
+struct OperationsFixture {
     region: Region,
     api: api::Api,
     cluster: &'static Cluster,
@@ -30,16 +30,16 @@ struct Yard {
     namespace: String,
 }
 
-// === impl Yard ===
+// === impl OperationsFixture ===
 
-impl Yard {
+impl OperationsFixture {
     async fn open(test: &str, agent_args: &[&str]) -> Result<Self> {
         let cluster = Cluster::shared().await?;
-        let builder = Builder::new(test, Kind::Sandbox).on_cluster(cluster);
+        let builder = RegionBuilder::new(test, BrokerKind::Sandbox).on_cluster(cluster);
         Self::of(cluster, builder.agent_args(agent_args.iter().copied())).await
     }
 
-    async fn of(cluster: &'static Cluster, builder: Builder) -> Result<Self> {
+    async fn of(cluster: &'static Cluster, builder: RegionBuilder) -> Result<Self> {
         let mut region = builder.start().await?;
         Ok(Self {
             api: region.api().await?,

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom as _;
 use serde_json::{Value, json};
 use tests::api::{Api, Change};
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::seed;
 use tests::session::Client;
 use tests::wait::wait_for;
@@ -24,12 +24,14 @@ use uuid::Uuid;
 async fn manifests_in_any_order_are_applied_without_a_failed_attempt() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let mut rng = seed::rng("ordering");
-    let mut region = Builder::new("kubernetes-ordering", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-ordering", BrokerKind::Sandbox)
         .on_cluster(cluster)
         .without_quotas()
         .start()
         .await?;
-    let spy = Spy::start(region.peer("spy", &["maestro/consumers/+/agentevents"])?).await?;
+    let listener =
+        StatusListener::start(region.peer("listener", &["maestro/consumers/+/agentevents"])?)
+            .await?;
     let api = region.api().await?;
     let test = Test {
         api,
@@ -50,7 +52,7 @@ async fn manifests_in_any_order_are_applied_without_a_failed_attempt() -> Result
     println!("{ORDERS} orders in {:?}", begun.elapsed());
     test.gone().await?;
     println!("all of them gone after {:?}", begun.elapsed());
-    spy.end().await?.none_failed(&all)?;
+    listener.end().await?.none_failed(&all)?;
     region.passed();
     Ok(())
 }
@@ -62,14 +64,14 @@ struct Test {
 }
 
 /// Hears every status.
-struct Spy {
+struct StatusListener {
     over: CancellationToken,
-    heard: JoinHandle<Result<Heard>>,
+    heard: JoinHandle<Result<HeardStatuses>>,
 }
 
 /// Every status that was published, by bundle.
 #[derive(Default)]
-struct Heard(BTreeMap<String, Vec<Status>>);
+struct HeardStatuses(BTreeMap<String, Vec<Status>>);
 
 // === impl Test ===
 
@@ -206,25 +208,25 @@ impl Test {
     }
 }
 
-// === impl Spy ===
+// === impl StatusListener ===
 
-impl Spy {
+impl StatusListener {
     async fn start(client: Client) -> Result<Self> {
-        ensure!(client.session.ready().await, "the spy subscribes");
+        ensure!(client.session.ready().await, "the listener subscribes");
         let over = CancellationToken::new();
         let heard = tokio::spawn(hear(client, over.clone()));
         Ok(Self { over, heard })
     }
 
-    async fn end(self) -> Result<Heard> {
+    async fn end(self) -> Result<HeardStatuses> {
         self.over.cancel();
         self.heard.await?
     }
 }
 
-// === impl Heard ===
+// === impl HeardStatuses ===
 
-impl Heard {
+impl HeardStatuses {
     fn none_failed(&self, expected: &BTreeSet<String>) -> Result<()> {
         let heard: BTreeSet<String> = self.0.keys().cloned().collect();
         ensure!(
@@ -266,8 +268,8 @@ fn failures(status: &Status) -> Vec<String> {
     failures
 }
 
-async fn hear(mut client: Client, over: CancellationToken) -> Result<Heard> {
-    let mut heard = Heard::default();
+async fn hear(mut client: Client, over: CancellationToken) -> Result<HeardStatuses> {
+    let mut heard = HeardStatuses::default();
     while let Some(delivery) = over
         .run_until_cancelled(client.inbound.recv())
         .await

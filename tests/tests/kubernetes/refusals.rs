@@ -8,7 +8,9 @@ use tests::api::Change;
 use tests::kubernetes::Cluster;
 use tests::wait::wait_for;
 
-use crate::stage::{APPLIED, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, Posted, Stage, until};
+use crate::fixture::{
+    APPLIED, Fixture, MANIFEST_APPLIED, NOT_APPLIED, PATIENCE, PostedBundle, until,
+};
 
 mod admission;
 mod content;
@@ -20,21 +22,21 @@ mod status;
 
 /// A bundle whose first manifest is bad, and what goes on beside it.
 struct Refused<'a> {
-    bundle: Posted<'a>,
+    bundle: PostedBundle<'a>,
     /// What is said at the bad manifest.
     words: String,
 }
 
 /// Posts a manifest that is refused, with a good one after it, and another bundle; waits until the first says all
 /// these `parts` and everything else is applied.
-async fn refused<'a>(stage: &'a Stage, bad: &Value, parts: &[&str]) -> Result<Refused<'a>> {
+async fn refused<'a>(fixture: &'a Fixture, bad: &Value, parts: &[&str]) -> Result<Refused<'a>> {
     let name = bad["metadata"]["name"].as_str().unwrap_or_default();
-    let beside = stage.map(&format!("beside-{name}"), json!({ "value": "1" }));
-    let apart = stage.map(&format!("apart-{name}"), json!({ "value": "1" }));
-    let bundle = stage
+    let beside = fixture.map(&format!("beside-{name}"), json!({ "value": "1" }));
+    let apart = fixture.map(&format!("apart-{name}"), json!({ "value": "1" }));
+    let bundle = fixture
         .post_manifests(vec![bad.clone(), beside.clone()])
         .await?;
-    let other = stage.post_manifests(vec![apart.clone()]).await?;
+    let other = fixture.post_manifests(vec![apart.clone()]).await?;
     let refused = is_refused(bundle, parts).await?;
     refused
         .bundle
@@ -42,13 +44,13 @@ async fn refused<'a>(stage: &'a Stage, bad: &Value, parts: &[&str]) -> Result<Re
         .await?;
     other.is_applied().await?;
     for good in [beside, apart] {
-        ensure!(stage.live(&good).await?.is_some(), "{good} is there");
+        ensure!(fixture.live(&good).await?.is_some(), "{good} is there");
     }
     Ok(refused)
 }
 
 /// Waits until the first manifest is refused with these words, and a hint.
-async fn is_refused<'a>(bundle: Posted<'a>, parts: &[&str]) -> Result<Refused<'a>> {
+async fn is_refused<'a>(bundle: PostedBundle<'a>, parts: &[&str]) -> Result<Refused<'a>> {
     let all = [
         &["False AppliedManifestFailed: Failed to apply manifest: "],
         parts,

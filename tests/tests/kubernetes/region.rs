@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use tests::api::{Change, config_map};
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 async fn a_bundle_becomes_an_object_and_its_deletion_removes_it() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace("path").await?;
-    let mut region = Builder::new("kubernetes-path", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-path", BrokerKind::Sandbox)
         .on_cluster(cluster)
         .start()
         .await?;

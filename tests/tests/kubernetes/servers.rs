@@ -11,8 +11,8 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, from_value, json};
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -200,8 +200,8 @@ async fn the_audit_log_has_each_request_once() -> Result<()> {
 
 #[tokio::test]
 async fn objects_outlive_the_api_server() -> Result<()> {
-    let scratch = Scratch::new("kubernetes-restart")?;
-    let mut cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("kubernetes-restart")?;
+    let mut cluster = Cluster::start(test_dir.path()).await?;
     let namespace = cluster.namespace("kept").await?;
     let client = cluster.client().await?;
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
@@ -217,16 +217,16 @@ async fn objects_outlive_the_api_server() -> Result<()> {
     cluster.start_api().await?;
     maps.get("killed").await?;
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn servers_end_with_a_killed_process() -> Result<()> {
-    let scratch = Scratch::new("kubernetes-orphans")?;
+    let test_dir = TestDir::new("kubernetes-orphans")?;
     let program = env!("CARGO_BIN_EXE_cluster").into();
     let mut starter =
-        Spec::at("cluster", program, "run `cargo build -p tests`").start(scratch.path())?;
+        ProcessSpec::at("cluster", program, "run `cargo build -p tests`").start(test_dir.path())?;
     starter
         .line_with("kube-controller-manager: process ", PATIENCE)
         .await?;
@@ -250,7 +250,7 @@ async fn servers_end_with_a_killed_process() -> Result<()> {
         Ok(())
     })
     .await?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -10,20 +10,20 @@ use kube::api::ListParams;
 use tests::api::config_map;
 use tests::fleet::Writer;
 use tests::kubernetes::Cluster;
-use tests::metrics::Page;
-use tests::region::{Builder, Kind, Region};
-use tests::scratch::Scratch;
+use tests::metrics::MetricsPage;
+use tests::region::{BrokerKind, Region, RegionBuilder};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 use tokio::sync::watch;
 
-use super::connection::Way;
+use super::connection::ProxiedServer;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn eleven_hundred_works_come_and_go_at_the_pace_of_the_cluster() -> Result<()> {
     let cluster = Cluster::shared().await?;
     let namespace = cluster.namespace("volume").await?;
     // The broker that the storm was seen on: it hands out more than the window it was given.
-    let mut region = Builder::new("kubernetes-volume", Kind::Mosquitto)
+    let mut region = RegionBuilder::new("kubernetes-volume", BrokerKind::Mosquitto)
         .on_cluster(cluster)
         .start()
         .await?;
@@ -84,11 +84,11 @@ async fn eleven_hundred_works_come_and_go_at_the_pace_of_the_cluster() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn more_deletions_than_the_window_holds_are_done_once_the_api_server_is_back() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let scratch = Scratch::new("volume-away")?;
-    let way = Way::open(cluster, &scratch).await?;
+    let test_dir = TestDir::new("volume-away")?;
+    let proxied = ProxiedServer::open(cluster, &test_dir).await?;
     let namespace = cluster.namespace("volume-away").await?;
-    let mut region = Builder::new("kubernetes-volume-away", Kind::Sandbox)
-        .on_cluster_by(&way.kubeconfig)
+    let mut region = RegionBuilder::new("kubernetes-volume-away", BrokerKind::Sandbox)
+        .on_cluster_by(&proxied.kubeconfig)
         .agent_args(["--disable-leader-election"])
         .start()
         .await?;
@@ -112,8 +112,8 @@ async fn more_deletions_than_the_window_holds_are_done_once_the_api_server_is_ba
         .await?
         .count("mqtt_received_total", &[]);
 
-    way.proxy.refuse();
-    way.proxy.break_all();
+    proxied.proxy.refuse();
+    proxied.proxy.break_all();
     for number in 0..AWAY {
         writer.delete(&format!("{PREFIX}{number}")).await?;
     }
@@ -127,7 +127,7 @@ async fn more_deletions_than_the_window_holds_are_done_once_the_api_server_is_ba
     })
     .await?;
     ensure!(api.bundles("size=1").await?.total == AWAY as u64);
-    way.proxy.pass();
+    proxied.proxy.pass();
     wait_for("every bundle to go", GONE, async || {
         let left = api.bundles("size=1").await?.total;
         ensure!(left == 0, "{left} of {AWAY} are left");
@@ -139,11 +139,11 @@ async fn more_deletions_than_the_window_holds_are_done_once_the_api_server_is_ba
     let page = metrics(&mut region).await?;
     ensure!(page.count("agent_resync_requests_total", &[]) <= REQUESTS);
     region.passed();
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
-async fn metrics(region: &mut Region) -> Result<Page> {
+async fn metrics(region: &mut Region) -> Result<MetricsPage> {
     region.agent("cluster1")?.service.metrics().await
 }
 

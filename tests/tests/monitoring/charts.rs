@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::process::Spec;
+use tests::process::ProcessSpec;
 
 /// The charts.
 pub(crate) const CHARTS: [&str; 2] = ["agent", "server-bridge"];
@@ -81,14 +81,14 @@ pub(crate) async fn rendered(
     namespace: &str,
     logs: &Path,
 ) -> Result<Vec<Value>> {
-    let fetched = Spec::at("fetch", root().join("tests/helm/fetch"), REMEDY)
+    let fetched = ProcessSpec::at("fetch", root().join("tests/helm/fetch"), REMEDY)
         .label(format!("fetch-helm-{chart}-{namespace}"))
         .arg("helm")
         .run(logs, PATIENCE)
         .await?;
     ensure!(fetched.status.success(), "{}", fetched.stderr);
     let chart_directory = root().join("deploy/charts").join(chart);
-    let output = Spec::at("helm", fetched.stdout.trim().into(), REMEDY)
+    let output = ProcessSpec::at("helm", fetched.stdout.trim().into(), REMEDY)
         .label(format!("helm-{chart}-{namespace}"))
         .args(["template", release])
         .arg(chart_directory)

@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::prometheus::promtool;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::charts::{BASE, CHARTS, dashboards, list, panels, queries, rendered, root, rules};
 
 #[tokio::test]
 async fn each_alert_fires_in_time_not_below_its_limit_and_ends() -> Result<()> {
-    let scratch = Scratch::new("monitoring-rules")?;
+    let test_dir = TestDir::new("monitoring-rules")?;
     for chart in CHARTS {
         let file = super::charts::rules_file(chart);
         let file = file.to_string_lossy();
-        let checked = promtool(scratch.path(), ["check", "rules", &file]).await?;
+        let checked = promtool(test_dir.path(), ["check", "rules", &file]).await?;
         ensure!(
             checked.status.success(),
             "{}{}",
@@ -24,7 +24,7 @@ async fn each_alert_fires_in_time_not_below_its_limit_and_ends() -> Result<()> {
         );
 
         let cases = root().join(format!("tests/rules/{chart}.yaml"));
-        let tested = promtool(scratch.path(), ["test", "rules", &cases.to_string_lossy()]).await?;
+        let tested = promtool(test_dir.path(), ["test", "rules", &cases.to_string_lossy()]).await?;
         ensure!(
             tested.status.success(),
             "{}{}",
@@ -54,7 +54,7 @@ async fn each_alert_fires_in_time_not_below_its_limit_and_ends() -> Result<()> {
             );
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -178,9 +178,9 @@ fn dashboards_explain_themselves_and_ask_only_for_metrics_there_are() -> Result<
 
 #[tokio::test]
 async fn the_charts_render_the_files_for_their_own_namespace() -> Result<()> {
-    let scratch = Scratch::new("monitoring-render")?;
+    let test_dir = TestDir::new("monitoring-render")?;
     for chart in CHARTS {
-        let objects = rendered(chart, "rel", "team-a", scratch.path()).await?;
+        let objects = rendered(chart, "rel", "team-a", test_dir.path()).await?;
         let rule = objects
             .iter()
             .find(|object| object["kind"] == "PrometheusRule");
@@ -222,7 +222,7 @@ async fn the_charts_render_the_files_for_their_own_namespace() -> Result<()> {
             }
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -15,25 +15,25 @@ use link::clock::Clock;
 use link::id::ConsumerName;
 use link::message::Message;
 use link::topic::Scheme;
-use sandbox::pki::{Layout, Request};
+use sandbox::pki::{CertificateRequest, Layout};
 use serde_json::Value;
 use tests::api::{Api, Change, config_map};
 use tests::postgres::Server;
 use tests::prometheus::{Prometheus, Target};
-use tests::region::{BRIDGE, Builder, Kind, Network, Region, Service};
-use tests::scratch::Scratch;
+use tests::region::{BRIDGE, BrokerKind, Network, Region, RegionBuilder, Service};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::charts::{CHARTS, dashboards, panels, queries, rendered, rules, variables};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_alert_fires_for_its_fault_and_each_panel_shows_something() -> Result<()> {
-    let logs = Scratch::new("monitoring-live")?;
+    let logs = TestDir::new("monitoring-live")?;
     let server = Server::start(&[])?;
     let files = logs.dir("database")?;
     let database = server.database()?;
     server.mount(&files, &database)?;
-    let mut region = Builder::new("monitoring-region", Kind::Sandbox)
+    let mut region = RegionBuilder::new("monitoring-region", BrokerKind::Sandbox)
         .agents(4)
         .network(Network::Retargetable)
         .layout(Layout::PerFileRename)
@@ -240,7 +240,7 @@ async fn post(api: &Api, cluster: usize, name: &str, value: &str) -> Result<()> 
 fn short_lived(region: &mut Region, consumer: &str) -> Result<()> {
     let now = Clock::system().now();
     let day = SignedDuration::from_hours(24);
-    let request = Request::new(consumer).valid(now - day, now + day * 13);
+    let request = CertificateRequest::new(consumer).valid(now - day, now + day * 13);
     let set = region.authority.issue(&request)?;
     let registry = region.broker.sandbox()?.registry();
     registry.register_pem(&set.certificate, &[consumer])?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
-use tests::node::{Node, Site, Way, restarts, selector};
+use tests::node::{ChartFixture, FileSource, Node, restarts, selector};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_agent_runs_without_rights_and_takes_a_new_certificate_without_a_restart() -> Result<()>
@@ -19,9 +19,9 @@ async fn the_server_runs_without_rights_and_takes_a_new_certificate_without_a_re
 /// Under a name that is that of its namespace too.
 async fn runs_and_follows(chart: &str, name: &str) -> Result<()> {
     let node = Node::shared().await?;
-    let site = Site::start(node, name).await?;
-    site.provide(chart).await?;
-    site.install(chart, name, Way::Csi).await?;
+    let fixture = ChartFixture::start(node, name).await?;
+    fixture.provide(chart).await?;
+    fixture.install(chart, name, FileSource::Csi).await?;
     let pod = node.pod_ready(name, &selector(chart)).await?;
     confined(node, &pod, chart)?;
     for audience in ["pods.eks.amazonaws.com", "sts.amazonaws.com"] {
@@ -29,9 +29,9 @@ async fn runs_and_follows(chart: &str, name: &str) -> Result<()> {
         ensure!(audiences.iter().any(|it| it == audience), "{audiences:?}");
     }
 
-    let before = site.connected(chart, None).await?;
-    site.provide(chart).await?;
-    site.connected(chart, Some(&before)).await?;
+    let before = fixture.connected(chart, None).await?;
+    fixture.provide(chart).await?;
+    fixture.connected(chart, Some(&before)).await?;
     node.logged(name, &selector(chart), "New identity loaded")
         .await?;
     let after = node.pod_ready(name, &selector(chart)).await?;

@@ -2,8 +2,8 @@
 //! program, so that tests share a node, which takes ten seconds to start.
 
 mod charts;
-mod ground;
+mod file_sources;
+mod host_resources;
 mod power;
 mod rehearsal;
 mod volumes;
-mod ways;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::api::{Api, Bundle, Change, config_map};
-use tests::node::{Node, Site, Way, selector};
+use tests::node::{ChartFixture, FileSource, Node, selector};
 use tests::pki::Layout;
 use tests::wait::wait_for;
 
@@ -14,14 +14,14 @@ use tests::wait::wait_for;
 async fn a_bundle_ends_in_running_pods_which_come_back_with_everything_after_a_power_cut()
 -> Result<()> {
     let node = Box::pin(Node::start("node-power")).await?;
-    let site = Site::start(&node, "mc1").await?;
+    let fixture = ChartFixture::start(&node, "mc1").await?;
     // Here by the driver's own writer, elsewhere by the provider's.
     node.csi().layout(Layout::DataSymlink);
     for (chart, namespace) in [("server-bridge", SERVER), ("agent", AGENT)] {
-        site.provide(chart).await?;
-        site.install(chart, namespace, Way::Csi).await?;
+        fixture.provide(chart).await?;
+        fixture.install(chart, namespace, FileSource::Csi).await?;
     }
-    let api = site.api(SERVER).await?;
+    let api = fixture.api(SERVER).await?;
     let made = api.create_bundle(&bundle()).await?;
     settled(&api, &made.id, ready_replicas).await?;
     node.pod_ready("default", WORKLOAD).await?;
@@ -35,7 +35,7 @@ async fn a_bundle_ends_in_running_pods_which_come_back_with_everything_after_a_p
     ] {
         node.pod_restarted(namespace, &labels, 1).await?;
     }
-    let api = site.api(SERVER).await?;
+    let api = fixture.api(SERVER).await?;
     let kept = api.bundle(&made.id).await?.context("the bundle is kept")?;
     ensure!(kept.version == made.version);
     // The whole way again, from one end to the other.
@@ -50,13 +50,13 @@ async fn a_bundle_ends_in_running_pods_which_come_back_with_everything_after_a_p
     let left = held(&node).await?;
     ensure!(left == before, "{left:?} of {before:?}");
     node.pod_ready("default", WORKLOAD).await?;
-    site.install("agent", AGENT, Way::Csi).await?;
+    fixture.install("agent", AGENT, FileSource::Csi).await?;
     let next = Change::create("mc1", vec![config_map("again", "1")]);
     let next = api.create_bundle(&next).await?;
     settled(&api, &next.id, |bundle| bundle.is("Applied")).await?;
     let after = held(&node).await?;
     ensure!(after.is_superset(&before), "{after:?} after {before:?}");
-    drop(site);
+    drop(fixture);
     node.passed();
     Ok(())
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use tests::api::{Api, Change, config_map};
+use tests::doc_page::DocPage;
 use tests::node::Node;
-use tests::page::Page;
-use tests::process::Spec;
-use tests::rehearse::{CLUSTERS, LATER, OnNode, hold, passed};
-use tests::scratch::{Scratch, workspace};
+use tests::process::ProcessSpec;
+use tests::rehearse::{CLUSTERS, LATER, OnNode, keep_environment, passed};
+use tests::test_dir::{TestDir, workspace};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -26,28 +26,28 @@ async fn a_deployment_is_rehearsed_and_the_commands_of_the_pages_make_another() 
     on_node.clear().await?;
     on_node.end();
 
-    let scratch = Scratch::new("node-by-hand")?;
-    let variables = scratch.path().join("rehearsal.env");
+    let test_dir = TestDir::new("node-by-hand")?;
+    let variables = test_dir.path().join("rehearsal.env");
     let mut done = None;
     let until = async {
         let outcome = Box::pin(by_hand(&variables)).await;
         done.insert(outcome).is_err()
     };
-    Box::pin(hold(&variables, true, until)).await?;
+    Box::pin(keep_environment(&variables, true, until)).await?;
     done.context("it was gone through")??;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn a_rehearsal_without_root_fails_in_phase_1_and_says_what_is_missing() -> Result<()> {
-    let scratch = Scratch::new("node-rehearsal-nobody")?;
+    let test_dir = TestDir::new("node-rehearsal-nobody")?;
     // Whoever is in a name space of users alone is nobody there.
-    let rehearse = Spec::installed("unshare", "run `apt-get install util-linux`")?
+    let rehearse = ProcessSpec::installed("unshare", "run `apt-get install util-linux`")?
         .arg("--user")
-        .arg(Spec::binary("rehearse")?.command().get_program())
+        .arg(ProcessSpec::binary("rehearse")?.command().get_program())
         .args(["--node", "--json"]);
-    let output = rehearse.run(scratch.path(), PATIENCE).await?;
+    let output = rehearse.run(test_dir.path(), PATIENCE).await?;
     ensure!(output.status.code() == Some(1), "{output:?}");
     let first = output.stdout.lines().next().context("a report")?;
     let first: serde_json::Value = serde_json::from_str(first)?;
@@ -62,7 +62,7 @@ async fn a_rehearsal_without_root_fails_in_phase_1_and_says_what_is_missing() ->
         "{}",
         output.stdout
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -75,7 +75,7 @@ async fn by_hand(variables: &Path) -> Result<()> {
     .await?;
     let join =
         block("join-node")?.replace("target/rehearsal.env", &variables.display().to_string());
-    let environment = Page::open("docs/DEPLOYING.md", &workspace())?
+    let environment = DocPage::open("docs/DEPLOYING.md", &workspace())?
         .shell(&format!("{join}\nenv -0"))
         .await?;
     let environment: Vec<(&str, &str)> = environment
@@ -84,8 +84,8 @@ async fn by_hand(variables: &Path) -> Result<()> {
         .collect();
     let home = environment.iter().find(|(name, _)| *name == "REHEARSAL");
     let home = Path::new(home.context("it names its directory")?.1);
-    let open = |name: &str| -> Result<Page> {
-        let mut page = Page::open(name, home)?;
+    let open = |name: &str| -> Result<DocPage> {
+        let mut page = DocPage::open(name, home)?;
         for (name, value) in &environment {
             page.set(name, value);
         }
@@ -156,7 +156,7 @@ async fn by_hand(variables: &Path) -> Result<()> {
 }
 
 /// From nothing to a server and an agent that talk.
-async fn make(page: &mut Page) -> Result<()> {
+async fn make(page: &mut DocPage) -> Result<()> {
     page.run("init").await?;
     page.shell(&block("fill-node")?).await?;
     page.run("permissions").await?;

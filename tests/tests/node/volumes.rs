@@ -2,14 +2,14 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use tests::node::{Node, Site, Way};
+use tests::node::{ChartFixture, FileSource, Node};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_class_that_is_not_there_is_named_in_the_events_of_the_pod() -> Result<()> {
     let (node, space) = (Node::shared().await?, "no-class");
-    let site = Site::start(node, space).await?;
-    let values = site.values_with_class("agent", "absent").await?;
-    site.release("install", "agent", space, &values).await?;
+    let fixture = ChartFixture::start(node, space).await?;
+    let values = fixture.values_with_class("agent", "absent").await?;
+    fixture.release("install", "agent", space, &values).await?;
     let missing = "failed to get secretproviderclass no-class/absent";
     node.event(space, "FailedMount", &[missing, "not found"])
         .await?;
@@ -21,9 +21,9 @@ async fn a_class_that_is_not_there_is_named_in_the_events_of_the_pod() -> Result
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_not_there_is_named_in_the_events_of_the_pod() -> Result<()> {
     let (node, space) = (Node::shared().await?, "no-secret");
-    let site = Site::start(node, space).await?;
-    let values = site.values("agent", Way::Csi).await?;
-    site.release("install", "agent", space, &values).await?;
+    let fixture = ChartFixture::start(node, space).await?;
+    let values = fixture.values("agent", FileSource::Csi).await?;
+    fixture.release("install", "agent", space, &values).await?;
     let why = ["no-secret/agent-cert", "ResourceNotFoundException"];
     node.event(space, "FailedMount", &why).await?;
     node.helm(&["uninstall", "agent", "--namespace", space])

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use jiff::Timestamp;
 use link::error::chain;
 use link::id::ConsumerName;
-use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use server_bridge::store::{
     Content, FailureClass, Json, Labels, NewBundle, NewConsumer, SourceName, Store as _, StoreError,
 };
@@ -52,7 +52,7 @@ async fn a_full_disk_is_said_and_takes_nothing_until_a_bundle_fits_again() -> Re
     server.sql("postgres", "CREATE DATABASE bundles TABLESPACE small")?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), "bundles")?;
-    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    let mut config = PostgresConfig::new(CredentialFiles::mounted(files.path()));
     config.tls = TlsMode::Disable;
     let store = PostgresStore::open(config).await?;
     let consumer = NewConsumer {

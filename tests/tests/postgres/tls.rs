@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use link::error::{Hint as _, chain};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 use server_bridge::store::Store as _;
-use server_bridge::store::postgres::{Config, CredentialFiles, PostgresStore, TlsMode};
+use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use tests::pki::Authority;
 use tests::postgres::Server;
 use tests::wait::wait_for;
@@ -65,7 +65,7 @@ pub(super) async fn show(
     Ok(())
 }
 
-async fn refused(config: &Config) -> Result<String> {
+async fn refused(config: &PostgresConfig) -> Result<String> {
     let opened = PostgresStore::open(config.clone()).await;
     let error = opened.err().context("it was opened")?;
     Ok(format!(
@@ -98,7 +98,7 @@ async fn the_server_is_known_by_its_authority_and_its_name_or_gets_no_password()
         authority.certificate_pem()
     );
     std::fs::write(&roots, bundle)?;
-    let mut config = Config::new(CredentialFiles::mounted(files.path()));
+    let mut config = PostgresConfig::new(CredentialFiles::mounted(files.path()));
     config.limits.patience = Duration::ZERO;
     ensure!(config.tls == TlsMode::VerifyFull, "the default");
     config.root_cert = Some(roots.clone());
@@ -110,7 +110,7 @@ async fn the_server_is_known_by_its_authority_and_its_name_or_gets_no_password()
     let spoken = "SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
          WHERE application_name = 'server-bridge'";
     ensure!(server.sql(&database, spoken)? == "t");
-    let plain = Config {
+    let plain = PostgresConfig {
         tls: TlsMode::Disable,
         ..config.clone()
     };
@@ -118,7 +118,7 @@ async fn the_server_is_known_by_its_authority_and_its_name_or_gets_no_password()
         &refused(&plain).await?,
         ["refuses the user", "no encryption"],
     )?;
-    let unknown = Config {
+    let unknown = PostgresConfig {
         root_cert: None,
         ..config.clone()
     };

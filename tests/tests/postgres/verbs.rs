@@ -14,20 +14,20 @@ use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{Content, Json, Labels, NewBundle, NewConsumer, SourceName, Store as _};
 use tests::pki::Authority;
 use tests::postgres::Server;
-use tests::process::{Output, Spec};
-use tests::scratch::Scratch;
+use tests::process::{Output, ProcessSpec};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 use tokio::net::TcpListener;
 
 use super::tls::{certificate, show};
 
 /// `server-bridge store …` with the files of a database.
-fn store(files: &Path, args: &[&str]) -> Result<Spec> {
+fn store(files: &Path, args: &[&str]) -> Result<ProcessSpec> {
     // A label is a file of output.
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let files = files.display().to_string();
-    let spec = Spec::binary("server-bridge")?
+    let spec = ProcessSpec::binary("server-bridge")?
         .label(format!("store-{number}"))
         .arg("store")
         .args(args)
@@ -79,14 +79,14 @@ async fn filled(file: &Path, bundles: usize) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Result<()> {
-    let scratch = Scratch::new("store-verbs")?;
+    let test_dir = TestDir::new("store-verbs")?;
     let server = Server::start(&["max_connections=80"])?;
     let database = server.database()?;
     let files = tempfile::tempdir()?;
     server.mount(files.path(), &database)?;
     let run = async |args: &[&str]| -> Result<Output> {
         let spec = store(files.path(), args)?.args(["--db-sslmode", "disable"]);
-        Ok(spec.run(scratch.path(), PATIENCE).await?)
+        Ok(spec.run(test_dir.path(), PATIENCE).await?)
     };
     let status = run(&["status"]).await?;
     ended(
@@ -120,12 +120,12 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
         "DELETE FROM bridge.replicas; UPDATE bridge.bucket_leases SET instance = NULL",
     )?;
 
-    let file = scratch.path().join("bridge.db");
+    let file = test_dir.path().join("bridge.db");
     filled(&file, BUNDLES).await?;
     let from = format!("sqlite:{}", file.display());
     let copy = ["copy", "--from", &from, "--to", "postgres"];
     let spec = store(files.path(), &copy)?.args(["--db-sslmode", "disable"]);
-    let mut running = spec.start(scratch.path())?;
+    let mut running = spec.start(test_dir.path())?;
     let count = || server.sql(&database, "SELECT count(*) FROM bridge.contents");
     wait_for("rows to be copied", PATIENCE, async || match count() {
         Ok(rows) if rows != "0" => Ok(()),
@@ -152,14 +152,14 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
         2,
         &["the same store"],
     )?;
-    let other = scratch.path().join("other.db");
+    let other = test_dir.path().join("other.db");
     filled(&other, 1).await?;
     let from = format!("sqlite:{}", other.display());
     let output = run(&["copy", "--from", &from, "--to", "postgres"]).await?;
     ended(&output, 1, &["is not empty", "--db-schema"])?;
     std::fs::write(files.path().join("db.password"), "wrong")?;
     ended(&run(&["status"]).await?, 1, &["refuses the user", "hint: "])?;
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -188,7 +188,7 @@ impl Endpoint {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_of_a_pod_make_tokens_and_an_endpoint_that_fails_is_named() -> Result<()> {
-    let scratch = Scratch::new("store-iam")?;
+    let test_dir = TestDir::new("store-iam")?;
     let server = Server::start(&["max_connections=80"])?;
     let authority = Authority::new("database")?;
     show(&server, certificate(&authority, "localhost", -1, 1)?, 1).await?;
@@ -215,7 +215,7 @@ async fn credentials_of_a_pod_make_tokens_and_an_endpoint_that_fails_is_named() 
             .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &address)
             .env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "pod-token")
             .env("AWS_EC2_METADATA_DISABLED", "true");
-        Ok(spec.run(scratch.path(), PATIENCE).await?)
+        Ok(spec.run(test_dir.path(), PATIENCE).await?)
     };
     // A server that is not RDS takes the token for a wrong password: it was made and sent.
     let output = status().await?;
@@ -232,7 +232,7 @@ async fn credentials_of_a_pod_make_tokens_and_an_endpoint_that_fails_is_named() 
             "{said}"
         );
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

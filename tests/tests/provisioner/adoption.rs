@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use sandbox::pki::{Authority, Set};
 use serde_json::{Value, json};
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 use super::{CLUSTER, SERVER_POLICY, statement};
 
@@ -13,44 +13,44 @@ type Result<T = ()> = std::result::Result<T, anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_terraform_made_is_marked_then_put_right_and_never_made_anew() -> Result {
-    let estate = Estate::start("adoption", &[CLUSTER]).await?;
-    let front = estate.world.front();
+    let testbed = Testbed::start("adoption", &[CLUSTER]).await?;
+    let endpoint = testbed.aws.endpoint();
     let identity = Authority::new("AWS")?.client("AWS IoT Certificate")?;
-    terraform(&estate, &identity).await?;
-    let made = ids(&estate).await?;
+    terraform(&testbed, &identity).await?;
+    let made = ids(&testbed).await?;
 
-    let refused = estate.run(&["apply", "--yes"]).await?;
+    let refused = testbed.run(&["apply", "--yes"]).await?;
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     let hint = "run `provisioner adopt`";
     assert!(refused.stderr.contains(hint), "{refused:?}");
 
-    let dry = estate.must(&["adopt", "--dry-run"]).await?;
+    let dry = testbed.must(&["adopt", "--dry-run"]).await?;
     for resource in MADE {
         let told = format!("> region {resource}\n");
         assert!(dry.stdout.contains(&told), "{resource}: {}", dry.stdout);
     }
     let all = format!("{} to adopt", MADE.len());
     assert!(dry.stdout.contains(&all), "{}", dry.stdout);
-    let unasked = estate.run(&["adopt"]).await?;
+    let unasked = testbed.run(&["adopt"]).await?;
     assert_eq!(unasked.status.code(), Some(2), "{unasked:?}");
-    assert_eq!(front.mutations(), 0);
+    assert_eq!(endpoint.mutations(), 0);
 
-    let before = contents(&estate).await?;
-    estate.must(&["adopt", "--yes"]).await?;
-    let calls = front.calls().into_iter().filter(|call| call.mutating);
+    let before = contents(&testbed).await?;
+    testbed.must(&["adopt", "--yes"]).await?;
+    let calls = endpoint.calls().into_iter().filter(|call| call.mutating);
     let changes: BTreeSet<_> = calls.map(|call| call.action()).collect();
     let marks = MARKS.iter().map(|action| (*action).to_owned()).collect();
     assert_eq!(changes, marks);
-    assert_eq!(contents(&estate).await?, before);
+    assert_eq!(contents(&testbed).await?, before);
 
-    let plan = estate.must(&["plan"]).await?;
+    let plan = testbed.must(&["plan"]).await?;
     let shown = [
-        "~ region iot-policy/estate-maestro-server-policy",
+        "~ region iot-policy/testbed-maestro-server-policy",
         "disrupts: connections that use `iot:Connect` on `client/*` are refused within minutes",
-        "~ region role/estate-maestro-server",
-        "~ region security-group/estate-maestro-db",
+        "~ region role/testbed-maestro-server",
+        "~ region security-group/testbed-maestro-db",
         "disrupts: cuts off who reaches the database from elsewhere",
-        "~ region database/estate-maestro",
+        "~ region database/testbed-maestro",
         "~ region certificate/maestro/server-cert",
         "+ region secret/maestro/consumers",
     ];
@@ -58,37 +58,37 @@ async fn what_terraform_made_is_marked_then_put_right_and_never_made_anew() -> R
         assert!(plan.stdout.contains(text), "`{text}`: {}", plan.stdout);
     }
 
-    estate.must(&["apply", "--yes"]).await?;
-    estate.must(&["plan", "--exit-code"]).await?;
-    assert_eq!(ids(&estate).await?, made);
-    let credentials = estate.world.secret("region", CREDENTIALS).await?;
+    testbed.must(&["apply", "--yes"]).await?;
+    testbed.must(&["plan", "--exit-code"]).await?;
+    assert_eq!(ids(&testbed).await?, made);
+    let credentials = testbed.aws.secret("region", CREDENTIALS).await?;
     let credentials = credentials.context("no credentials")?;
     assert_eq!(credentials["password"], PASSWORD);
     assert_eq!(credentials["engine"], "postgres");
-    let held = estate.world.secret("region", IDENTITY).await?;
+    let held = testbed.aws.secret("region", IDENTITY).await?;
     let held = held.context("no identity")?;
     assert_eq!(held["privateKey"], identity.key.as_str());
     assert_eq!(held["certificate"], identity.certificate.as_str());
-    let inline = json!({ "RoleName": "estate-maestro-server" });
-    let inline = estate
-        .world
+    let inline = json!({ "RoleName": "testbed-maestro-server" });
+    let inline = testbed
+        .aws
         .call("region", "iam", "ListRolePolicies", inline)
         .await?;
     assert_eq!(inline["PolicyNames"], json!(["secrets-read"]));
-    estate.must(&["policy", "check", "--live"]).await?;
-    estate.passed();
+    testbed.must(&["policy", "check", "--live"]).await?;
+    testbed.passed();
     Ok(())
 }
 
 /// Makes what the first deployment had in the region's account, under the same names and without a mark.
-async fn terraform(estate: &Estate, identity: &Set) -> Result {
+async fn terraform(testbed: &Testbed, identity: &Set) -> Result {
     let call = async |service, operation, params| {
-        let world = &estate.world;
-        world.call("region", service, operation, params).await
+        let aws = &testbed.aws;
+        aws.call("region", service, operation, params).await
     };
-    let ground = &estate.world.account("region").ground;
+    let prerequisites = &testbed.aws.account("region").prerequisites;
     let group = json!({
-        "GroupName": "estate-maestro-db", "GroupDescription": "database", "VpcId": ground.vpc,
+        "GroupName": "testbed-maestro-db", "GroupDescription": "database", "VpcId": prerequisites.vpc,
     });
     let group = call("ec2", "CreateSecurityGroup", group).await?["groupId"].clone();
     let rule = json!({
@@ -100,11 +100,11 @@ async fn terraform(estate: &Estate, identity: &Set) -> Result {
     });
     call("ec2", "AuthorizeSecurityGroupIngress", rule).await?;
     let subnets = json!({
-        "DBSubnetGroupName": "estate-maestro-db",
+        "DBSubnetGroupName": "testbed-maestro-db",
         "DBSubnetGroupDescription": "database",
-        "SubnetIds.SubnetIdentifier.1": ground.subnets[0],
-        "SubnetIds.SubnetIdentifier.2": ground.subnets[1],
-        "SubnetIds.SubnetIdentifier.3": ground.subnets[2],
+        "SubnetIds.SubnetIdentifier.1": prerequisites.subnets[0],
+        "SubnetIds.SubnetIdentifier.2": prerequisites.subnets[1],
+        "SubnetIds.SubnetIdentifier.3": prerequisites.subnets[2],
     });
     call("rds", "CreateDBSubnetGroup", subnets).await?;
     call("rds", "CreateDBInstance", database(&group)).await?;
@@ -123,15 +123,15 @@ async fn terraform(estate: &Estate, identity: &Set) -> Result {
         "Principal": { "Service": "pods.eks.amazonaws.com" },
         "Action": ["sts:AssumeRole", "sts:TagSession"],
     }));
-    let role = json!({ "RoleName": "estate-maestro-server", "AssumeRolePolicyDocument": trust });
+    let role = json!({ "RoleName": "testbed-maestro-server", "AssumeRolePolicyDocument": trust });
     call("iam", "CreateRole", role).await?;
     let all_of_iot = statement(&json!({ "Effect": "Allow", "Action": "iot:*", "Resource": "*" }));
     let inline = json!({
-        "RoleName": "estate-maestro-server", "PolicyName": "iot", "PolicyDocument": all_of_iot,
+        "RoleName": "testbed-maestro-server", "PolicyName": "iot", "PolicyDocument": all_of_iot,
     });
     call("iam", "PutRolePolicy", inline).await?;
 
-    let account = &estate.world.account("region").id;
+    let account = &testbed.aws.account("region").id;
     let clients = format!("arn:aws:iot:{}:{account}:client/*", tests::aws::REGION);
     let document =
         statement(&json!({ "Effect": "Allow", "Action": "iot:Connect", "Resource": clients }));
@@ -140,17 +140,17 @@ async fn terraform(estate: &Estate, identity: &Set) -> Result {
     call(
         "iot",
         "CreateThing",
-        json!({ "thingName": "estate-maestro-server" }),
+        json!({ "thingName": "testbed-maestro-server" }),
     )
     .await?;
-    let registry = estate.broker.registry();
+    let registry = testbed.broker.registry();
     registry.register_pem(&identity.certificate, &[SERVER_POLICY])?;
     Ok(())
 }
 
 fn database(group: &Value) -> Value {
     json!({
-        "DBInstanceIdentifier": "estate-maestro",
+        "DBInstanceIdentifier": "testbed-maestro",
         "DBInstanceClass": "db.t4g.micro",
         "Engine": "postgres",
         "EngineVersion": "18.1",
@@ -160,23 +160,23 @@ fn database(group: &Value) -> Value {
         "StorageEncrypted": "true",
         "MasterUsername": "maestro_admin",
         "MasterUserPassword": PASSWORD,
-        "DBSubnetGroupName": "estate-maestro-db",
+        "DBSubnetGroupName": "testbed-maestro-db",
         "VpcSecurityGroupIds.VpcSecurityGroupId.1": group,
         "BackupRetentionPeriod": "1",
     })
 }
 
 /// What AWS gives a thing once and never again.
-async fn ids(estate: &Estate) -> Result<Vec<Value>> {
+async fn ids(testbed: &Testbed) -> Result<Vec<Value>> {
     let call = async |service, operation, params, pointer: &str| {
-        let world = &estate.world;
-        let answer = world.call("region", service, operation, params).await?;
+        let aws = &testbed.aws;
+        let answer = aws.call("region", service, operation, params).await?;
         let id = answer.pointer(pointer).cloned();
         id.with_context(|| format!("{operation}: `{pointer}` in {answer}"))
     };
-    let group = json!({ "Filter.1.Name": "group-name", "Filter.1.Value.1": "estate-maestro-db" });
-    let role = json!({ "RoleName": "estate-maestro-server" });
-    let thing = json!({ "thingName": "estate-maestro-server" });
+    let group = json!({ "Filter.1.Name": "group-name", "Filter.1.Value.1": "testbed-maestro-db" });
+    let role = json!({ "RoleName": "testbed-maestro-server" });
+    let thing = json!({ "thingName": "testbed-maestro-server" });
     let mut ids = vec![
         call(
             "ec2",
@@ -192,21 +192,21 @@ async fn ids(estate: &Estate) -> Result<Vec<Value>> {
         let secret = json!({ "SecretId": name });
         ids.push(call("secretsmanager", "DescribeSecret", secret, "/ARN").await?);
     }
-    let certificates = estate.broker.registry().policy_targets(SERVER_POLICY)?;
+    let certificates = testbed.broker.registry().policy_targets(SERVER_POLICY)?;
     ids.extend(
         certificates
             .iter()
             .map(|certificate| json!(certificate.as_str())),
     );
-    let database = json!({ "DBInstanceIdentifier": "estate-maestro" });
+    let database = json!({ "DBInstanceIdentifier": "testbed-maestro" });
     let pointer = "/DBInstances/0/DbiResourceId";
     ids.push(call("rds", "DescribeDBInstances", database, pointer).await?);
     Ok(ids)
 }
 
 /// What an adoption must leave alone: everything but tags.
-async fn contents(estate: &Estate) -> Result<Value> {
-    let mut inventory = estate.world.inventory("region").await?;
+async fn contents(testbed: &Testbed) -> Result<Value> {
+    let mut inventory = testbed.aws.inventory("region").await?;
     without_tags(&mut inventory);
     Ok(inventory)
 }
@@ -223,14 +223,14 @@ fn without_tags(value: &mut Value) {
 }
 
 const MADE: [&str; 8] = [
-    "security-group/estate-maestro-db",
-    "subnet-group/estate-maestro-db",
+    "security-group/testbed-maestro-db",
+    "subnet-group/testbed-maestro-db",
     "secret/maestro/db-credentials",
-    "database/estate-maestro",
-    "thing/estate-maestro-server",
-    "iot-policy/estate-maestro-server-policy",
+    "database/testbed-maestro",
+    "thing/testbed-maestro-server",
+    "iot-policy/testbed-maestro-server-policy",
     "certificate/maestro/server-cert",
-    "role/estate-maestro-server",
+    "role/testbed-maestro-server",
 ];
 // Every way in which something is marked.
 const MARKS: [&str; 6] = [

@@ -1,40 +1,42 @@
 //! Applying makes everything, applying again changes nothing.
 
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 type Result = std::result::Result<(), anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applying_makes_everything_and_applying_again_plans_nothing() -> Result {
-    let estate = Estate::start("apply_twice", &["management-01"]).await?;
-    let made = estate.must(&["apply", "--yes"]).await?;
+    let testbed = Testbed::start("apply_twice", &["management-01"]).await?;
+    let made = testbed.must(&["apply", "--yes"]).await?;
     println!("{}\n{}", made.stdout, made.stderr);
-    let calls = estate.world.front().mutations();
-    let plan = estate.must(&["plan", "--exit-code"]).await?;
+    let calls = testbed.aws.endpoint().mutations();
+    let plan = testbed.must(&["plan", "--exit-code"]).await?;
     assert!(
         plan.stdout.contains("0 to create, 0 to change"),
         "{}",
         plan.stdout
     );
-    estate.must(&["apply", "--yes"]).await?;
+    testbed.must(&["apply", "--yes"]).await?;
     assert_eq!(
-        estate.world.front().mutations(),
+        testbed.aws.endpoint().mutations(),
         calls,
         "the second apply changed something"
     );
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_left_the_file_is_told_and_not_removed() -> Result {
-    let estate = Estate::start("leftover", &["management-01"]).await?;
-    estate.must(&["apply", "--yes", "--only", "region"]).await?;
-    let file = estate.file();
+    let testbed = Testbed::start("leftover", &["management-01"]).await?;
+    testbed
+        .must(&["apply", "--yes", "--only", "region"])
+        .await?;
+    let file = testbed.file();
     let without = file.split("managementClusters").next().unwrap_or_default();
-    estate.write_file(without)?;
-    let calls = estate.world.front().mutations();
-    let plan = estate.must(&["plan"]).await?.stdout;
+    testbed.write_file(without)?;
+    let calls = testbed.aws.endpoint().mutations();
+    let plan = testbed.must(&["plan"]).await?.stdout;
     assert!(
         plan.contains("thing `management-01-maestro-agent` is this region's"),
         "{plan}"
@@ -43,7 +45,7 @@ async fn a_cluster_that_left_the_file_is_told_and_not_removed() -> Result {
         plan.contains("provisioner destroy --cluster management-01"),
         "{plan}"
     );
-    assert_eq!(estate.world.front().mutations(), calls);
-    estate.passed();
+    assert_eq!(testbed.aws.endpoint().mutations(), calls);
+    testbed.passed();
     Ok(())
 }

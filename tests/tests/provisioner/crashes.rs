@@ -4,14 +4,14 @@
 //! A call is carried out by the service behind, but its answer never comes: the process is killed while it waits. The
 //! calls are counted, not sampled: a case ends with the first run that finishes before its n-th call.
 //!
-//! Where a run that goes on makes just the calls that were left (`destroy`), one estate takes all the kills, one after
+//! Where a run that goes on makes just the calls that were left (`destroy`), one testbed takes all the kills, one after
 //! the other ([`one_after_the_other`]). Where it begins with a call that may be repeated (attaching a policy), or with
-//! something of its own (a certificate), each point has an estate ([`each_apart`]).
+//! something of its own (a certificate), each point has a testbed ([`each_apart`]).
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 /// A verb to be killed.
 struct Case {
@@ -28,7 +28,7 @@ struct Case {
 const APPLY: &[&str] = &["apply", "--yes"];
 const ENROLL: &[&str] = &["enroll", "management-01"];
 const UNPROVEN: &[&str] = &["rotate", "management-01", "--insecure-without-proof"];
-const DESTROY: &[&str] = &["destroy", "--yes", "--delete-database", "estate-maestro"];
+const DESTROY: &[&str] = &["destroy", "--yes", "--delete-database", "testbed-maestro"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn apply_killed_after_any_call_ends_where_an_undisturbed_one_ends() -> Result<()> {
@@ -106,25 +106,25 @@ async fn destroy_killed_after_any_call_leaves_what_an_undisturbed_one_leaves() -
 
 /// What an undisturbed run leaves, and how many calls of it change something.
 async fn undisturbed(case: &Case) -> Result<(Value, usize)> {
-    let estate = prepared(case).await?;
-    let before = estate.world.front().mutations();
-    let code = estate.run(case.verb).await?.status.code();
+    let testbed = prepared(case).await?;
+    let before = testbed.aws.endpoint().mutations();
+    let code = testbed.run(case.verb).await?.status.code();
     ensure!(
         code == Some(case.code),
         "undisturbed, it ended with {code:?}"
     );
-    let points = estate.world.front().mutations() - before;
-    let expected = end(&estate).await?;
-    estate.passed();
+    let points = testbed.aws.endpoint().mutations() - before;
+    let expected = end(&testbed).await?;
+    testbed.passed();
     Ok((expected, points))
 }
 
 /// Kills each run after its first change, until one has nothing left to change. Returns how many were killed.
 async fn one_after_the_other(case: &Case) -> Result<usize> {
     let (expected, points) = undisturbed(case).await?;
-    let estate = prepared(case).await?;
+    let testbed = prepared(case).await?;
     let mut killed: Vec<String> = Vec::new();
-    while let Some(action) = killed_after(&estate, case, 1)
+    while let Some(action) = killed_after(&testbed, case, 1)
         .await
         .with_context(|| format!("{}: after kills at {killed:?}", case.name))?
     {
@@ -136,17 +136,17 @@ async fn one_after_the_other(case: &Case) -> Result<usize> {
         );
     }
     ensure!(killed.len() == points, "{}: {killed:?}", case.name);
-    let found = end(&estate).await?;
+    let found = end(&testbed).await?;
     ensure!(
         found == expected,
         "{}: the end is another\nfound    {found:#}\nexpected {expected:#}",
         case.name
     );
-    estate.passed();
+    testbed.passed();
     Ok(points)
 }
 
-/// Kills one run after its n-th change, for every n, each in an estate of its own. Returns how many n there are.
+/// Kills one run after its n-th change, for every n, each in a testbed of its own. Returns how many n there are.
 async fn each_apart(case: &Case) -> Result<usize> {
     let (expected, points) = undisturbed(case).await?;
     let each = futures_util::stream::iter(1..=points + 1)
@@ -158,9 +158,9 @@ async fn each_apart(case: &Case) -> Result<usize> {
 }
 
 /// The call after which it was killed; `None` when it ended before its n-th, as an undisturbed run does.
-async fn killed_after(estate: &Estate, case: &Case, n: usize) -> Result<Option<String>> {
-    let held = estate.world.front().hold_answer_of_mutating(n);
-    let mut process = estate.begin(case.verb)?;
+async fn killed_after(testbed: &Testbed, case: &Case, n: usize) -> Result<Option<String>> {
+    let held = testbed.aws.endpoint().hold_answer_of_mutating(n);
+    let mut process = testbed.begin(case.verb)?;
     let call = tokio::select! {
         call = held.reached() => call,
         ended = process.exited(PATIENCE) => {
@@ -179,15 +179,15 @@ async fn killed_and_run_again(
     points: usize,
     expected: &Value,
 ) -> Result<()> {
-    let estate = prepared(case).await?;
-    let Some(action) = killed_after(&estate, case, n).await? else {
+    let testbed = prepared(case).await?;
+    let Some(action) = killed_after(&testbed, case, n).await? else {
         ensure!(n > points, "ended before call {n} of {points}");
-        estate.passed();
+        testbed.passed();
         return Ok(());
     };
     let context = format!("{}: killed after call {n} of {points}, {action}", case.name);
     ensure!(n <= points, "{context}: more calls than undisturbed");
-    let again = estate.run(case.again).await?;
+    let again = testbed.run(case.again).await?;
     ensure!(
         again.status.code() == Some(case.code),
         "{context}: run again, it ended with {}\n{}{}",
@@ -195,30 +195,30 @@ async fn killed_and_run_again(
         again.stdout,
         again.stderr
     );
-    let found = end(&estate).await.context(context.clone())?;
+    let found = end(&testbed).await.context(context.clone())?;
     ensure!(
         found == *expected,
         "{context}: the end is another\nfound    {found:#}\nexpected {expected:#}"
     );
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
-async fn prepared(case: &Case) -> Result<Estate> {
-    let estate = Estate::start(case.name, &["management-01"]).await?;
+async fn prepared(case: &Case) -> Result<Testbed> {
+    let testbed = Testbed::start(case.name, &["management-01"]).await?;
     for verb in case.before {
-        estate.must(verb).await?;
+        testbed.must(verb).await?;
     }
-    Ok(estate)
+    Ok(testbed)
 }
 
 /// Everything there is, without what differs from run to run.
-async fn end(estate: &Estate) -> Result<Value> {
+async fn end(testbed: &Testbed) -> Result<Value> {
     let mut accounts = Vec::new();
-    for account in estate.world.accounts() {
-        accounts.push(estate.world.inventory(&account.name).await?);
+    for account in testbed.aws.accounts() {
+        accounts.push(testbed.aws.inventory(&account.name).await?);
     }
-    let registry = estate.broker.registry();
+    let registry = testbed.broker.registry();
     let mut certificates: Vec<Value> = registry
         .certificates()
         .into_iter()
@@ -244,13 +244,13 @@ async fn end(estate: &Estate) -> Result<Value> {
         "policies": policies,
         "things": things,
     });
-    Ok(nameless(estate, all))
+    Ok(nameless(testbed, all))
 }
 
 /// With names in place of account numbers, and without versions of secrets that carry no label: nobody reads them, and
 /// AWS removes them by itself. A rotation that is killed after its last call is over, so the next run is a new one and
 /// leaves more of them.
-fn nameless(estate: &Estate, mut value: Value) -> Value {
+fn nameless(testbed: &Testbed, mut value: Value) -> Value {
     let accounts = value["accounts"].as_array_mut().into_iter().flatten();
     let secrets = accounts.filter_map(|account| account["secrets"].as_object_mut());
     for secret in secrets.flat_map(|secrets| secrets.values_mut()) {
@@ -259,7 +259,7 @@ fn nameless(estate: &Estate, mut value: Value) -> Value {
         }
     }
     let mut text = value.to_string();
-    for account in estate.world.accounts() {
+    for account in testbed.aws.accounts() {
         text = text.replace(&account.id, &account.name);
     }
     serde_json::from_str(&text).unwrap_or(value)

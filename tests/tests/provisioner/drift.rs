@@ -6,37 +6,37 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use sandbox::broker::CertificateState;
 use serde_json::Value;
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 use super::{AGENT_POLICY, CLUSTER, SERVER_POLICY};
 
-mod meddling;
+mod manual_changes;
 
 type Result<T = ()> = std::result::Result<T, anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attribute_changed_by_hand_is_planned_and_put_right_or_explained() -> Result {
-    let estate = Estate::start("drift", &[CLUSTER]).await?;
-    estate.write_file(&format!("{}tags: {{team: maestro}}\n", estate.file()))?;
-    estate.must(&["apply", "--yes"]).await?;
-    let password = password(&estate).await?;
+    let testbed = Testbed::start("drift", &[CLUSTER]).await?;
+    testbed.write_file(&format!("{}tags: {{team: maestro}}\n", testbed.file()))?;
+    testbed.must(&["apply", "--yes"]).await?;
+    let password = password(&testbed).await?;
 
-    let mut expected = meddle(&estate).await?;
-    expected.extend(detach_server(&estate)?);
-    switch_agent_off(&estate)?;
+    let mut expected = change_by_hand(&testbed).await?;
+    expected.extend(detach_server(&testbed)?);
+    switch_agent_off(&testbed)?;
     let undecided = BTreeSet::from([
-        difference("region database/estate-maestro", "storage"),
+        difference("region database/testbed-maestro", "storage"),
         difference(
             "management-01 certificate/maestro/agent-cert",
             "certificate",
         ),
     ]);
-    let plan = estate.plan().await?;
+    let plan = testbed.plan().await?;
     assert_eq!(differing(&plan, "changes"), expected);
     assert_eq!(differing(&plan, "decide"), undecided);
 
     // Not all of it could be put right, and a script must notice.
-    let applied = estate.run(&["apply", "--yes"]).await?;
+    let applied = testbed.run(&["apply", "--yes"]).await?;
     assert_eq!(applied.status.code(), Some(1), "{applied:?}");
     for explained in [
         "RDS cannot shrink storage",
@@ -46,26 +46,26 @@ async fn every_attribute_changed_by_hand_is_planned_and_put_right_or_explained()
     ] {
         assert!(applied.stdout.contains(explained), "{}", applied.stdout);
     }
-    let plan = estate.plan().await?;
+    let plan = testbed.plan().await?;
     assert_eq!(differing(&plan, "changes"), BTreeSet::new());
     assert_eq!(differing(&plan, "decide"), undecided);
-    assert_eq!(self::password(&estate).await?, password);
+    assert_eq!(self::password(&testbed).await?, password);
 
     // A person settles the rest: the file follows the database, the cluster is enrolled anew.
     let wish = "tags: {team: maestro}\ndatabase: {storage: 40}\n";
-    estate.write_file(&format!("{}{wish}", estate.file()))?;
-    estate.must(&["enroll", CLUSTER]).await?;
-    estate.must(&["plan", "--exit-code"]).await?;
-    estate.passed();
+    testbed.write_file(&format!("{}{wish}", testbed.file()))?;
+    testbed.must(&["enroll", CLUSTER]).await?;
+    testbed.must(&["plan", "--exit-code"]).await?;
+    testbed.passed();
     Ok(())
 }
 
 /// Makes every change of the table; what the plan must show.
-async fn meddle(estate: &Estate) -> Result<BTreeSet<(String, String)>> {
+async fn change_by_hand(testbed: &Testbed) -> Result<BTreeSet<(String, String)>> {
     let mut expected = BTreeSet::new();
-    for it in meddling::all(estate).await? {
-        let call = estate
-            .world
+    for it in manual_changes::all(testbed).await? {
+        let call = testbed
+            .aws
             .call(it.account, it.service, it.operation, it.params);
         call.await?;
         let shows = it.shows.iter();
@@ -77,26 +77,26 @@ async fn meddle(estate: &Estate) -> Result<BTreeSet<(String, String)>> {
 }
 
 /// Takes the server's certificate off its policy and its thing.
-fn detach_server(estate: &Estate) -> Result<[(String, String); 2]> {
-    let registry = estate.broker.registry();
+fn detach_server(testbed: &Testbed) -> Result<[(String, String); 2]> {
+    let registry = testbed.broker.registry();
     for certificate in registry.policy_targets(SERVER_POLICY)? {
         registry.detach_policy(&certificate, SERVER_POLICY)?;
-        registry.detach_principal("estate-maestro-server", &certificate)?;
+        registry.detach_principal("testbed-maestro-server", &certificate)?;
     }
     let certificate = "region certificate/maestro/server-cert";
     Ok(["policy", "thing"].map(|attribute| difference(certificate, attribute)))
 }
 
-fn switch_agent_off(estate: &Estate) -> Result {
-    let registry = estate.broker.registry();
+fn switch_agent_off(testbed: &Testbed) -> Result {
+    let registry = testbed.broker.registry();
     for certificate in registry.policy_targets(AGENT_POLICY)? {
         registry.set_state(&certificate, CertificateState::Inactive)?;
     }
     Ok(())
 }
 
-async fn password(estate: &Estate) -> Result<Value> {
-    let credentials = estate.world.secret("region", CREDENTIALS).await?;
+async fn password(testbed: &Testbed) -> Result<Value> {
+    let credentials = testbed.aws.secret("region", CREDENTIALS).await?;
     let credentials = credentials.context("the database has no credentials")?;
     Ok(credentials["password"].clone())
 }

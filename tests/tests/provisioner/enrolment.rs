@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context as _;
 use sandbox::broker::CertificateState;
 use serde_json::Value;
-use tests::estate::Estate;
 use tests::process::Output;
+use tests::testbed::Testbed;
 
 use super::{AGENT_POLICY, CLUSTER};
 
@@ -15,51 +15,51 @@ type Result<T = ()> = std::result::Result<T, anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_enrolled_by_two_parties_with_an_account_each() -> Result {
-    let estate = Estate::start("two_parties", &[CLUSTER]).await?;
+    let testbed = Testbed::start("two_parties", &[CLUSTER]).await?;
     // Neither file names the other party's credentials.
-    let file = estate.file();
+    let file = testbed.file();
     let region_file = file.replace(&format!(", access: {{profile: {CLUSTER}}}"), "");
     let cluster_file = file.replace("access: {profile: region}\n", "");
     assert_ne!(region_file, file);
     assert_ne!(cluster_file, file);
 
-    estate.write_file(&region_file)?;
-    estate.must(&["apply", "--yes"]).await?;
-    let registry = estate.broker.registry();
+    testbed.write_file(&region_file)?;
+    testbed.must(&["apply", "--yes"]).await?;
+    let registry = testbed.broker.registry();
     assert!(registry.policy_targets(AGENT_POLICY)?.is_empty());
 
-    estate.write_file(&cluster_file)?;
+    testbed.write_file(&cluster_file)?;
     let mine = ["--only", CLUSTER, "apply", "--yes"];
     // The key is made and waits; what the region has to say is not known yet.
-    estate.run(&mine).await?;
-    estate.world.front().forget();
-    let request = twice(&estate, &["enroll", "request", CLUSTER]).await?;
-    assert_eq!(accounts_called(&estate), accounts(&estate, &[CLUSTER]));
+    testbed.run(&mine).await?;
+    testbed.aws.endpoint().forget();
+    let request = twice(&testbed, &["enroll", "request", CLUSTER]).await?;
+    assert_eq!(accounts_called(&testbed), accounts(&testbed, &[CLUSTER]));
 
-    estate.write_file(&region_file)?;
-    estate.world.front().forget();
-    let path = estate.path().join("request.json");
+    testbed.write_file(&region_file)?;
+    testbed.aws.endpoint().forget();
+    let path = testbed.path().join("request.json");
     std::fs::write(&path, &request)?;
     let path = path.display().to_string();
-    let signed = twice(&estate, &["enroll", "sign", &path]).await?;
-    assert_eq!(accounts_called(&estate), accounts(&estate, &["region"]));
+    let signed = twice(&testbed, &["enroll", "sign", &path]).await?;
+    assert_eq!(accounts_called(&testbed), accounts(&testbed, &["region"]));
     assert_eq!(registry.policy_targets(AGENT_POLICY)?.len(), 1);
-    strangers(&estate, &request).await?;
+    strangers(&testbed, &request).await?;
 
-    estate.write_file(&cluster_file)?;
-    estate.world.front().forget();
-    let path = estate.path().join("signed.json");
+    testbed.write_file(&cluster_file)?;
+    testbed.aws.endpoint().forget();
+    let path = testbed.path().join("signed.json");
     std::fs::write(&path, &signed)?;
     let path = path.display().to_string();
     let complete = ["enroll", "complete", &path];
-    let first = estate.must(&complete).await?;
+    let first = testbed.must(&complete).await?;
     assert!(first.stdout.contains("is enrolled with"), "{first:?}");
-    let before = estate.world.secret(CLUSTER, "maestro/agent-cert").await?;
-    let second = estate.must(&complete).await?;
+    let before = testbed.aws.secret(CLUSTER, "maestro/agent-cert").await?;
+    let second = testbed.must(&complete).await?;
     assert!(second.stdout.contains("already"), "{second:?}");
-    assert_eq!(accounts_called(&estate), accounts(&estate, &[CLUSTER]));
+    assert_eq!(accounts_called(&testbed), accounts(&testbed, &[CLUSTER]));
 
-    let after = estate.world.secret(CLUSTER, "maestro/agent-cert").await?;
+    let after = testbed.aws.secret(CLUSTER, "maestro/agent-cert").await?;
     assert_eq!(after, before);
     let held = after.context("no identity")?;
     assert!(
@@ -70,7 +70,7 @@ async fn a_cluster_is_enrolled_by_two_parties_with_an_account_each() -> Result {
     for document in [&request, &signed] {
         assert!(!document.contains("PRIVATE KEY"), "{document}");
     }
-    let config = estate.world.secret(CLUSTER, "maestro/agent-config").await?;
+    let config = testbed.aws.secret(CLUSTER, "maestro/agent-config").await?;
     let config = config.context("no configuration")?;
     assert!(
         config["config"]
@@ -79,34 +79,34 @@ async fn a_cluster_is_enrolled_by_two_parties_with_an_account_each() -> Result {
     );
 
     // Seen by both together there is nothing left to do.
-    estate.write_file(&file)?;
-    estate.must(&["apply", "--yes"]).await?;
+    testbed.write_file(&file)?;
+    testbed.must(&["apply", "--yes"]).await?;
     assert_eq!(registry.policy_targets(AGENT_POLICY)?.len(), 1);
     assert_eq!(
-        estate.world.secret(CLUSTER, "maestro/agent-cert").await?,
+        testbed.aws.secret(CLUSTER, "maestro/agent-cert").await?,
         Some(held)
     );
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_cluster_stays_out_until_it_is_enrolled_anew() -> Result {
-    let estate = Estate::start("revoked", &[CLUSTER]).await?;
-    estate.must(&["apply", "--yes"]).await?;
-    let registry = estate.broker.registry();
+    let testbed = Testbed::start("revoked", &[CLUSTER]).await?;
+    testbed.must(&["apply", "--yes"]).await?;
+    let registry = testbed.broker.registry();
     let old = registry.policy_targets(AGENT_POLICY)?;
 
-    estate.must(&["policy", "check"]).await?;
-    estate.must(&["policy", "check", "--live"]).await?;
+    testbed.must(&["policy", "check"]).await?;
+    testbed.must(&["policy", "check", "--live"]).await?;
     let allowed = "maestro/consumers/management-01/agentevents";
-    estate
+    testbed
         .must(&["policy", "explain", CLUSTER, "publish", allowed])
         .await?;
     let foreign = "maestro/consumers/management-02/agentevents";
     for live in [&[][..], &["--live"]] {
         let args = [&["policy", "explain", CLUSTER, "publish", foreign], live].concat();
-        let denied = estate.run(&args).await?;
+        let denied = testbed.run(&args).await?;
         assert_eq!(denied.status.code(), Some(4), "{denied:?}");
         // The statement that would have to be added.
         assert!(denied.stdout.contains("iot:Publish"), "{denied:?}");
@@ -114,10 +114,10 @@ async fn a_revoked_cluster_stays_out_until_it_is_enrolled_anew() -> Result {
         assert!(denied.stdout.contains(&arn), "{denied:?}");
     }
 
-    estate.must(&["revoke", CLUSTER, "--yes"]).await?;
+    testbed.must(&["revoke", CLUSTER, "--yes"]).await?;
     let state = |certificate| registry.certificate(certificate).map(|it| it.state);
     assert_eq!(state(&old[0]), Some(CertificateState::Revoked));
-    let applied = estate.run(&["apply", "--yes"]).await?;
+    let applied = testbed.run(&["apply", "--yes"]).await?;
     assert_eq!(applied.status.code(), Some(1), "{applied:?}");
     assert!(
         applied.stdout.contains("REVOKED; somebody meant it"),
@@ -125,19 +125,19 @@ async fn a_revoked_cluster_stays_out_until_it_is_enrolled_anew() -> Result {
     );
     assert_eq!(registry.policy_targets(AGENT_POLICY)?, old);
 
-    estate.must(&["enroll", CLUSTER]).await?;
+    testbed.must(&["enroll", CLUSTER]).await?;
     let all = registry.policy_targets(AGENT_POLICY)?;
     let new: Vec<_> = all.iter().filter(|it| !old.contains(it)).collect();
     assert_eq!(new.len(), 1);
     assert_eq!(state(new[0]), Some(CertificateState::Active));
     assert_eq!(state(&old[0]), Some(CertificateState::Revoked));
-    estate.must(&["plan", "--exit-code"]).await?;
+    testbed.must(&["plan", "--exit-code"]).await?;
 
-    let destroy = ["destroy", "--yes", "--delete-database", "estate-maestro"];
-    estate.must(&destroy).await?;
+    let destroy = ["destroy", "--yes", "--delete-database", "testbed-maestro"];
+    testbed.must(&destroy).await?;
     assert!(registry.certificates().is_empty());
-    permissions_cover_every_call(&estate).await?;
-    estate.passed();
+    permissions_cover_every_call(&testbed).await?;
+    testbed.passed();
     Ok(())
 }
 
@@ -155,17 +155,17 @@ async fn a_rotation_after_revoke_and_enroll_rotates_and_keeps_the_evidence() -> 
             CertificateState::Inactive,
         ),
     ] {
-        let estate = Estate::start(name, &[CLUSTER]).await?;
-        estate.must(&["apply", "--yes"]).await?;
-        let registry = estate.broker.registry();
+        let testbed = Testbed::start(name, &[CLUSTER]).await?;
+        testbed.must(&["apply", "--yes"]).await?;
+        let registry = testbed.broker.registry();
         let evidence = registry.policy_targets(AGENT_POLICY)?;
-        estate.must(revoke).await?;
-        estate.must(&["enroll", CLUSTER]).await?;
+        testbed.must(revoke).await?;
+        testbed.must(&["enroll", CLUSTER]).await?;
         let all = registry.policy_targets(AGENT_POLICY)?;
         let enrolled = all.iter().find(|it| !evidence.contains(it));
         let enrolled = enrolled.context("nothing was enrolled")?;
 
-        estate
+        testbed
             .must(&["rotate", CLUSTER, "--insecure-without-proof"])
             .await?;
         assert!(
@@ -182,7 +182,7 @@ async fn a_rotation_after_revoke_and_enroll_rotates_and_keeps_the_evidence() -> 
             let found = registry.certificate(id).map(|it| it.state);
             assert_eq!(found, Some(expected), "{name}");
         }
-        estate.passed();
+        testbed.passed();
     }
     Ok(())
 }
@@ -190,61 +190,61 @@ async fn a_rotation_after_revoke_and_enroll_rotates_and_keeps_the_evidence() -> 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rotation_waits_for_proof_also_where_the_old_certificate_carries_an_old_policy() -> Result
 {
-    let estate = Estate::start("rotate_renamed", &[CLUSTER]).await?;
-    estate.must(&["apply", "--yes"]).await?;
-    let registry = estate.broker.registry();
+    let testbed = Testbed::start("rotate_renamed", &[CLUSTER]).await?;
+    testbed.must(&["apply", "--yes"]).await?;
+    let registry = testbed.broker.registry();
     let old = registry.policy_targets(AGENT_POLICY)?;
     // Nobody connects, so both certificates are in service.
     let rotate = ["rotate", CLUSTER, "--within", "1s"];
-    let waits = estate.run(&rotate).await?;
+    let waits = testbed.run(&rotate).await?;
     assert_eq!(waits.status.code(), Some(3), "{waits:?}");
 
     let renamed = "names: {agentPolicy: another-policy}\n";
-    estate.write_file(&format!("{}{renamed}", estate.file()))?;
-    estate.run(&["apply", "--yes"]).await?;
+    testbed.write_file(&format!("{}{renamed}", testbed.file()))?;
+    testbed.run(&["apply", "--yes"]).await?;
     assert_eq!(registry.policy_targets("another-policy")?.len(), 1);
-    let waits = estate.run(&rotate).await?;
+    let waits = testbed.run(&rotate).await?;
     assert_eq!(waits.status.code(), Some(3), "{waits:?}");
     let found = registry.certificate(&old[0]).context("it was removed")?;
     assert_eq!(found.state, CertificateState::Active);
     assert!(registry.policy_targets(AGENT_POLICY)?.contains(&old[0]));
 
-    estate
+    testbed
         .must(&["rotate", CLUSTER, "--insecure-without-proof"])
         .await?;
     assert!(registry.certificate(&old[0]).is_none());
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_fails_keeps_no_other_certificate_in_service() -> Result {
-    let estate = Estate::start("revoke_both", &[CLUSTER]).await?;
-    estate.must(&["apply", "--yes"]).await?;
-    let waits = estate.run(&["rotate", CLUSTER, "--within", "1s"]).await?;
+    let testbed = Testbed::start("revoke_both", &[CLUSTER]).await?;
+    testbed.must(&["apply", "--yes"]).await?;
+    let waits = testbed.run(&["rotate", CLUSTER, "--within", "1s"]).await?;
     assert_eq!(waits.status.code(), Some(3), "{waits:?}");
-    let registry = estate.broker.registry();
+    let registry = testbed.broker.registry();
     let both = registry.policy_targets(AGENT_POLICY)?;
     assert_eq!(both.len(), 2);
 
-    let front = estate.world.front();
-    front.fail_once("iot:UpdateCertificate", "CertificateStateException", 406);
-    front.forget();
-    let revoked = estate.must(&["revoke", CLUSTER, "--yes"]).await?;
+    let endpoint = testbed.aws.endpoint();
+    endpoint.fail_once("iot:UpdateCertificate", "CertificateStateException", 406);
+    endpoint.forget();
+    let revoked = testbed.must(&["revoke", CLUSTER, "--yes"]).await?;
     assert!(revoked.stderr.contains("may still be"), "{revoked:?}");
     for id in &both {
         let state = registry.certificate(id).map(|it| it.state);
         assert_eq!(state, Some(CertificateState::Revoked));
     }
     let ended = |call: &tests::aws::Call| call.operation == "DeleteConnection";
-    assert!(front.calls().iter().any(ended));
-    estate.passed();
+    assert!(endpoint.calls().iter().any(ended));
+    testbed.passed();
     Ok(())
 }
 
 /// What `provisioner permissions` prints is enough for everything that was done so far.
-async fn permissions_cover_every_call(estate: &Estate) -> Result {
-    let printed = estate.must(&["permissions"]).await?;
+async fn permissions_cover_every_call(testbed: &Testbed) -> Result {
+    let printed = testbed.must(&["permissions"]).await?;
     let printed: BTreeMap<String, Value> = serde_json::from_str(&printed.stdout)?;
     for (scope, policy) in printed {
         let actions = policy["Statement"][0]["Action"].as_array();
@@ -253,8 +253,8 @@ async fn permissions_cover_every_call(estate: &Estate) -> Result {
             .flatten()
             .filter_map(Value::as_str)
             .collect();
-        let account = &estate.world.account(&scope).id;
-        let calls = estate.world.front().calls();
+        let account = &testbed.aws.account(&scope).id;
+        let calls = testbed.aws.endpoint().calls();
         let calls = calls.iter().filter(|call| call.account == *account);
         let missing: BTreeSet<_> = calls
             .map(tests::aws::Call::action)
@@ -266,48 +266,48 @@ async fn permissions_cover_every_call(estate: &Estate) -> Result {
 }
 
 /// Runs a command that prints a document twice; it must be the same.
-async fn twice(estate: &Estate, args: &[&str]) -> Result<String> {
+async fn twice(testbed: &Testbed, args: &[&str]) -> Result<String> {
     let document = |output: Output| output.stdout;
-    let first = document(estate.must(args).await?);
-    let calls = estate.world.front().mutations();
-    let second = document(estate.must(args).await?);
+    let first = document(testbed.must(args).await?);
+    let calls = testbed.aws.endpoint().mutations();
+    let second = document(testbed.must(args).await?);
     let (one, two): (Value, Value) = (
         serde_json::from_str(&first)?,
         serde_json::from_str(&second)?,
     );
     assert_eq!(one, two, "{args:?}");
-    let again = estate.world.front().mutations() - calls;
+    let again = testbed.aws.endpoint().mutations() - calls;
     // Attaching what is attached already is all that signing repeats.
     assert!(again <= 2, "{args:?} made {again} changes again");
     Ok(first)
 }
 
 /// Requests that do not belong to the cluster are refused, and nothing is issued.
-async fn strangers(estate: &Estate, request: &str) -> Result {
-    let calls = estate.world.front().mutations();
+async fn strangers(testbed: &Testbed, request: &str) -> Result {
+    let calls = testbed.aws.endpoint().mutations();
     for (field, value) in [("account", "000000000000"), ("region", "other")] {
         let mut strange: Value = serde_json::from_str(request)?;
         anyhow::ensure!(strange[field].is_string(), "{request}");
         strange[field] = value.into();
-        let path = estate.path().join("strange.json");
+        let path = testbed.path().join("strange.json");
         std::fs::write(&path, strange.to_string())?;
         let path = path.display().to_string();
-        let refused = estate.run(&["enroll", "sign", &path]).await?;
+        let refused = testbed.run(&["enroll", "sign", &path]).await?;
         assert_eq!(refused.status.code(), Some(4), "{refused:?}");
         assert!(refused.stderr.contains(value), "{refused:?}");
     }
-    assert_eq!(estate.world.front().mutations(), calls);
+    assert_eq!(testbed.aws.endpoint().mutations(), calls);
     Ok(())
 }
 
-fn accounts_called(estate: &Estate) -> BTreeSet<String> {
-    let calls = estate.world.front().calls();
+fn accounts_called(testbed: &Testbed) -> BTreeSet<String> {
+    let calls = testbed.aws.endpoint().calls();
     calls.into_iter().map(|call| call.account).collect()
 }
 
-fn accounts(estate: &Estate, names: &[&str]) -> BTreeSet<String> {
+fn accounts(testbed: &Testbed, names: &[&str]) -> BTreeSet<String> {
     let ids = names
         .iter()
-        .map(|name| estate.world.account(name).id.clone());
+        .map(|name| testbed.aws.account(name).id.clone());
     ids.collect()
 }

@@ -7,6 +7,7 @@ mod converge;
 mod crashes;
 mod drift;
 mod enrolment;
+mod habits;
 mod iam;
 mod refusals;
 mod secrecy;
@@ -18,5 +19,5 @@ fn statement(statement: &Value) -> String {
 }
 
 const CLUSTER: &str = "management-01";
-const SERVER_POLICY: &str = "estate-maestro-server-policy";
+const SERVER_POLICY: &str = "testbed-maestro-server-policy";
 const AGENT_POLICY: &str = "management-01-maestro-agent-policy";

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
-use tests::estate::Estate;
+use tests::testbed::Testbed;
 
 use super::CLUSTER;
 
@@ -13,24 +13,24 @@ type Result<T = ()> = std::result::Result<T, anyhow::Error>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_and_private_keys_are_in_no_output_log_error_or_file() -> Result {
-    let estate = Estate::start("secrecy", &[CLUSTER]).await?;
-    let front = estate.world.front();
-    let region = &estate.world.account("region").id;
+    let testbed = Testbed::start("secrecy", &[CLUSTER]).await?;
+    let endpoint = testbed.aws.endpoint();
+    let region = &testbed.aws.account("region").id;
     let mut secrets = BTreeSet::new();
 
     // Errors of calls that carry a secret, and of the ones around them.
     for action in ["rds:CreateDBInstance", "secretsmanager:PutSecretValue"] {
-        front.deny("iam:SimulatePrincipalPolicy", region);
-        front.deny(action, region);
-        traced(&estate, &["apply", "--yes"], 1).await?;
-        front.allow(action, region);
-        collect(&estate, &mut secrets).await?;
+        endpoint.deny("iam:SimulatePrincipalPolicy", region);
+        endpoint.deny(action, region);
+        traced(&testbed, &["apply", "--yes"], 1).await?;
+        endpoint.allow(action, region);
+        collect(&testbed, &mut secrets).await?;
     }
     let failure = "InvalidRequestException";
-    front.fail_once("secretsmanager:PutSecretValue", failure, 400);
-    traced(&estate, &["apply", "--yes"], 1).await?;
-    traced(&estate, &["apply", "--yes", "--json"], 0).await?;
-    collect(&estate, &mut secrets).await?;
+    endpoint.fail_once("secretsmanager:PutSecretValue", failure, 400);
+    traced(&testbed, &["apply", "--yes"], 1).await?;
+    traced(&testbed, &["apply", "--yes", "--json"], 0).await?;
+    collect(&testbed, &mut secrets).await?;
 
     for args in [
         &["plan", "--json"][..],
@@ -49,21 +49,21 @@ async fn passwords_and_private_keys_are_in_no_output_log_error_or_file() -> Resu
         &["rotate", "server", "--insecure-without-proof"],
         &["revoke", CLUSTER, "--yes", "--json"],
     ] {
-        traced(&estate, args, 0).await?;
-        collect(&estate, &mut secrets).await?;
+        traced(&testbed, args, 0).await?;
+        collect(&testbed, &mut secrets).await?;
     }
-    traced(&estate, &["enroll", "request", CLUSTER], 0).await?;
-    collect(&estate, &mut secrets).await?;
-    traced(&estate, &["enroll", CLUSTER], 0).await?;
-    collect(&estate, &mut secrets).await?;
+    traced(&testbed, &["enroll", "request", CLUSTER], 0).await?;
+    collect(&testbed, &mut secrets).await?;
+    traced(&testbed, &["enroll", CLUSTER], 0).await?;
+    collect(&testbed, &mut secrets).await?;
     let nowhere = [("AWS_ENDPOINT_URL", "http://127.0.0.1:1"), TRACE];
-    let unreachable = estate.run_with(&["plan"], &nowhere).await?;
+    let unreachable = testbed.run_with(&["plan"], &nowhere).await?;
     assert_eq!(unreachable.status.code(), Some(1), "{unreachable:?}");
 
     // The database's password and at least a key of each of two parties, line by line.
     assert!(secrets.len() > 6, "only {} secrets", secrets.len());
     let mut files = 0;
-    for (path, text) in files_in(estate.path())? {
+    for (path, text) in files_in(testbed.path())? {
         files += 1;
         for secret in &secrets {
             // The secret itself is not told here either.
@@ -71,29 +71,29 @@ async fn passwords_and_private_keys_are_in_no_output_log_error_or_file() -> Resu
         }
     }
     assert!(files > 30, "only {files} files");
-    estate.passed();
+    testbed.passed();
     Ok(())
 }
 
-/// Runs a command that logs all it can. What it says is in the estate's directory.
-async fn traced(estate: &Estate, args: &[&str], code: i32) -> Result {
-    let output = estate.run_with(args, &[TRACE]).await?;
+/// Runs a command that logs all it can. What it says is in the testbed's directory.
+async fn traced(testbed: &Testbed, args: &[&str], code: i32) -> Result {
+    let output = testbed.run_with(args, &[TRACE]).await?;
     let ended = output.status.code();
     anyhow::ensure!(ended == Some(code), "{args:?} ended with {ended:?}");
     Ok(())
 }
 
 /// Everything secret that is in any version of any secret: passwords, and keys by the line, for a log may break them.
-async fn collect(estate: &Estate, secrets: &mut BTreeSet<String>) -> Result {
+async fn collect(testbed: &Testbed, secrets: &mut BTreeSet<String>) -> Result {
     for (account, name) in [
         ("region", "maestro/db-credentials"),
         ("region", "maestro/server-cert"),
         (CLUSTER, "maestro/agent-cert"),
     ] {
-        if estate.world.inventory(account).await?["secrets"][name].is_null() {
+        if testbed.aws.inventory(account).await?["secrets"][name].is_null() {
             continue;
         }
-        for version in estate.world.secret_versions(account, name).await? {
+        for version in testbed.aws.secret_versions(account, name).await? {
             let texts = ["password", "privateKey"].map(|key| &version.value[key]);
             let lines = texts
                 .into_iter()

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::process::Spec;
-use tests::scratch::profile_directory;
+use tests::process::ProcessSpec;
+use tests::test_dir::profile_directory;
 
 use crate::{PATIENCE, label, script};
 
@@ -122,7 +122,7 @@ pub(crate) fn binaries() -> Result<PathBuf> {
 }
 
 pub(crate) async fn tar(arguments: &[&str], logs: &Path) -> Result<String> {
-    let spec = Spec::installed("tar", "install tar")?;
+    let spec = ProcessSpec::installed("tar", "install tar")?;
     let output = spec
         .label(label())
         .args(arguments)

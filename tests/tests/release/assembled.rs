@@ -1,16 +1,16 @@
 //! `deploy/release`: all that a release consists of, with sums, and nothing that could not be made again.
 
 use anyhow::{Result, ensure};
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 use crate::archive::{binaries, tar, text};
 use crate::{PATIENCE, label, script};
 
 #[tokio::test]
 async fn a_release_is_whole_and_its_sums_are_right() -> Result<()> {
-    let scratch = Scratch::new("release-whole")?;
-    let out = scratch.path().join("out");
+    let test_dir = TestDir::new("release-whole")?;
+    let out = test_dir.path().join("out");
     let arguments = [
         "--allow-dirty",
         "--binaries",
@@ -21,7 +21,7 @@ async fn a_release_is_whole_and_its_sums_are_right() -> Result<()> {
     ]
     .map(str::to_owned);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let made = script("deploy/release", &arguments, scratch.path()).await?;
+    let made = script("deploy/release", &arguments, test_dir.path()).await?;
     ensure!(made.status.success(), "{}", made.stderr);
 
     let version = env!("CARGO_PKG_VERSION");
@@ -53,14 +53,14 @@ async fn a_release_is_whole_and_its_sums_are_right() -> Result<()> {
         );
     }
     let check = "cd \"$0\" && sha256sum --quiet --check SHA256SUMS";
-    let checked = Spec::installed("sh", "install a shell")?
+    let checked = ProcessSpec::installed("sh", "install a shell")?
         .label(label())
         .args(["-c", check, text(&out)?])
-        .run(scratch.path(), PATIENCE)
+        .run(test_dir.path(), PATIENCE)
         .await?;
     ensure!(checked.status.success(), "{}", checked.stdout);
 
-    let content = tar(&["-tzf", text(&out.join(programs))?], scratch.path()).await?;
+    let content = tar(&["-tzf", text(&out.join(programs))?], test_dir.path()).await?;
     for path in [
         "bin/probe",
         "share/man/man1/probe.1",
@@ -78,20 +78,20 @@ async fn a_release_is_whole_and_its_sums_are_right() -> Result<()> {
     }
 
     // What lies there already is of another release.
-    let again = script("deploy/release", &arguments, scratch.path()).await?;
+    let again = script("deploy/release", &arguments, test_dir.path()).await?;
     ensure!(
         again.status.code() == Some(1) && again.stderr.contains("is not empty"),
         "{}",
         again.stderr
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn what_nobody_could_make_again_is_no_release() -> Result<()> {
-    let scratch = Scratch::new("release-refused")?;
-    let out = scratch.path().join("out");
+    let test_dir = TestDir::new("release-refused")?;
+    let out = test_dir.path().join("out");
     // The programs of the tests know of no commit, whether the tree has changes or not.
     let arguments = [
         "--binaries",
@@ -102,7 +102,7 @@ async fn what_nobody_could_make_again_is_no_release() -> Result<()> {
     ]
     .map(str::to_owned);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let refused = script("deploy/release", &arguments, scratch.path()).await?;
+    let refused = script("deploy/release", &arguments, test_dir.path()).await?;
     ensure!(refused.status.code() == Some(1), "{}", refused.stderr);
     let told = refused.stderr.contains("the tree has changes")
         || refused.stderr.contains("not of commit 0123456789ab");
@@ -112,6 +112,6 @@ async fn what_nobody_could_make_again_is_no_release() -> Result<()> {
         refused.stderr
     );
     ensure!(!out.exists(), "something was written");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

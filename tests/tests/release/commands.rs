@@ -3,37 +3,37 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use tests::process::{Output, Spec};
-use tests::scratch::{Scratch, profile_directory};
+use tests::process::{Output, ProcessSpec};
+use tests::test_dir::{TestDir, profile_directory};
 
 use crate::{PATIENCE, PROGRAMS, label};
 
 #[tokio::test]
 async fn every_program_tells_its_version_and_commit() -> Result<()> {
-    let scratch = Scratch::new("commands-version")?;
+    let test_dir = TestDir::new("commands-version")?;
     for program in PROGRAMS {
-        let said = run(program, &["--version"], scratch.path()).await?;
+        let said = run(program, &["--version"], test_dir.path()).await?;
         ensure!(said.status.success(), "{}", said.stderr);
         // A build of a test is told of no commit.
         let expected = format!("{program} {} (", env!("CARGO_PKG_VERSION"));
         ensure!(said.stdout.starts_with(&expected), "{}", said.stdout);
         ensure!(said.stdout.ends_with(")\n"), "{}", said.stdout);
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn no_verb_takes_version_for_something_else() -> Result<()> {
-    let scratch = Scratch::new("commands-verb-version")?;
+    let test_dir = TestDir::new("commands-verb-version")?;
     for program in PROGRAMS {
-        for verbs in all_verbs(program, scratch.path()).await? {
+        for verbs in all_verbs(program, test_dir.path()).await? {
             let arguments: Vec<&str> = verbs
                 .iter()
                 .map(String::as_str)
                 .chain(["--version"])
                 .collect();
-            let said = run(program, &arguments, scratch.path()).await?;
+            let said = run(program, &arguments, test_dir.path()).await?;
             match said.status.code() {
                 Some(0) => ensure!(
                     said.stdout.contains(env!("CARGO_PKG_VERSION")),
@@ -51,23 +51,23 @@ async fn no_verb_takes_version_for_something_else() -> Result<()> {
             }
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn every_verb_has_a_manual_page_and_is_named_in_the_one_above() -> Result<()> {
-    let scratch = Scratch::new("commands-manual")?;
+    let test_dir = TestDir::new("commands-manual")?;
     for program in PROGRAMS {
-        let pages = scratch.path().join("man").join(program);
-        let written = run(program, &["man", &pages.to_string_lossy()], scratch.path()).await?;
+        let pages = test_dir.path().join("man").join(program);
+        let written = run(program, &["man", &pages.to_string_lossy()], test_dir.path()).await?;
         ensure!(written.status.success(), "{}", written.stderr);
         ensure!(written.stdout.is_empty(), "{}", written.stdout);
         let page = |verbs: &[String]| {
             let name = [&[(*program).to_owned()], verbs].concat().join("-");
             std::fs::read_to_string(pages.join(format!("{name}.1")))
         };
-        for verbs in all_verbs(program, scratch.path()).await? {
+        for verbs in all_verbs(program, test_dir.path()).await? {
             let own = page(&verbs)?;
             ensure!(own.contains(".SH NAME"), "{program} {verbs:?}: {own}");
             // Written as roff, where a hyphen is escaped.
@@ -76,22 +76,22 @@ async fn every_verb_has_a_manual_page_and_is_named_in_the_one_above() -> Result<
             ensure!(above.contains(&link), "no {link} in\n{above}");
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn every_program_completes_its_verbs_in_every_shell() -> Result<()> {
-    let scratch = Scratch::new("commands-completions")?;
+    let test_dir = TestDir::new("commands-completions")?;
     for program in PROGRAMS {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-            let script = run(program, &["completions", shell], scratch.path()).await?;
+            let script = run(program, &["completions", shell], test_dir.path()).await?;
             ensure!(
                 script.status.success(),
                 "{program} {shell}: {}",
                 script.stderr
             );
-            for verbs in all_verbs(program, scratch.path()).await? {
+            for verbs in all_verbs(program, test_dir.path()).await? {
                 let verb = &verbs[verbs.len() - 1];
                 ensure!(
                     script.stdout.contains(verb.as_str()),
@@ -100,15 +100,15 @@ async fn every_program_completes_its_verbs_in_every_shell() -> Result<()> {
             }
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_script_that_finds_no_room_is_a_failure_and_a_closed_pipe_is_none() -> Result<()> {
-    let scratch = Scratch::new("commands-full")?;
-    let shell = Spec::installed("sh", "install a shell")?;
+    let test_dir = TestDir::new("commands-full")?;
+    let shell = ProcessSpec::installed("sh", "install a shell")?;
     let binary = profile_directory()?.join("probe");
     for (redirected, code, told) in [
         ("> /dev/full", "1", "write the completion script"),
@@ -121,12 +121,12 @@ async fn a_script_that_finds_no_room_is_a_failure_and_a_closed_pipe_is_none() ->
             .label(label())
             .args(["-c", line.as_str()])
             .arg(&binary)
-            .run(scratch.path(), PATIENCE)
+            .run(test_dir.path(), PATIENCE)
             .await?;
         let ended = said.stderr.lines().any(|line| line == code);
         ensure!(ended && said.stderr.contains(told), "{}", said.stderr);
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -166,6 +166,8 @@ fn listed(help: &str) -> Vec<String> {
 }
 
 async fn run(program: &str, arguments: &[&str], logs: &Path) -> Result<Output> {
-    let spec = Spec::binary(program)?.label(label()).env("COLUMNS", "200");
+    let spec = ProcessSpec::binary(program)?
+        .label(label())
+        .env("COLUMNS", "200");
     Ok(spec.args(arguments).run(logs, PATIENCE).await?)
 }

@@ -4,20 +4,20 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 use crate::archive::{Image, SOURCE, binaries, text};
 use crate::{PATIENCE, label, root, script, spec};
 
 #[tokio::test]
 async fn the_same_program_makes_the_same_image() -> Result<()> {
-    let scratch = Scratch::new("image-same")?;
-    let elsewhere = scratch.dir("elsewhere")?;
+    let test_dir = TestDir::new("image-same")?;
+    let elsewhere = test_dir.dir("elsewhere")?;
     // Another place and another time than the first.
     std::fs::copy(binaries()?.join("probe"), elsewhere.join("probe"))?;
-    let first = Image::of_probe("first", &binaries()?, scratch.path()).await?;
-    let second = Image::of_probe("second", &elsewhere, scratch.path()).await?;
+    let first = Image::of_probe("first", &binaries()?, test_dir.path()).await?;
+    let second = Image::of_probe("second", &elsewhere, test_dir.path()).await?;
     ensure!(first.digest.starts_with("sha256:"), "{}", first.digest);
     ensure!(
         first.digest == second.digest,
@@ -26,20 +26,20 @@ async fn the_same_program_makes_the_same_image() -> Result<()> {
         second.digest
     );
     for file in ["probe.tar", "probe.cdx.json", "digests"] {
-        let [first, second] = ["first", "second"].map(|name| scratch.path().join(name).join(file));
+        let [first, second] = ["first", "second"].map(|name| test_dir.path().join(name).join(file));
         ensure!(
             std::fs::read(first)? == std::fs::read(second)?,
             "{file} differs"
         );
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn an_image_says_what_it_is_and_runs_as_nobody() -> Result<()> {
-    let scratch = Scratch::new("image-config")?;
-    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let test_dir = TestDir::new("image-config")?;
+    let image = Image::of_probe("image", &binaries()?, test_dir.path()).await?;
     let index = image.document("index.json")?;
     let described = &index["manifests"][0];
     ensure!(described["digest"] == image.digest, "{index}");
@@ -95,14 +95,14 @@ async fn an_image_says_what_it_is_and_runs_as_nobody() -> Result<()> {
     let environment = format!("\nENV {}\n", environment.join(" "));
     ensure!(dockerfile.contains(&environment), "{environment}");
     ensure!(dockerfile.contains("\nUSER 65532:65532\n"));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn an_image_holds_no_shell_and_nothing_that_its_user_may_change() -> Result<()> {
-    let scratch = Scratch::new("image-layers")?;
-    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let test_dir = TestDir::new("image-layers")?;
+    let image = Image::of_probe("image", &binaries()?, test_dir.path()).await?;
     let mut executable = Vec::new();
     for entry in image.entries().await? {
         let (mode, path) = (entry.mode.as_str(), entry.path.as_str());
@@ -118,14 +118,14 @@ async fn an_image_holds_no_shell_and_nothing_that_its_user_may_change() -> Resul
     }
     executable.retain(|path| !path.contains(".so."));
     ensure!(executable == ["usr/local/bin/probe"], "{executable:?}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn a_program_finds_all_it_needs_in_its_image() -> Result<()> {
-    let scratch = Scratch::new("image-run")?;
-    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let test_dir = TestDir::new("image-run")?;
+    let image = Image::of_probe("image", &binaries()?, test_dir.path()).await?;
     let unpacked = image.unpack().await?;
 
     let authorities = unpacked.join("etc/ssl/certs/ca-certificates.crt");
@@ -153,32 +153,32 @@ async fn a_program_finds_all_it_needs_in_its_image() -> Result<()> {
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
         .find(|path| path.to_string_lossy().contains("/ld-linux-"))
         .context("a loader")?;
-    let run = Spec::at("loader", loader, "see deploy/images/base.lock")
+    let run = ProcessSpec::at("loader", loader, "see deploy/images/base.lock")
         .label(label())
         .args(["--inhibit-cache", "--library-path"])
         .args([&libraries, &unpacked.join("usr/local/bin/probe")])
         .arg("--version")
-        .run(scratch.path(), PATIENCE)
+        .run(test_dir.path(), PATIENCE)
         .await?;
     ensure!(run.status.success(), "{}", run.stderr);
     ensure!(run.stdout.starts_with("probe "), "{}", run.stdout);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn what_cannot_be_an_image_is_refused_with_what_to_do() -> Result<()> {
-    let scratch = Scratch::new("image-refused")?;
-    let out = scratch.path().join("out");
+    let test_dir = TestDir::new("image-refused")?;
+    let out = test_dir.path().join("out");
     let binaries = binaries()?;
     let good = text(&binaries)?;
 
     // It would not start: its libc is newer than the one of the image.
-    let newer = scratch.dir("newer")?;
+    let newer = test_dir.dir("newer")?;
     let program = std::fs::read(binaries.join("probe"))?;
     std::fs::write(newer.join("probe"), with_a_newer_libc(program))?;
-    let none = scratch.dir("none")?;
-    let script_instead = scratch.dir("script")?;
+    let none = test_dir.dir("none")?;
+    let script_instead = test_dir.dir("script")?;
     std::fs::write(script_instead.join("probe"), "#!/bin/sh\n")?;
     let cases: &[(&[&str], &str)] = &[
         (
@@ -204,7 +204,7 @@ async fn what_cannot_be_an_image_is_refused_with_what_to_do() -> Result<()> {
     ];
     for (arguments, expected) in cases {
         let arguments = [*arguments, &["--unpinned", "--out", text(&out)?]].concat();
-        let refused = script("deploy/images/build", &arguments, scratch.path()).await?;
+        let refused = script("deploy/images/build", &arguments, test_dir.path()).await?;
         ensure!(!refused.status.success(), "{arguments:?} is taken");
         ensure!(
             refused.stderr.contains(expected),
@@ -214,15 +214,15 @@ async fn what_cannot_be_an_image_is_refused_with_what_to_do() -> Result<()> {
         ensure!(!refused.stderr.contains("Traceback"), "{}", refused.stderr);
     }
     ensure!(!out.join("probe.tar").exists(), "an archive was left");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn a_package_that_is_not_the_pinned_one_gets_into_no_image() -> Result<()> {
-    let scratch = Scratch::new("image-pinned")?;
-    let cache = scratch.dir("cache")?;
-    let (out, binaries) = (scratch.path().join("out"), binaries()?);
+    let test_dir = TestDir::new("image-pinned")?;
+    let cache = test_dir.dir("cache")?;
+    let (out, binaries) = (test_dir.path().join("out"), binaries()?);
     let arguments = [
         "--out",
         text(&out)?,
@@ -243,7 +243,7 @@ async fn a_package_that_is_not_the_pinned_one_gets_into_no_image() -> Result<()>
         .env("DEBIAN_SNAPSHOT", "http://127.0.0.1:9")
         .env("DEBIAN_MIRROR", "http://127.0.0.1:9")
         .args(arguments)
-        .run(scratch.path(), PATIENCE)
+        .run(test_dir.path(), PATIENCE)
         .await?;
     ensure!(refused.status.code() == Some(1), "{}", refused.stderr);
     ensure!(
@@ -264,7 +264,7 @@ async fn a_package_that_is_not_the_pinned_one_gets_into_no_image() -> Result<()>
         refused.stderr
     );
     ensure!(!out.join("probe.tar").exists(), "an image was made");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use tests::process::{Output, Spec};
+use tests::process::{Output, ProcessSpec};
 
 const PROGRAMS: &[&str] = &["agent", "server-bridge", "probe", "provisioner", "sandbox"];
 
@@ -29,8 +29,8 @@ async fn script(path: &str, arguments: &[&str], logs: &Path) -> Result<Output> {
     Ok(spec(path).args(arguments).run(logs, PATIENCE).await?)
 }
 
-fn spec(path: &str) -> Spec {
-    Spec::at(path, root().join(path), "install Python 3.11 or newer")
+fn spec(path: &str) -> ProcessSpec {
+    ProcessSpec::at(path, root().join(path), "install Python 3.11 or newer")
         .label(label())
         .env("BUILD_COMMIT", COMMIT)
         .env("SOURCE_DATE_EPOCH", "1795910400")

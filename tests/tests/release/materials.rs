@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use crate::archive::{Image, binaries};
 use crate::root;
 
 #[tokio::test]
 async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Result<()> {
-    let scratch = Scratch::new("materials")?;
-    let _image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
-    let bill = std::fs::read_to_string(scratch.path().join("image/probe.cdx.json"))?;
+    let test_dir = TestDir::new("materials")?;
+    let _image = Image::of_probe("image", &binaries()?, test_dir.path()).await?;
+    let bill = std::fs::read_to_string(test_dir.path().join("image/probe.cdx.json"))?;
     let bill: Value = serde_json::from_str(&bill)?;
     ensure!(bill["bomFormat"] == "CycloneDX" && bill["specVersion"] == "1.6");
     ensure!(bill["metadata"]["component"]["name"] == "probe");
@@ -99,14 +99,14 @@ async fn the_bill_of_materials_names_crates_and_packages_of_the_image() -> Resul
             ensure!(known.contains(reference), "{reference} is no component");
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn every_crate_of_a_bill_has_the_text_of_its_licence_in_the_image() -> Result<()> {
-    let scratch = Scratch::new("materials-notices")?;
-    let image = Image::of_probe("image", &binaries()?, scratch.path()).await?;
+    let test_dir = TestDir::new("materials-notices")?;
+    let image = Image::of_probe("image", &binaries()?, test_dir.path()).await?;
     let notices = image.unpack().await?;
     let notices = notices.join("usr/share/doc/probe/THIRD-PARTY-NOTICES");
     let notices = std::fs::read_to_string(notices)?;
@@ -118,7 +118,7 @@ async fn every_crate_of_a_bill_has_the_text_of_its_licence_in_the_image() -> Res
         .filter_map(|part| part.trim_start().lines().next())
         .flat_map(|line| line.split(", "))
         .collect();
-    let bill = std::fs::read_to_string(scratch.path().join("image/probe.cdx.json"))?;
+    let bill = std::fs::read_to_string(test_dir.path().join("image/probe.cdx.json"))?;
     let bill: Value = serde_json::from_str(&bill)?;
     for component in bill["components"].as_array().context("components")? {
         let text = |key: &str| component[key].as_str().unwrap_or_default();
@@ -139,6 +139,6 @@ async fn every_crate_of_a_bill_has_the_text_of_its_licence_in_the_image() -> Res
         ensure!(found, "no text for {name}");
     }
     ensure!(notices.contains("Copyright tekjar <raviteja@bytebeam.io>"));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -8,13 +8,13 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_that_was_removed_with_its_bundles_may_come_back_and_keeps_its_works()
 -> Result<()> {
-    let mut region = Builder::new("resync-removed", Kind::Sandbox)
+    let mut region = RegionBuilder::new("resync-removed", BrokerKind::Sandbox)
         .start()
         .await?;
     let writer = writer(&mut region).await?;
-    let mut wanted = Wanted::default();
-    create(&writer, &mut wanted, 0..3).await?;
-    wanted.reached(&mut region, PATIENCE).await?;
+    let mut expected = ExpectedBundles::default();
+    create(&writer, &mut expected, 0..3).await?;
+    expected.reached(&mut region, PATIENCE).await?;
     let api = region.api().await?;
     wait_for("its agent to be noted as heard", PATIENCE, async || {
         let path = "/consumers?fields=name,last_seen_at";

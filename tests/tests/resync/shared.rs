@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_of_1600_works_in_parts_over_three_sessions_is_answered() -> Result<()> {
-    let builder = Builder::new("resync-shared", Kind::Sandbox)
+    let builder = RegionBuilder::new("resync-shared", BrokerKind::Sandbox)
         .without_quotas()
         .shared(3);
     let mut region = builder.start().await?;
@@ -13,7 +13,7 @@ async fn a_list_of_1600_works_in_parts_over_three_sessions_is_answered() -> Resu
     ensure!(spy.session.ready().await, "the spy subscribes");
     let spy = tokio::spawn(watch(spy, over.clone()));
     let writer = writer(&mut region).await?;
-    let mut wanted = Wanted::default();
+    let mut expected = ExpectedBundles::default();
     let ids: Vec<String> = (0..1_600).map(long_id).collect();
     stream::iter(ids.iter().enumerate())
         .map(|(number, id)| {
@@ -27,14 +27,14 @@ async fn a_list_of_1600_works_in_parts_over_three_sessions_is_answered() -> Resu
         .try_collect::<()>()
         .await?;
     for (number, id) in ids.into_iter().enumerate() {
-        let want = Want {
+        let bundle = ExpectedBundle {
             consumer: "cluster1".into(),
             version: 1,
             manifests: manifests(&format!("object-{number}"), 1),
         };
-        wanted.0.insert(id, want);
+        expected.0.insert(id, bundle);
     }
-    wanted.reached(&mut region, LONG).await?;
+    expected.reached(&mut region, LONG).await?;
 
     // What is sent while the agent is away is gone: only its list says what it lacks.
     region.agent("cluster1")?.service.kill()?;
@@ -43,9 +43,9 @@ async fn a_list_of_1600_works_in_parts_over_three_sessions_is_answered() -> Resu
         Ok(page.count("bridge_spec_events_total", &[("outcome", "acked")]))
     };
     let before = acked(&mut region).await?;
-    let (id, want) = wanted.0.iter_mut().next().context("a bundle")?;
-    want.manifests = manifests("object-anew", 2);
-    want.version = writer.change(id, 1, &want.manifests).await?;
+    let (id, bundle) = expected.0.iter_mut().next().context("a bundle")?;
+    bundle.manifests = manifests("object-anew", 2);
+    bundle.version = writer.change(id, 1, &bundle.manifests).await?;
     wait_for(
         "the change to be sent to nobody",
         PATIENCE,
@@ -56,7 +56,7 @@ async fn a_list_of_1600_works_in_parts_over_three_sessions_is_answered() -> Resu
     )
     .await?;
     region.agent("cluster1")?.service.restart()?;
-    wanted.reached(&mut region, LONG).await?;
+    expected.reached(&mut region, LONG).await?;
     over.cancel();
     let seen = spy.await??;
     ensure!(seen.parts >= 3, "{seen:?}");

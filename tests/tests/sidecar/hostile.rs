@@ -9,17 +9,17 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::promises::{end, scene};
+use crate::acknowledgements::{end, scene};
+use crate::fixture::{FILTER, Options, topic};
 use crate::server::{PATIENCE, Server, publish};
-use crate::stage::{FILTER, Options, topic};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_old_protocols_and_strangers_are_turned_away_and_counted() -> Result<()> {
-    let (region, beside) = scene("sidecar-hostile", Options::default()).await?;
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let (region, sidecar) = scene("sidecar-hostile", Options::default()).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let old = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
-    let answer = exchange(beside.address, old).await?;
+    let answer = exchange(sidecar.address, old).await?;
     ensure!(answer == [0x20, 0x02, 0x00, 0x01], "{answer:?}");
     for garbage in [
         &b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..],
@@ -30,11 +30,11 @@ async fn garbage_old_protocols_and_strangers_are_turned_away_and_counted() -> Re
         b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x7f\x00\x03xyz",
         b"\x30\x03\x00\x01a",
     ] {
-        let answer = exchange(beside.address, garbage).await?;
+        let answer = exchange(sidecar.address, garbage).await?;
         ensure!(answer.is_empty(), "{answer:?}");
     }
     let refused = |connect: Connect| async move {
-        let server = Server::connect_as(beside.address, connect).await?;
+        let server = Server::connect_as(sidecar.address, connect).await?;
         anyhow::Ok(server.connack.reason_code)
     };
     let empty = refused(Connect::default().client_id("")).await;
@@ -61,7 +61,7 @@ async fn garbage_old_protocols_and_strangers_are_turned_away_and_counted() -> Re
     ensure!(other == ConnectAckReason::ServerBusy, "{other:?}");
     let cause = |cause| {
         let labels = [("cause", cause)];
-        beside
+        sidecar
             .metrics()
             .count("sidecar_server_disconnections_total", &labels)
     };
@@ -78,23 +78,23 @@ async fn garbage_old_protocols_and_strangers_are_turned_away_and_counted() -> Re
     })
     .await?;
     works(&mut server).await?;
-    end(region, beside, []).await
+    end(region, sidecar, []).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_strangers_take_no_place_from_the_server() -> Result<()> {
-    let (region, beside) = scene("sidecar-slow", Options::default()).await?;
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let (region, sidecar) = scene("sidecar-slow", Options::default()).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let mut slow = Vec::new();
     for _ in 0..40 {
-        let mut stream = TcpStream::connect(beside.address).await?;
+        let mut stream = TcpStream::connect(sidecar.address).await?;
         // Those that are too many are closed at once.
         drop(stream.write_all(b"\x10\xff\x7f\x00\x04MQ").await);
         slow.push(stream);
     }
     wait_for("the rest to be turned away", PATIENCE, async || {
         let labels = [("cause", "too_many")];
-        let turned = beside
+        let turned = sidecar
             .metrics()
             .count("sidecar_server_disconnections_total", &labels);
         (turned >= 20).then_some(()).ok_or(turned.to_string())
@@ -105,23 +105,23 @@ async fn slow_strangers_take_no_place_from_the_server() -> Result<()> {
     // The server that lost its connection finds a place, once they have left or ten seconds are over.
     drop(server);
     let mut server = wait_for("a place", PATIENCE, async || {
-        let connected = Server::subscribed(beside.address, "maestro-0", FILTER).await;
+        let connected = Server::subscribed(sidecar.address, "maestro-0", FILTER).await;
         connected.map_err(|error| format!("{error:#}"))
     })
     .await?;
     works(&mut server).await?;
-    end(region, beside, []).await
+    end(region, sidecar, []).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_breaks_the_protocol_is_told_how_and_may_come_again() -> Result<()> {
-    let (region, beside) = scene("sidecar-faults", Options::default()).await?;
+    let (region, sidecar) = scene("sidecar-faults", Options::default()).await?;
     let faults = region.broker.sandbox()?.faults();
     faults.set(|knobs| _ = knobs.hold_acks.insert("maestro".into()));
     let id = |id| NonZeroU16::new(id).context("an id");
     let down = Message::new(topic("cluster1", "sourceevents"), "{}");
 
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let window = server.connack.receive_max.get();
     for number in 1..=window + 1 {
         // The connection may have ended by the last of them.
@@ -133,7 +133,7 @@ async fn a_server_that_breaks_the_protocol_is_told_how_and_may_come_again() -> R
         "{said:?}"
     );
 
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     server.send(publish(id(1)?, &down)).await?;
     server.send(publish(id(1)?, &down)).await?;
     let said = server.disconnected().await?;
@@ -142,7 +142,7 @@ async fn a_server_that_breaks_the_protocol_is_told_how_and_may_come_again() -> R
         "{said:?}"
     );
 
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     server
         .send(Connect::default().client_id("maestro-0").into())
         .await?;
@@ -152,7 +152,18 @@ async fn a_server_that_breaks_the_protocol_is_told_how_and_may_come_again() -> R
         "{said:?}"
     );
 
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    // As many filters as the broker takes at once; what it has already is no further one.
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
+    let shared: Vec<String> = (0..8).map(|n| format!("$share/{n}/{FILTER}")).collect();
+    let filters: Vec<&str> = shared.iter().map(String::as_str).collect();
+    server.ask_for(&filters).await?;
+    let said = server.disconnected().await?;
+    ensure!(
+        said.reason_code == DisconnectReasonCode::QuotaExceeded,
+        "{said:?}"
+    );
+
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let Packet::Publish(mut at_most_once) = publish(id(1)?, &down) else {
         anyhow::bail!("no PUBLISH");
     };
@@ -166,9 +177,9 @@ async fn a_server_that_breaks_the_protocol_is_told_how_and_may_come_again() -> R
     );
 
     faults.set(|knobs| knobs.hold_acks.clear());
-    let mut server = Server::subscribed(beside.address, "maestro-0", FILTER).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     works(&mut server).await?;
-    end(region, beside, []).await
+    end(region, sidecar, []).await
 }
 
 async fn works(server: &mut Server) -> Result<()> {

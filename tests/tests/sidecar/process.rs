@@ -9,25 +9,25 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 use serde_json::json;
 use tests::api::config_map;
 use tests::go::{deletion, kind, spec, value};
-use tests::process::Spec;
-use tests::region::{Builder, Kind, Region, Service};
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, Region, RegionBuilder, Service};
 use tests::wait::wait_for;
 
+use crate::fixture::{FILTER, agent, certificate, topic};
 use crate::server::{PATIENCE, Server};
-use crate::stage::{FILTER, agent, certificate, topic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_go_server_keeps_a_real_agent_over_the_sidecar() -> Result<()> {
-    keep(Kind::Sandbox, "sidecar-process").await
+    keep(BrokerKind::Sandbox, "sidecar-process").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_go_server_keeps_a_real_agent_over_mosquitto() -> Result<()> {
-    keep(Kind::Mosquitto, "sidecar-process-mosquitto").await
+    keep(BrokerKind::Mosquitto, "sidecar-process-mosquitto").await
 }
 
-async fn keep(kind: Kind, test: &str) -> Result<()> {
-    let mut region = Builder::new(test, kind).start().await?;
+async fn keep(kind: BrokerKind, test: &str) -> Result<()> {
+    let mut region = RegionBuilder::new(test, kind).start().await?;
     region.bridge.kill()?;
     let (mut sidecar, address) = start(&region).await?;
     let mut server = Server::subscribed(address, "maestro-0", FILTER).await?;
@@ -74,7 +74,7 @@ async fn keep(kind: Kind, test: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn its_memory_is_bounded_while_both_sides_are_ahead() -> Result<()> {
-    let mut region = Builder::new("sidecar-memory", Kind::Sandbox)
+    let mut region = RegionBuilder::new("sidecar-memory", BrokerKind::Sandbox)
         .without_quotas()
         .start()
         .await?;
@@ -119,7 +119,7 @@ async fn its_memory_is_bounded_while_both_sides_are_ahead() -> Result<()> {
 
 #[tokio::test]
 async fn it_listens_on_loopback_only_and_keeps_no_store() -> Result<()> {
-    let scratch = tests::scratch::Scratch::new("sidecar-refusals")?;
+    let test_dir = tests::test_dir::TestDir::new("sidecar-refusals")?;
     for (args, words) in [
         (&["--mqtt-listen", "0.0.0.0:0"][..], "loopback"),
         (&["--mqtt-listen", "[::]:0"], "loopback"),
@@ -128,10 +128,10 @@ async fn it_listens_on_loopback_only_and_keeps_no_store() -> Result<()> {
         (&["--api-listen", "127.0.0.1:0"], "'--api-listen'"),
         (&["--slot", "64"], "64"),
     ] {
-        let spec = Spec::binary("server-bridge")?
+        let spec = ProcessSpec::binary("server-bridge")?
             .args(["sidecar", "--admin-listen", "127.0.0.1:0"])
             .args(args);
-        let output = spec.run(scratch.path(), PATIENCE).await?;
+        let output = spec.run(test_dir.path(), PATIENCE).await?;
         ensure!(
             output.status.code() == Some(2),
             "{args:?}: {}",
@@ -139,14 +139,14 @@ async fn it_listens_on_loopback_only_and_keeps_no_store() -> Result<()> {
         );
         ensure!(output.stderr.contains(words), "{args:?}: {}", output.stderr);
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 async fn start(region: &Region) -> Result<(Service, SocketAddr)> {
     region.bridge_mount.replace(&certificate(region, 1)?)?;
     let topics = link::topic::Scheme::default().bridge_topics();
-    let spec = Spec::binary("server-bridge")?
+    let spec = ProcessSpec::binary("server-bridge")?
         .label("sidecar")
         .args([
             "sidecar",
@@ -160,7 +160,7 @@ async fn start(region: &Region) -> Result<(Service, SocketAddr)> {
         .args(["--broker-rates", "unlimited"])
         .args(["--topics-source-events", &topics.source_events])
         .args(["--topics-agent-events", &topics.agent_events]);
-    let mut service = Service::start(spec, &region.scratch.dir("sidecar")?)?;
+    let mut service = Service::start(spec, &region.test_dir.dir("sidecar")?)?;
     let mqtt = service.listening().await?.mqtt.context("it says where")?;
     let address = mqtt.strip_prefix("mqtt://").context("as a URL")?.parse()?;
     Ok((service, address))

@@ -6,22 +6,24 @@ use anyhow::{Context as _, Result, ensure};
 use link::message::Message;
 use rmqtt_codec::types::Publish;
 use rmqtt_codec::v5::Packet;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 use tokio::time::{Duration, Instant, timeout};
 
-use crate::promises::{SHORT_GRACE, end, heard, say, text};
+use crate::acknowledgements::{SHORT_GRACE, end, heard, say, text};
+use crate::fixture::{
+    Options, REPLICAS, RunningSidecar, SHARED, agent, region, topic, without_bridge,
+};
 use crate::server::{PATIENCE, Server};
-use crate::stage::{Beside, Options, REPLICAS, SHARED, agent, region, topic, without_bridge};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_servers_that_share_one_takes_each_event_and_those_that_are_left_take_all_that_follows()
 -> Result<()> {
-    let region = region("sidecar-replicas", Kind::Sandbox, 1).await?;
+    let region = region("sidecar-replicas", BrokerKind::Sandbox, 1).await?;
     let broker = region.broker.sandbox()?.clone();
     let agent = agent(&region, "cluster1")?;
     ensure!(agent.session.ready().await);
-    let start = |slot: u16| Beside::start(&region, region.broker.address(), of_slot(slot));
+    let start = |slot: u16| RunningSidecar::start(&region, region.broker.address(), of_slot(slot));
     let (first, second) = (start(0).await?, start(1).await?);
     let mut leaver = Server::subscribed(first.address, "maestro-a", SHARED).await?;
     let mut other = Server::subscribed(second.address, "maestro-b", SHARED).await?;
@@ -106,7 +108,7 @@ async fn of_servers_that_share_one_takes_each_event_and_those_that_are_left_take
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_leaves_leaves_its_part_to_the_others_after_its_grace() -> Result<()> {
-    let region = region("sidecar-part", Kind::Sandbox, 1).await?;
+    let region = region("sidecar-part", BrokerKind::Sandbox, 1).await?;
     let broker = region.broker.sandbox()?.clone();
     let agent = agent(&region, "cluster1")?;
     let options = Options {
@@ -114,8 +116,8 @@ async fn a_server_that_leaves_leaves_its_part_to_the_others_after_its_grace() ->
         ..of_slot(0)
     };
     let address = region.broker.address();
-    let first = Beside::start(&region, address, options).await?;
-    let second = Beside::start(&region, address, of_slot(1)).await?;
+    let first = RunningSidecar::start(&region, address, options).await?;
+    let second = RunningSidecar::start(&region, address, of_slot(1)).await?;
     let leaver = Server::subscribed(first.address, "maestro-a", SHARED).await?;
     let mut other = Server::subscribed(second.address, "maestro-b", SHARED).await?;
     leaver.leave().await?;
@@ -137,11 +139,11 @@ async fn a_server_that_leaves_leaves_its_part_to_the_others_after_its_grace() ->
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_the_policy_does_not_name_connects_to_nothing_and_says_so() -> Result<()> {
-    let region = region("sidecar-slot", Kind::Sandbox, 1).await?;
+    let region = region("sidecar-slot", BrokerKind::Sandbox, 1).await?;
     let broker = region.broker.sandbox()?.clone();
     let address = region.broker.address();
-    let last = Beside::start(&region, address, of_slot(REPLICAS - 1)).await?;
-    let beyond = Beside::start(&region, address, of_slot(REPLICAS)).await?;
+    let last = RunningSidecar::start(&region, address, of_slot(REPLICAS - 1)).await?;
+    let beyond = RunningSidecar::start(&region, address, of_slot(REPLICAS)).await?;
     drop(Server::subscribed(last.address, "maestro-a", SHARED).await?);
     // Nobody is there to answer its SUBSCRIBE.
     let server = Server::connect(beyond.address, "maestro-b").await?;
@@ -163,17 +165,17 @@ async fn a_slot_that_the_policy_does_not_name_connects_to_nothing_and_says_so() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_faster_than_iot_core_waits_and_nothing_is_discarded() -> Result<()> {
-    let region = without_bridge(Builder::new("sidecar-pace", Kind::Sandbox)).await?;
+    let region = without_bridge(RegionBuilder::new("sidecar-pace", BrokerKind::Sandbox)).await?;
     let broker = region.broker.sandbox()?.clone();
     let options = Options {
         rates: "iot-core",
         // A client id that has not connected within ten seconds.
         ..of_slot(1)
     };
-    let beside = Beside::start(&region, region.broker.address(), options).await?;
+    let sidecar = RunningSidecar::start(&region, region.broker.address(), options).await?;
     let mut agent = region.peer("listener", &[&topic("cluster1", "sourceevents")])?;
     ensure!(agent.session.ready().await);
-    let mut server = Server::subscribed(beside.address, "maestro-0", SHARED).await?;
+    let mut server = Server::subscribed(sidecar.address, "maestro-0", SHARED).await?;
     let window = server.connack.receive_max.get();
     let began = Instant::now();
     let (mut sent, mut acknowledged, mut came) = (0, 0, 0);
@@ -204,7 +206,7 @@ async fn a_server_that_is_faster_than_iot_core_waits_and_nothing_is_discarded() 
     ensure!(counts.publish_throttled == 0, "{counts:?}");
     // 100 at once, and then as many a second.
     ensure!(took >= AT_LEAST, "{PACED} in {took:?}");
-    end(region, beside, [agent]).await
+    end(region, sidecar, [agent]).await
 }
 
 fn of_slot(slot: u16) -> Options {

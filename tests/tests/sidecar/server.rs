@@ -74,6 +74,15 @@ impl Server {
 
     /// Subscribes in one packet; nothing else may come before the answer.
     pub(crate) async fn subscribe(&mut self, filters: &[&str]) -> Result<SubscribeAck> {
+        let asked = self.ask_for(filters).await?;
+        match self.next().await? {
+            Packet::SubscribeAck(suback) if suback.packet_id == asked => Ok(suback),
+            other => bail!("no SUBACK: {other:?}"),
+        }
+    }
+
+    /// Sends a SUBSCRIBE and waits for nothing.
+    pub(crate) async fn ask_for(&mut self, filters: &[&str]) -> Result<NonZeroU16> {
         let packet_id = self.next_id();
         let options = SubscriptionOptions {
             qos: QoS::AtLeastOnce,
@@ -87,10 +96,7 @@ impl Server {
             topic_filters: filters.collect(),
         };
         self.send(subscribe.into()).await?;
-        match self.next().await? {
-            Packet::SubscribeAck(suback) if suback.packet_id == packet_id => Ok(suback),
-            other => bail!("no SUBACK: {other:?}"),
-        }
+        Ok(packet_id)
     }
 
     /// Sends a PUBLISH and waits for nothing.

@@ -11,7 +11,7 @@ use link::message::Message;
 use link::mqtt::{Ack, Receipt, Session};
 use rmqtt_codec::v5::Packet;
 use tests::proxy::CuttingProxy;
-use tests::region::Kind;
+use tests::region::BrokerKind;
 use tests::seed;
 use tests::session::Client;
 use tokio::sync::{Semaphore, watch};
@@ -19,31 +19,36 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::fixture::{FILTER, Options, RunningSidecar, agent, certificate, region, topic};
 use crate::server::Server;
-use crate::stage::{Beside, FILTER, Options, agent, certificate, region, topic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_is_lost_or_overtaken_while_both_sides_are_cut_and_the_certificate_is_replaced()
 -> Result<()> {
-    story(Kind::Sandbox, "sidecar-volume", EVENTS).await
+    story(BrokerKind::Sandbox, "sidecar-volume", EVENTS).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_over_mosquitto() -> Result<()> {
-    story(Kind::Mosquitto, "sidecar-volume-mosquitto", EVENTS / 4).await
+    story(
+        BrokerKind::Mosquitto,
+        "sidecar-volume-mosquitto",
+        EVENTS / 4,
+    )
+    .await
 }
 
-async fn story(kind: Kind, test: &str, events: usize) -> Result<()> {
+async fn story(kind: BrokerKind, test: &str, events: usize) -> Result<()> {
     let region = region(test, kind, CONSUMERS).await?;
     let far = cutting(region.broker.address(), "towards the broker").await?;
     let options = Options {
         connections: 3,
         ..Options::default()
     };
-    let beside = Beside::start(&region, far.address(), options).await?;
-    let near = cutting(beside.address, "towards the sidecar").await?;
+    let sidecar = RunningSidecar::start(&region, far.address(), options).await?;
+    let near = cutting(sidecar.address, "towards the sidecar").await?;
 
-    let (stand, mut agents) = (Arc::new(Stand::default()), JoinSet::new());
+    let (stand, mut agents) = (Arc::new(Progress::default()), JoinSet::new());
     let ahead = Arc::new(Semaphore::new(AHEAD));
     let (over, part) = (CancellationToken::new(), events / CONSUMERS);
     for index in 0..CONSUMERS {
@@ -60,7 +65,7 @@ async fn story(kind: Kind, test: &str, events: usize) -> Result<()> {
         agents.spawn(agent.play(client));
     }
     let serving = serve(near.address(), events, &ahead, &stand, || {
-        beside.mount.replace(&certificate(&region, 3)?)?;
+        sidecar.mount.replace(&certificate(&region, 3)?)?;
         Ok(())
     });
     // All of the agents' events were taken, and all of the server's acknowledged: what was acknowledged is with the agents.
@@ -75,7 +80,7 @@ async fn story(kind: Kind, test: &str, events: usize) -> Result<()> {
     let done = timeout(LONGEST, async { tokio::try_join!(serving, playing) }).await;
     let (near_cut, far_cut) = (near.cuts(), far.cuts());
     let told = || {
-        let page = beside.text();
+        let page = sidecar.text();
         let broker = region.broker.sandbox().map(|it| it.connections());
         let cuts = format!("{near_cut} cuts towards the sidecar, {far_cut} towards the broker");
         format!("of {events} each way {stand}\n{cuts}\n{page}\n{broker:#?}")
@@ -83,13 +88,13 @@ async fn story(kind: Kind, test: &str, events: usize) -> Result<()> {
     done.with_context(|| format!("an event was acknowledged and is lost: {}", told()))?
         .with_context(told)?;
     ensure!(near_cut > 0 && far_cut > 0, "{near_cut} and {far_cut} cuts");
-    let doubtful = beside.events("down", "refused") + beside.events("up", "foreign");
+    let doubtful = sidecar.events("down", "refused") + sidecar.events("up", "foreign");
     ensure!(doubtful == 0, "{doubtful} events were refused");
     over.cancel();
     while let Some(agent) = agents.join_next().await {
         agent??.shutdown().await?;
     }
-    beside.stop().await?;
+    sidecar.stop().await?;
     drop((near, far));
     region.passed();
     Ok(())
@@ -97,7 +102,7 @@ async fn story(kind: Kind, test: &str, events: usize) -> Result<()> {
 
 /// How far each hop is: where it stands shows which of them stalls.
 #[derive(Default)]
-struct Stand {
+struct Progress {
     /// Connections of the server on which it subscribed.
     subscribed: watch::Sender<usize>,
     /// Events of the agents that the broker acknowledged, and that the server took.
@@ -112,7 +117,7 @@ struct Stand {
 struct Agent {
     consumer: String,
     part: usize,
-    stand: Arc<Stand>,
+    stand: Arc<Progress>,
     ahead: Arc<Semaphore>,
     over: CancellationToken,
 }
@@ -187,7 +192,7 @@ async fn serve(
     address: SocketAddr,
     events: usize,
     ahead: &Semaphore,
-    stand: &Stand,
+    stand: &Progress,
     half_way: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let mut half_way = Some(half_way);
@@ -260,9 +265,9 @@ async fn serve(
     Ok(())
 }
 
-// === impl Stand ===
+// === impl Progress ===
 
-impl std::fmt::Display for Stand {
+impl std::fmt::Display for Progress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let now = |count: &watch::Sender<usize>| *count.borrow();
         write!(

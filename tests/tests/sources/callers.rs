@@ -56,7 +56,7 @@ async fn sources_are_who_their_certificate_or_token_says_and_others_are_told_why
         .bridge_args(flags)
         .start()
         .await?;
-    let logs = region.scratch.path().to_owned();
+    let logs = region.test_dir.path().to_owned();
     let listening = region.bridge.listening().await?;
     let rest = listening
         .api

@@ -18,7 +18,7 @@ async fn a_stream_on_one_bridge_tells_what_was_published_on_another() -> Result<
         .replicas(files.path(), 2)
         .start()
         .await?;
-    let logs = region.scratch.path().to_owned();
+    let logs = region.test_dir.path().to_owned();
     let listener = Source::of(&mut region.replicas[0], "shared", &logs.join("bridge")).await?;
     let publisher = Source::of(&mut region.bridge, "shared", &logs).await?;
     let mut watch = listener.follow(&["watch", "cluster1"]).await?;

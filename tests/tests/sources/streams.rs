@@ -21,8 +21,8 @@ async fn a_watcher_ends_with_what_the_store_holds_when_the_bridge_is_killed_in_a
     let mut region = builder("sources-burst").start().await?;
     region.agent("cluster1")?.service.kill()?;
     let peer = region.peer("scripted", &[])?;
-    let way = Way::through(&mut region).await?;
-    let logs = region.scratch.path().to_owned();
+    let way = Proxied::through(&mut region).await?;
+    let logs = region.test_dir.path().to_owned();
     let go = way.source("burst", &logs).with(["-wait", "100ms"]);
     let mut watch = go.follow(&["watch", "cluster1"]).await?;
     watch
@@ -78,8 +78,8 @@ async fn heartbeats_keep_a_stream_and_silence_has_it_opened_again_and_repaired()
         .start()
         .await?;
     let api = region.api().await?;
-    let way = Way::through(&mut region).await?;
-    let logs = region.scratch.path().to_owned();
+    let way = Proxied::through(&mut region).await?;
+    let logs = region.test_dir.path().to_owned();
     let direct = source(&mut region, "silence").await?;
     let go = way
         .source("silence", &logs)
@@ -255,14 +255,14 @@ async fn each_of_a_hundred_sources_hears_of_its_own_work_alone() -> Result<()> {
 }
 
 /// A way to the bridge that stays the same when it is another process.
-struct Way {
+struct Proxied {
     rest: RetargetableProxy,
     grpc: RetargetableProxy,
 }
 
-// === impl Way ===
+// === impl Proxied ===
 
-impl Way {
+impl Proxied {
     async fn through(region: &mut Region) -> Result<Self> {
         let (rest, grpc) = addresses(region).await?;
         Ok(Self {

@@ -84,7 +84,7 @@ fn links(text: &str) -> Vec<(usize, String)> {
 }
 
 /// The anchors that renderers make of headings: lower case, spaces to hyphens, other signs dropped.
-fn anchors(text: &str) -> Vec<String> {
+pub(crate) fn anchors(text: &str) -> Vec<String> {
     prose(text)
         .into_iter()
         .filter_map(|(_, line)| line.strip_prefix('#'))
@@ -100,7 +100,7 @@ fn anchors(text: &str) -> Vec<String> {
 }
 
 /// The lines outside fenced code.
-fn prose(text: &str) -> Vec<(usize, &str)> {
+pub(crate) fn prose(text: &str) -> Vec<(usize, &str)> {
     let mut fenced = false;
     text.lines()
         .enumerate()

@@ -77,6 +77,7 @@ fn members_depend_only_on_those_below_them() {
         .filter(|(member, name, _)| {
             let allowed = match *member {
                 "link" => &[][..],
+                "agent" => &["link", "status-rules"][..],
                 "sandbox" => &["link", "agent", "server-bridge"][..],
                 "tests" => return false,
                 _ => &["link"][..],
@@ -113,6 +114,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     (concat!("rum", "qttc"), &["link", "tests"]),
     ("sqlx", &["server-bridge"]),
     ("tonic", &["server-bridge"]),
+    ("cel", &["status-rules"]),
     ("kube", &["agent", "server-bridge", "tests"]),
     ("k8s-openapi", &["agent", "server-bridge", "tests"]),
     ("aws-config", &["provisioner", "server-bridge"]),

@@ -12,7 +12,7 @@ fn every_file_opens_with_what_it_is_for() {
         .filter(|file| !file.content.starts_with("//! "))
         .map(|file| {
             format!(
-                "{}:1: no `//!` line; say what the module is for and owes its neighbours",
+                "{}:1: no `//!` line; say what the module is for and its contract with callers",
                 file.path
             )
         })

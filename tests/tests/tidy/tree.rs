@@ -60,7 +60,9 @@ pub(crate) fn texts() -> Vec<Text> {
             let path = entry.expect("a readable entry").path();
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let kind = path.symlink_metadata().expect("metadata").file_type();
-            if kind.is_dir() && !SKIPPED.contains(&name.as_ref()) {
+            // What cargo builds stands beside a manifest; a module may have that name too.
+            let built = name == "target" && directory.join("Cargo.toml").is_file();
+            if kind.is_dir() && !built && !SKIPPED.contains(&name.as_ref()) {
                 todo.push(path);
             } else if kind.is_file()
                 && name != ".git"
@@ -82,7 +84,6 @@ pub(crate) fn rust() -> Vec<Text> {
 }
 
 const SKIPPED: &[&str] = &[
-    "target",
     ".git",
     ".cache",
     "corpus",

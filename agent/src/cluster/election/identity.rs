@@ -1,4 +1,4 @@
-//! Who a candidate is, in words from which a later one can tell that it is dead.
+//! The identity of a candidate, from which a later one can determine that it is dead.
 //!
 //! A Lease outlives the process that holds it. It may be taken before it has run out when its holder is certainly gone,
 //! and two things prove that:
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 /// A candidate of this process.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
+pub(super) struct ProcessIdentity {
     /// Unique among processes, now and later; as the Lease shows it.
     text: Arc<str>,
     /// What stands first in it: the name that was given, or the host's.
@@ -44,9 +44,9 @@ struct Process {
     started: u64,
 }
 
-// === impl Identity ===
+// === impl ProcessIdentity ===
 
-impl Identity {
+impl ProcessIdentity {
     /// This process. `name` is one that no other running process has, if there is such a name.
     pub(super) fn of_this_process(name: Option<&str>) -> Self {
         Self::new(name, Process::this())
@@ -120,7 +120,7 @@ impl Process {
         self.boot == other.boot && self.namespace == other.namespace
     }
 
-    /// Whether it still runs; also when that cannot be told.
+    /// Whether it still runs; also when that cannot be determined.
     fn lives(&self) -> bool {
         started(self.number).map_or(true, |at| at == Some(self.started))
     }
@@ -199,8 +199,8 @@ mod tests {
         }
     }
 
-    fn named(name: Option<&str>, process: &Process) -> Identity {
-        Identity::new(name, Some(process.clone()))
+    fn named(name: Option<&str>, process: &Process) -> ProcessIdentity {
+        ProcessIdentity::new(name, Some(process.clone()))
     }
 
     #[test]
@@ -271,7 +271,7 @@ mod tests {
             child.id(),
             started(child.id()).unwrap().unwrap(),
         );
-        let us = Identity::of_this_process(None);
+        let us = ProcessIdentity::of_this_process(None);
         let holder = named(None, &of_child);
         assert!(!us.may_follow(holder.text()));
         child.kill().unwrap();

@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use super::sight::holder;
+use super::observation::holder;
 use super::{Timing, show};
-use crate::cluster::words;
+use crate::cluster::error_message;
 
 /// The right to work, for as long as [`Leadership::lost`] has not completed. Dropping it leaves the Lease to run out;
-/// [`Leadership::release`] is kinder to whoever waits.
+/// [`Leadership::release`] lets a standby take over at once.
 #[must_use = "dropping it at once gives the leadership up"]
 pub struct Leadership {
     lost: CancellationToken,
@@ -29,7 +29,7 @@ pub struct Leadership {
 }
 
 /// What it takes to stay the leader.
-pub(super) struct Keeper {
+pub(super) struct LeaseRenewer {
     pub(super) leases: Api<Lease>,
     /// As it was last written or read.
     pub(super) lease: Lease,
@@ -58,10 +58,10 @@ enum Renewal {
 // === impl Leadership ===
 
 impl Leadership {
-    pub(super) fn begin(keeper: Keeper) -> Self {
+    pub(super) fn begin(renewer: LeaseRenewer) -> Self {
         let lost = CancellationToken::new();
         let stop = CancellationToken::new();
-        let task = keeper.keep(lost.clone(), stop.clone());
+        let task = renewer.keep(lost.clone(), stop.clone());
         Self {
             lost,
             stop,
@@ -82,9 +82,9 @@ impl Leadership {
     }
 }
 
-// === impl Keeper ===
+// === impl LeaseRenewer ===
 
-impl Keeper {
+impl LeaseRenewer {
     async fn keep(mut self, lost: CancellationToken, stop: CancellationToken) {
         let _shown = Shown::new(&self.leader);
         // Also when the task is aborted or panics.
@@ -137,8 +137,8 @@ impl Keeper {
             }
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => self.check().await,
             Err(error) => {
-                warn!(error = %words(&error), "Cannot renew the Lease of the election");
-                show(self.check.as_ref(), Err(&words(&error)));
+                warn!(error = %error_message(&error), "Cannot renew the Lease of the election");
+                show(self.check.as_ref(), Err(&error_message(&error)));
                 Renewal::Failed
             }
         }
@@ -155,8 +155,8 @@ impl Keeper {
             }
             Ok(_) => Renewal::Taken,
             Err(error) => {
-                warn!(error = %words(&error), "Cannot read the Lease of the election");
-                show(self.check.as_ref(), Err(&words(&error)));
+                warn!(error = %error_message(&error), "Cannot read the Lease of the election");
+                show(self.check.as_ref(), Err(&error_message(&error)));
                 Renewal::Failed
             }
         }
@@ -181,7 +181,7 @@ impl Keeper {
                     }
                 }
                 Err(error) => {
-                    warn!(error = %words(&error), "Cannot release the Lease of the election");
+                    warn!(error = %error_message(&error), "Cannot release the Lease of the election");
                     return;
                 }
             }
@@ -228,10 +228,10 @@ mod tests {
         });
         let client = kube::Client::new(service, "agent");
         let leader = IntGauge::new("leader", "whether it leads").unwrap();
-        let sight = super::super::sight::Sight::new(Duration::from_secs(30));
-        let leadership = Leadership::begin(Keeper {
+        let observed = super::super::observation::LeaseObservation::new(Duration::from_secs(30));
+        let leadership = Leadership::begin(LeaseRenewer {
             leases: Api::namespaced(client, "agent"),
-            lease: sight.taken("lease", "me", jiff::Timestamp::UNIX_EPOCH),
+            lease: observed.taken("lease", "me", jiff::Timestamp::UNIX_EPOCH),
             identity: "me".into(),
             timing: Timing::default(),
             // Asked for the time of the next renewal.

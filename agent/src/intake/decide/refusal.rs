@@ -1,99 +1,25 @@
-//! Why an event is refused, from a closed set, with a sentence for whoever reads the log.
+//! Why an event is refused, from a closed set, with a sentence for the log.
 
 use super::Decision;
+use crate::received::RefusalReason;
 
 /// Why an event was refused, with a sentence for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// For counting.
-    pub reason: Refusal,
+    pub reason: RefusalReason,
     /// For reading.
     pub explanation: String,
 }
 
-/// Bounded set of reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// The message is no CloudEvent this link reads.
-    NotAnEvent,
-    /// The topic speaks for another consumer.
-    ForeignTopic,
-    /// `clustername` is missing or another consumer's.
-    ForeignConsumer,
-    /// The source is not on the allow-list.
-    ForeignSource,
-    /// Another data type than manifest bundles.
-    DataType,
-    /// An action that is not for agents.
-    Action,
-    /// `resourceid` is missing or empty.
-    MissingResourceId,
-    /// `resourceversion` is missing on an upsert.
-    MissingVersion,
-    /// A newer version is held.
-    OldVersion,
-    /// The work is being deleted.
-    Deleting,
-    /// It is about a bundle that is gone: deleted after this was written, or made again since.
-    Departed,
-    /// The id or the source is longer than any status about it could carry.
-    TooLong,
-    /// Another agent's object has the name under which the work would be held.
-    ForeignWork,
-    /// A resync request whose data cannot be read.
-    Payload,
-}
-
-// === impl Refusal ===
-
-impl Refusal {
-    /// Every reason, so that each metric exists from the start.
-    pub const ALL: [Self; 14] = [
-        Self::NotAnEvent,
-        Self::ForeignTopic,
-        Self::ForeignConsumer,
-        Self::ForeignSource,
-        Self::DataType,
-        Self::Action,
-        Self::MissingResourceId,
-        Self::MissingVersion,
-        Self::OldVersion,
-        Self::Deleting,
-        Self::Departed,
-        Self::TooLong,
-        Self::ForeignWork,
-        Self::Payload,
-    ];
-
-    /// The metric label.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NotAnEvent => "not_an_event",
-            Self::ForeignTopic => "foreign_topic",
-            Self::ForeignConsumer => "foreign_consumer",
-            Self::ForeignSource => "foreign_source",
-            Self::DataType => "data_type",
-            Self::Action => "action",
-            Self::MissingResourceId => "missing_resource_id",
-            Self::MissingVersion => "missing_version",
-            Self::OldVersion => "old_version",
-            Self::Deleting => "deleting",
-            Self::Departed => "departed",
-            Self::TooLong => "too_long",
-            Self::ForeignWork => "foreign_work",
-            Self::Payload => "payload",
-        }
-    }
-}
-
-pub(super) fn refuse<T>(reason: Refusal, explanation: String) -> Result<T, Refused> {
+pub(super) fn refuse<T>(reason: RefusalReason, explanation: String) -> Result<T, Refused> {
     Err(Refused {
         reason,
         explanation,
     })
 }
 
-pub(super) fn refused(reason: Refusal, explanation: String) -> Decision {
+pub(super) fn refused(reason: RefusalReason, explanation: String) -> Decision {
     Decision::Refuse(Refused {
         reason,
         explanation,

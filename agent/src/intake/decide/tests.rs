@@ -76,7 +76,7 @@ fn taken(decision: &Decision) -> Option<Taken> {
     }
 }
 
-fn refusal(decision: &Decision) -> (Refusal, &str) {
+fn refusal(decision: &Decision) -> (RefusalReason, &str) {
     match decision {
         Decision::Refuse(refused) => (refused.reason, &refused.explanation),
         other => panic!("not refused: {other:?}"),
@@ -98,7 +98,7 @@ fn an_older_version_is_refused_and_explained() {
     assert_eq!(
         refusal(&decision),
         (
-            Refusal::OldVersion,
+            RefusalReason::OldVersion,
             "version 2 is older than version 3 held"
         )
     );
@@ -121,13 +121,13 @@ fn an_event_for_another_consumer_is_refused_whether_topic_or_attribute_says_so()
     for (topic, part) in [(Some(&other), "consumer `cluster2`"), (None, "no consumer")] {
         let decision = decide(&event, topic, &rules(), |_| None, |_| false);
         let (reason, explanation) = refusal(&decision);
-        assert_eq!(reason, Refusal::ForeignTopic);
+        assert_eq!(reason, RefusalReason::ForeignTopic);
         assert!(explanation.contains(part), "{explanation}");
     }
     for name in [Some("cluster2".to_string()), Some(String::new()), None] {
         let mut event = upsert_event(1, "a");
         event.cluster_name = name;
-        assert_eq!(refusal(&on(&event, None)).0, Refusal::ForeignConsumer);
+        assert_eq!(refusal(&on(&event, None)).0, RefusalReason::ForeignConsumer);
     }
 }
 
@@ -147,7 +147,7 @@ fn a_source_that_is_not_on_the_list_is_refused() {
     assert_eq!(
         refusal(&decision),
         (
-            Refusal::ForeignSource,
+            RefusalReason::ForeignSource,
             "source `maestro` is not among the allowed sources"
         )
     );
@@ -162,23 +162,23 @@ fn foreign_types_and_incomplete_events_are_refused_by_name() {
     };
     assert_eq!(
         change(&|event| event.kind.data_type = "io.x.v1.others".into()),
-        Refusal::DataType
+        RefusalReason::DataType
     );
     assert_eq!(
         change(&|event| event.kind = Kind::status(Action::Update)),
-        Refusal::Action
+        RefusalReason::Action
     );
     assert_eq!(
         change(&|event| event.kind = Kind::spec(Action::ResyncRequest)),
-        Refusal::Action
+        RefusalReason::Action
     );
     assert_eq!(
         change(&|event| event.resource_id = None),
-        Refusal::MissingResourceId
+        RefusalReason::MissingResourceId
     );
     assert_eq!(
         change(&|event| event.resource_version = None),
-        Refusal::MissingVersion
+        RefusalReason::MissingVersion
     );
 }
 
@@ -216,7 +216,7 @@ fn nothing_takes_a_deletion_back() {
         ..held(3, "a")
     };
     let decision = on(&upsert_event(4, "b"), Some(entry.clone()));
-    assert_eq!(refusal(&decision).0, Refusal::Deleting);
+    assert_eq!(refusal(&decision).0, RefusalReason::Deleting);
     assert!(matches!(on(&deletion(), Some(entry)), Decision::Leaving(_)));
 }
 
@@ -253,10 +253,10 @@ fn a_copy_of_what_led_to_the_version_that_goes_is_a_repetition_and_asks_for_noth
     for version in 1..=3 {
         assert_eq!(on(version, CREATED), Decision::Duplicate);
     }
-    assert_eq!(refusal(&on(4, CREATED)).0, Refusal::Deleting);
+    assert_eq!(refusal(&on(4, CREATED)).0, RefusalReason::Deleting);
     // Made again under the same id.
     let again = on(1, "2026-08-01T10:00:01Z");
-    assert_eq!(refusal(&again).0, Refusal::Deleting);
+    assert_eq!(refusal(&again).0, RefusalReason::Deleting);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn what_was_deleted_after_it_was_written_is_refused_and_only_while_nothing_is_he
         let event = upsert_event(1, "a");
         decide(&event, Some(&consumer), &rules(), |_| entry, |_| true)
     };
-    assert_eq!(refusal(&late(None)).0, Refusal::Departed);
+    assert_eq!(refusal(&late(None)).0, RefusalReason::Tombstoned);
     assert_eq!(late(Some(held(1, "a"))), Decision::Duplicate);
 }
 
@@ -284,7 +284,7 @@ fn a_late_deletion_of_an_earlier_bundle_spares_the_one_that_was_made_again() {
     };
     let (old, new) = ("2026-08-01T10:00:00Z", "2026-08-01T12:00:00Z");
     let late = on(old, "2026-08-01T11:00:00Z", Some(new));
-    assert_eq!(refusal(&late).0, Refusal::Departed);
+    assert_eq!(refusal(&late).0, RefusalReason::Tombstoned);
     for (named, asked, created) in [
         (new, "2026-08-01T11:00:00Z", Some(new)),
         (new, "2026-08-01T13:00:00Z", Some(new)),
@@ -309,7 +309,7 @@ fn names_that_no_status_could_carry_are_refused() {
             let decision = on(&event, None);
             assert_eq!(taken(&decision).is_some(), fits);
             if !fits {
-                assert_eq!(refusal(&decision).0, Refusal::TooLong);
+                assert_eq!(refusal(&decision).0, RefusalReason::TooLong);
             }
         }
     }
@@ -369,5 +369,5 @@ fn a_status_resync_request_is_answered_and_an_unreadable_one_refused() {
         on(&event(r#"{"statusHashes":[]}"#), None),
         Decision::AnswerStatuses(StatusRequest::default())
     );
-    assert_eq!(refusal(&on(&event("[1"), None)).0, Refusal::Payload);
+    assert_eq!(refusal(&on(&event("[1"), None)).0, RefusalReason::Payload);
 }

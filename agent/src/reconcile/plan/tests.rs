@@ -1,9 +1,10 @@
 use serde_json::json;
 
 use super::*;
+use crate::applier::Strategy;
 
-fn by_text(object: &ObjectRef) -> Identity {
-    Identity::of(object.clone(), object.plural_guess())
+fn by_text(object: &ObjectRef) -> ObjectIdentity {
+    ObjectIdentity::of(object.clone(), object.plural_guess())
 }
 
 #[test]
@@ -21,7 +22,7 @@ fn manifests_are_applied_by_rank_and_keep_their_ordinal() {
     };
     let order: Vec<(usize, String)> = plan(spec, by_text)
         .into_iter()
-        .map(|step| (step.ordinal, step.object.name))
+        .map(|planned| (planned.ordinal, planned.object.name))
         .collect();
     let order: Vec<(usize, &str)> = order.iter().map(|(o, n)| (*o, n.as_str())).collect();
     assert_eq!(order, [(4, "n"), (2, "b"), (3, "a"), (1, "d"), (0, "w")]);
@@ -38,9 +39,9 @@ fn the_first_matching_configuration_that_sets_a_field_wins() {
         ]
     }))
     .unwrap();
-    let step = plan(spec, by_text).remove(0);
-    assert_eq!(step.strategy, Strategy::CreateOnly);
-    assert_eq!(step.feedback[0].kind, "WellKnownStatus");
+    let planned = plan(spec, by_text).remove(0);
+    assert_eq!(planned.strategy, Strategy::CreateOnly);
+    assert_eq!(planned.feedback[0].kind, "WellKnownStatus");
 }
 
 #[test]
@@ -56,9 +57,9 @@ fn a_kind_that_the_spec_itself_defines_goes_by_its_plural() {
         ]
     }))
     .unwrap();
-    let step = plan(spec, by_text).remove(1);
+    let planned = plan(spec, by_text).remove(1);
     assert_eq!(
-        (step.resource.as_str(), step.strategy),
+        (planned.resource.as_str(), planned.strategy),
         ("widgeten", Strategy::ReadOnly)
     );
 }
@@ -68,7 +69,7 @@ fn manifest(api_version: &str, kind: &str, namespace: &str, name: &str) -> Value
 }
 
 /// A cluster in which a Namespace has no namespace, a ConfigMap has one, and other kinds are not known.
-fn by_server(object: &ObjectRef) -> Identity {
+fn by_server(object: &ObjectRef) -> ObjectIdentity {
     let mut identity = by_text(object);
     match object.kind.as_str() {
         "Namespace" => {
@@ -81,7 +82,7 @@ fn by_server(object: &ObjectRef) -> Identity {
     identity
 }
 
-fn steps(manifests: Vec<Value>) -> Vec<Step> {
+fn planned(manifests: Vec<Value>) -> Vec<PlannedManifest> {
     let spec = Spec {
         manifests,
         ..Spec::default()
@@ -91,14 +92,14 @@ fn steps(manifests: Vec<Value>) -> Vec<Step> {
 
 #[test]
 fn the_second_manifest_of_one_object_is_refused_and_names_both() {
-    let steps = steps(vec![
+    let plan = planned(vec![
         manifest("v1", "ConfigMap", "d", "a"),
         manifest("v1", "Namespace", "stray", "a"),
         manifest("v1", "Namespace", "", "a"),
     ]);
-    let refused: Vec<String> = steps
+    let refused: Vec<String> = plan
         .iter()
-        .filter_map(|step| Some(step.refused.as_ref()?.to_string()))
+        .filter_map(|planned| Some(planned.refused.as_ref()?.to_string()))
         .collect();
     assert_eq!(
         refused,
@@ -107,9 +108,9 @@ fn the_second_manifest_of_one_object_is_refused_and_names_both() {
           hint: leave one of the two out"
         ]
     );
-    let claims: Vec<ObjectRef> = steps
+    let claims: Vec<ObjectRef> = plan
         .iter()
-        .filter_map(|step| Some(step.claim()?.object))
+        .filter_map(|planned| Some(planned.claim()?.object))
         .collect();
     let claims: Vec<String> = claims.iter().map(ToString::to_string).collect();
     assert_eq!(claims, ["Namespace a", "ConfigMap d/a"]);
@@ -117,11 +118,11 @@ fn the_second_manifest_of_one_object_is_refused_and_names_both() {
 
 #[test]
 fn nothing_is_claimed_for_what_has_no_place() {
-    let steps = steps(vec![
+    let plan = planned(vec![
         manifest("v1", "ConfigMap", "", "a"),
         manifest("example.com/v1", "Widget", "d", "a"),
     ]);
-    assert!(steps.iter().all(|step| step.claim().is_none()));
+    assert!(plan.iter().all(|planned| planned.claim().is_none()));
 }
 
 #[test]
@@ -131,14 +132,16 @@ fn the_scope_of_a_kind_that_the_spec_itself_defines_counts() {
         json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "w"},
             "spec": {"group": "example.com", "scope": scope, "names": {"kind": kind, "plural": plural}}})
     };
-    let steps = steps(vec![
+    let plan = planned(vec![
         definition("Widget", "Cluster"),
         definition("Gadget", "Namespaced"),
         manifest("example.com/v1", "Widget", "stray", "w"),
         manifest("example.com/v1", "Gadget", "d", "g"),
         manifest("example.com/v1", "Gadget", "", "homeless"),
     ]);
-    let claims = steps.iter().filter_map(|step| Some(step.claim()?.object));
+    let claims = plan
+        .iter()
+        .filter_map(|planned| Some(planned.claim()?.object));
     let claims: Vec<String> = claims.map(|object| object.to_string()).collect();
     assert_eq!(claims, ["Widget w", "Gadget d/g"]);
 }
@@ -168,7 +171,7 @@ fn settings_for_an_object_without_a_namespace_fit_whatever_namespace_they_name()
 #[test]
 fn what_may_be_declared_is_not_removed() {
     let held = |kind: &str, namespace: &str, name: &str| {
-        Held::from(&ObjectRef::of(&manifest("v1", kind, namespace, name)))
+        HeldObject::from(&ObjectRef::of(&manifest("v1", kind, namespace, name)))
     };
     let spec: Spec = serde_json::from_value(json!({
         "manifests": [

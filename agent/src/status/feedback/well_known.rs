@@ -1,13 +1,13 @@
-//! The values known by name per kind. The first four kinds are the Go agent's, word for word; the others are read in
+//! The values known by name per kind. The first four kinds are the Go agent's, verbatim; the others are read in
 //! the same manner, so that the servers of a private cluster can be followed without a JSONPath in every manifest.
 
 use link::bundle::manifest::ObjectRef;
 
 /// A name, and the paths whose first value it takes.
-pub(super) type Known = (&'static str, &'static [&'static str]);
+pub(super) type NamedValue = (&'static str, &'static [&'static str]);
 
 /// What is known of a kind.
-pub(super) fn of(object: &ObjectRef) -> Option<&'static [Known]> {
+pub(super) fn of(object: &ObjectRef) -> Option<&'static [NamedValue]> {
     let (group, version, kind) = (
         object.group.as_str(),
         object.version.as_str(),
@@ -43,13 +43,13 @@ macro_rules! condition {
     };
 }
 
-const DEPLOYMENT: &[Known] = &[
+const DEPLOYMENT: &[NamedValue] = &[
     ("ReadyReplicas", &[".status.readyReplicas"]),
     ("Replicas", &[".status.replicas"]),
     ("AvailableReplicas", &[".status.availableReplicas"]),
 ];
 
-const DAEMON_SET: &[Known] = &[
+const DAEMON_SET: &[NamedValue] = &[
     ("NumberReady", &[".status.numberReady"]),
     (
         "DesiredNumberScheduled",
@@ -58,34 +58,34 @@ const DAEMON_SET: &[Known] = &[
     ("NumberAvailable", &[".status.numberAvailable"]),
 ];
 
-const JOB: &[Known] = &[
+const JOB: &[NamedValue] = &[
     ("JobComplete", condition!("Complete")),
     ("JobSucceeded", &[".status.succeeded"]),
 ];
 
-const POD: &[Known] = &[
+const POD: &[NamedValue] = &[
     ("PodReady", condition!("Ready")),
     ("PodPhase", &[".status.phase"]),
 ];
 
-const STATEFUL_SET: &[Known] = &[
+const STATEFUL_SET: &[NamedValue] = &[
     ("ReadyReplicas", &[".status.readyReplicas"]),
     ("Replicas", &[".status.replicas"]),
     ("AvailableReplicas", &[".status.availableReplicas"]),
     ("UpdatedReplicas", &[".status.updatedReplicas"]),
 ];
 
-const CRON_JOB: &[Known] = &[("LastScheduleTime", &[".status.lastScheduleTime"])];
+const CRON_JOB: &[NamedValue] = &[("LastScheduleTime", &[".status.lastScheduleTime"])];
 
-const NAMESPACE: &[Known] = &[("Phase", &[".status.phase"])];
+const NAMESPACE: &[NamedValue] = &[("Phase", &[".status.phase"])];
 
-const CLAIM: &[Known] = &[
+const CLAIM: &[NamedValue] = &[
     ("Phase", &[".status.phase"]),
     ("Capacity", &[".status.capacity.storage"]),
 ];
 
 // Some clouds give an address, some a name.
-const LOAD_BALANCER: &[Known] = &[(
+const LOAD_BALANCER: &[NamedValue] = &[(
     "LoadBalancerIngress",
     &[
         ".status.loadBalancer.ingress[0].ip",
@@ -93,12 +93,12 @@ const LOAD_BALANCER: &[Known] = &[(
     ],
 )];
 
-const DEFINITION: &[Known] = &[
+const DEFINITION: &[NamedValue] = &[
     ("Established", condition!("Established")),
     ("NamesAccepted", condition!("NamesAccepted")),
 ];
 
-const HOSTED_CLUSTER: &[Known] = &[
+const HOSTED_CLUSTER: &[NamedValue] = &[
     ("Available", condition!("Available")),
     ("Progressing", condition!("Progressing")),
     ("Degraded", condition!("Degraded")),
@@ -107,7 +107,7 @@ const HOSTED_CLUSTER: &[Known] = &[
     ("VersionState", &[".status.version.history[0].state"]),
 ];
 
-const NODE_POOL: &[Known] = &[
+const NODE_POOL: &[NamedValue] = &[
     ("Ready", condition!("Ready")),
     ("AllNodesHealthy", condition!("AllNodesHealthy")),
     ("UpdatingVersion", condition!("UpdatingVersion")),

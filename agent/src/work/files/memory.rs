@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use link::private;
 use tracing::warn;
 
-use super::super::departed::{Departed, MOST};
-use super::super::file::write_atomic;
+use super::super::tombstones::{MOST, Tombstones};
+use crate::disk::write_atomic;
 
 /// The file.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Reads the file; one that cannot be read is as good as none.
-    pub(super) fn open(dir: &Path) -> (Self, Departed) {
+    pub(super) fn open(dir: &Path) -> (Self, Tombstones) {
         let text = match fs::read_to_string(dir.join(FILE)) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -37,7 +37,7 @@ impl Memory {
             dir: dir.into(),
             lines: Mutex::new(text.lines().count()),
         };
-        (memory, Departed::read(&text))
+        (memory, Tombstones::read(&text))
     }
 
     /// Adds a line, or writes all of them anew.

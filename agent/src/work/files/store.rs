@@ -6,24 +6,24 @@ use jiff::Timestamp;
 use link::order::SequenceId;
 use tokio::sync::mpsc;
 
-use super::super::{Error, Head, Index, StatusRecord, Store, Stored, Work, WorkId};
+use super::super::{Head, StatusRecord, Store, StoreError, Stored, Work, WorkId, WorkIndex};
 use super::Files;
-use crate::intake::blocking;
-use crate::target::Change;
+use crate::blocking::blocking;
+use crate::change::Change;
 
 // === impl Store ===
 
 impl Store for Arc<Files> {
-    fn index(&self) -> &Index {
+    fn index(&self) -> &WorkIndex {
         &self.index
     }
 
-    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), Error> {
+    async fn commit(&self, works: Arc<Vec<Work>>) -> Result<(), StoreError> {
         let this = Self::clone(self);
         blocking(move || Files::commit(&this, &works)).await
     }
 
-    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, Error> {
+    async fn read(&self, id: &WorkId) -> Result<Option<Stored>, StoreError> {
         let (this, id) = (Self::clone(self), id.clone());
         blocking(move || {
             let record = this.status(&id)?;
@@ -33,7 +33,7 @@ impl Store for Arc<Files> {
         .await
     }
 
-    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, Error> {
+    async fn reported(&self, id: &WorkId) -> Result<Option<(Head, StatusRecord)>, StoreError> {
         let (this, id) = (Self::clone(self), id.clone());
         blocking(move || {
             let Some(record) = this.status(&id)? else {
@@ -49,22 +49,22 @@ impl Store for Arc<Files> {
         id: &WorkId,
         epoch: u64,
         record: StatusRecord,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, StoreError> {
         let (this, id) = (Self::clone(self), id.clone());
         blocking(move || Files::put_status(&this, &id, epoch, &record)).await
     }
 
-    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), Error> {
+    async fn acknowledge(&self, id: &WorkId, record: StatusRecord) -> Result<(), StoreError> {
         let (this, id) = (Self::clone(self), id.clone());
         blocking(move || Files::acknowledge(&this, &id, &record)).await
     }
 
-    async fn remove(&self, id: &WorkId) -> Result<(), Error> {
+    async fn remove(&self, id: &WorkId) -> Result<(), StoreError> {
         let (this, id) = (Self::clone(self), id.clone());
         blocking(move || Files::remove(&this, &id)).await
     }
 
-    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, Error> {
+    async fn next_sequence(&self, now: Timestamp) -> Result<SequenceId, StoreError> {
         let this = Self::clone(self);
         blocking(move || Files::next_sequence(&this, now)).await
     }

@@ -136,7 +136,7 @@ fn two_processes_cannot_share_a_state_directory() {
     let dir = tempfile::tempdir().unwrap();
     let _first = open(dir.path());
     let error = Files::open(dir.path()).unwrap_err();
-    assert!(matches!(error, Error::Locked(_)));
+    assert!(matches!(error, StoreError::Locked(_)));
     assert_eq!(
         error.hint().as_deref(),
         Some("give each agent its own `--state-dir`")
@@ -213,7 +213,7 @@ fn a_commit_that_fails_half_way_leaves_no_rest_and_works_when_it_is_tried_again(
     let obstacle = dir.path().join("works/b.work");
     obstruct(&obstacle);
     for _ in 0..3 {
-        assert!(matches!(store.commit(&works), Err(Error::Io { .. })));
+        assert!(matches!(store.commit(&works), Err(StoreError::Io { .. })));
         assert_eq!(temps(dir.path()), [""; 0]);
         assert!(store.index.ids().is_empty());
     }
@@ -341,9 +341,12 @@ fn deletions_are_remembered_over_restarts() {
     let store = open(dir.path());
     assert!(store.index.is_late(&id, &event));
     // Over and over, the file stays small.
-    for _ in 0..3 * super::super::departed::MOST {
-        let line = store.index.depart(&gone.head, Some(CREATED)).unwrap();
-        store.memory.note(&line, || store.index.departed());
+    for _ in 0..3 * super::super::tombstones::MOST {
+        let line = store
+            .index
+            .note_deletion(&gone.head, Some(CREATED))
+            .unwrap();
+        store.memory.note(&line, || store.index.tombstones());
     }
     assert!(fs::metadata(dir.path().join("departed")).unwrap().len() < 200_000);
     assert!(store.index.is_late(&id, &event));

@@ -1,4 +1,5 @@
-//! Works and statuses of late, so that what was just written need not be read: bounded in bytes, oldest out first.
+//! A cache of the newest works and statuses, so that what was just written need not be read: bounded in bytes, the oldest
+//! are dropped first.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -9,7 +10,7 @@ use super::super::{StatusRecord, Stored, WorkId};
 /// The cache.
 #[derive(Debug, Default)]
 pub(super) struct Cache {
-    slots: HashMap<WorkId, Slot>,
+    entries: HashMap<WorkId, CacheEntry>,
     // May name ids that left or came again; a slot counts only with its number.
     order: VecDeque<(WorkId, u64)>,
     bytes: usize,
@@ -17,7 +18,7 @@ pub(super) struct Cache {
 }
 
 #[derive(Debug)]
-struct Slot {
+struct CacheEntry {
     stored: Stored,
     bytes: usize,
     number: u64,
@@ -27,7 +28,7 @@ struct Slot {
 
 impl Cache {
     pub(super) fn get(&self, id: &WorkId) -> Option<&Stored> {
-        self.slots.get(id).map(|slot| &slot.stored)
+        self.entries.get(id).map(|entry| &entry.stored)
     }
 
     /// Keeps a work as the newest one, at the price of older ones.
@@ -46,9 +47,9 @@ impl Cache {
         self.bytes += bytes;
         self.order.push_back((id.clone(), self.number));
         let number = self.number;
-        self.slots.insert(
+        self.entries.insert(
             id,
-            Slot {
+            CacheEntry {
                 stored,
                 bytes,
                 number,
@@ -58,38 +59,39 @@ impl Cache {
     }
 
     /// Replaces the status of a work that is here. That makes it no newer: what has a status is done with, and what
-    /// came after it waits for its first look.
+    /// came after it waits for its first pass.
     pub(super) fn put_record(&mut self, id: &WorkId, record: StatusRecord) {
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.stored.record = Some(record);
-            self.bytes -= slot.bytes;
-            slot.bytes = cost(&slot.stored);
-            self.bytes += slot.bytes;
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.stored.record = Some(record);
+            self.bytes -= entry.bytes;
+            entry.bytes = cost(&entry.stored);
+            self.bytes += entry.bytes;
             self.shrink();
         }
     }
 
     pub(super) fn remove(&mut self, id: &WorkId) {
-        if let Some(slot) = self.slots.remove(id) {
-            self.bytes -= slot.bytes;
+        if let Some(entry) = self.entries.remove(id) {
+            self.bytes -= entry.bytes;
         }
     }
 
     fn shrink(&mut self) {
-        let stale = self.order.len() > 2 * self.slots.len() + STALE;
+        let stale = self.order.len() > 2 * self.entries.len() + STALE;
         if stale {
-            let slots = &self.slots;
-            self.order
-                .retain(|(id, number)| slots.get(id).is_some_and(|slot| slot.number == *number));
+            let entries = &self.entries;
+            self.order.retain(|(id, number)| {
+                entries.get(id).is_some_and(|entry| entry.number == *number)
+            });
         }
         while self.bytes > MOST_BYTES {
             let Some((id, number)) = self.order.pop_front() else {
                 return;
             };
             if self
-                .slots
+                .entries
                 .get(&id)
-                .is_some_and(|slot| slot.number == number)
+                .is_some_and(|entry| entry.number == number)
             {
                 self.remove(&id);
             }
@@ -170,19 +172,19 @@ mod tests {
         assert!(cache.get(&"w0".into()).is_none());
         assert!(cache.get(&"w999".into()).is_some());
         assert!(cache.get(&"busy".into()).is_some());
-        assert!(cache.slots.len() > 80);
+        assert!(cache.entries.len() > 80);
     }
 
     #[test]
-    fn statuses_of_works_that_were_looked_at_cost_no_work_that_waits_its_place() {
+    fn statuses_of_works_that_were_reconciled_cost_no_work_that_waits_its_slot() {
         let mut cache = Cache::default();
         let id = |number: usize| format!("w{number}");
         // Looks follow with 131 works between, as intake lets them.
         for number in 0..1_000 {
             cache.put(stored(&id(number), 50_000));
-            if let Some(looked_at) = number.checked_sub(131) {
-                assert!(cache.get(&id(looked_at).into()).is_some(), "{looked_at}");
-                cache.put_record(&id(looked_at).into(), record());
+            if let Some(reconciled) = number.checked_sub(131) {
+                assert!(cache.get(&id(reconciled).into()).is_some(), "{reconciled}");
+                cache.put_record(&id(reconciled).into(), record());
             }
         }
         assert!(cache.bytes <= MOST_BYTES);

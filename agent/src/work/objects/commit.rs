@@ -1,23 +1,24 @@
-//! Writing a version of a work: create or change, and what happens when the cluster will not have it.
+//! Writing a version of a work: create or change, and what happens when the cluster refuses it.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use link::error::{Hint as _, chain};
 use serde_json::Value;
 use tracing::warn;
 
-use super::super::{Error, Head, Stored, Work, WorkId};
-use super::record::{self, Content, Object, Unreadable};
+use super::super::{Head, StoreError, Stored, Work, WorkId};
+use super::Inner;
+use super::record::{self, Content, Unreadable, WorkObject};
 use super::remote::optional;
-use super::{Inner, Refusal};
 use crate::crd;
-use crate::work::object_name;
+use crate::work::refusal::ApiRefusal;
+use crate::work_id::object_name;
 
 /// What came of a write.
 enum Written {
     Created(ObjectMeta),
     Changed(ObjectMeta),
     /// The spec stayed; this is the object.
-    Kept(Box<Object>),
+    Kept(Box<WorkObject>),
 }
 
 // === impl Written ===
@@ -37,8 +38,8 @@ impl Inner {
     /// Makes a work durable. One that the cluster refuses for a reason of its own (its size, a policy about it) is
     /// kept without its content and with the reason, so that its status can tell; the works behind it go on. Only a
     /// cluster that refuses even that holds them up.
-    pub(super) async fn commit(&self, work: &Work) -> Result<(), Error> {
-        let _turn = self.turns.of(&work.head.id).await;
+    pub(super) async fn commit(&self, work: &Work) -> Result<(), StoreError> {
+        let _lock = self.locks.of(&work.head.id).await;
         let mut refused = match self.hold(work).await {
             Err(error) if concerns_one_object(&error) => error,
             done => return done,
@@ -49,18 +50,18 @@ impl Inner {
             resource.id = %id, reason,
             "The cluster refuses version {version} of work `{id}`; its status says why"
         );
-        let told = Head {
+        let announced = Head {
             rejected: Some(reason),
             ..work.head.clone()
         };
         let small = Head {
             metadata: None,
             log_tracing: None,
-            ..told.clone()
+            ..announced.clone()
         };
         // Each asks less of the cluster than the one before.
         for (head, content) in [
-            (&told, Content::Kept(None)),
+            (&announced, Content::Kept(None)),
             (&small, Content::Kept(None)),
             (&small, Content::Emptied),
         ] {
@@ -72,7 +73,7 @@ impl Inner {
         Err(refused)
     }
 
-    async fn hold(&self, work: &Work) -> Result<(), Error> {
+    async fn hold(&self, work: &Work) -> Result<(), StoreError> {
         let mut head = work.head.clone();
         if work.is_awaited()
             && let Some(left) = self.left(&head.id).await?
@@ -97,7 +98,7 @@ impl Inner {
         };
         let written = self.put(&head, content).await?;
 
-        // Kept where the next look finds it without asking, and as it would be read back. Of what was there before
+        // Kept where the next pass finds it without a request, and as it would be read back. Of what was there before
         // only the API server knows what others made of it.
         let record = match (written, cached) {
             (Written::Created(_), _) => None,
@@ -112,7 +113,7 @@ impl Inner {
                         let least = Content::Given(delete_option.as_ref());
                         self.put(&head, least).await?;
                     }
-                    // The next look finds out, and has the source asked.
+                    // The next pass finds out, and has the source asked.
                     Err(_) => {}
                 }
                 return Ok(());
@@ -126,17 +127,17 @@ impl Inner {
     }
 
     /// Writes a version. What the cache says of the work is void then.
-    async fn put(&self, head: &Head, content: Content<'_>) -> Result<Written, Error> {
+    async fn put(&self, head: &Head, content: Content<'_>) -> Result<Written, StoreError> {
         let written = self.write(head, content).await?;
         self.index.put(head);
-        self.see(&head.id, written.metadata());
+        self.note_metadata(&head.id, written.metadata());
         self.cache().remove(&head.id);
         Ok(written)
     }
 
     /// What the object of a work that is not held says of it, where that can be read: it is ours but for a label that
     /// somebody took away, and its source need not be waited for.
-    async fn left(&self, id: &WorkId) -> Result<Option<Head>, Error> {
+    async fn left(&self, id: &WorkId) -> Result<Option<Head>, StoreError> {
         let metadata = optional(self.works.metadata(&object_name(id)).await)?;
         let ours = metadata.filter(|metadata| self.foreign_owner(metadata).is_none());
         Ok(ours.and_then(|metadata| record::head(&metadata).ok()))
@@ -148,7 +149,7 @@ impl Inner {
         (*consumer != self.consumer.as_str()).then_some(consumer)
     }
 
-    async fn write(&self, head: &Head, content: Content<'_>) -> Result<Written, Error> {
+    async fn write(&self, head: &Head, content: Content<'_>) -> Result<Written, StoreError> {
         let name = object_name(&head.id);
         let spec = match content {
             Content::Given(spec) | Content::Kept(spec) => spec,
@@ -163,7 +164,9 @@ impl Inner {
         if !held {
             match create().await {
                 // From before a crash, or one that could not be read.
-                Err(error) if is(&error, Refusal::is_already_exists) => self.restore(head).await?,
+                Err(error) if is(&error, ApiRefusal::is_already_exists) => {
+                    self.restore(head).await?;
+                }
                 done => return done,
             }
         }
@@ -172,9 +175,9 @@ impl Inner {
         if held
             && changed
                 .as_ref()
-                .is_err_and(|error| is(error, Refusal::is_invalid))
+                .is_err_and(|error| is(error, ApiRefusal::is_invalid))
         {
-            // A step finds no place when somebody took the annotations away.
+            // A step fails when somebody took the annotations away.
             self.restore(head).await?;
             changed = self.change(&name, &steps, content).await;
         }
@@ -190,7 +193,7 @@ impl Inner {
         name: &str,
         steps: &[Value],
         content: Content<'_>,
-    ) -> Result<Written, Error> {
+    ) -> Result<Written, StoreError> {
         match content {
             Content::Kept(_) => {
                 let object = self.works.patch_whole(name, steps).await;
@@ -204,14 +207,14 @@ impl Inner {
     }
 
     /// Makes an object that is there, though not as we leave one, ready to be changed.
-    async fn restore(&self, head: &Head) -> Result<(), Error> {
+    async fn restore(&self, head: &Head) -> Result<(), StoreError> {
         let name = object_name(&head.id);
         let Some(metadata) = optional(self.works.metadata(&name).await)? else {
             return Ok(());
         };
         if let Some(consumer) = self.foreign_owner(&metadata) {
             self.foreign.note(&head.id);
-            return Err(Error::Foreign {
+            return Err(StoreError::Foreign {
                 id: head.id.clone(),
                 object: self.works.object(&name),
                 consumer: consumer.clone(),
@@ -222,22 +225,22 @@ impl Inner {
     }
 }
 
-fn concerns_one_object(error: &Error) -> bool {
-    is(error, Refusal::concerns_one_object)
+fn concerns_one_object(error: &StoreError) -> bool {
+    is(error, ApiRefusal::concerns_one_object)
 }
 
-fn is(error: &Error, such: impl Fn(&Refusal) -> bool) -> bool {
+fn is(error: &StoreError, such: impl Fn(&ApiRefusal) -> bool) -> bool {
     error.refusal().is_some_and(such)
 }
 
-fn reason(error: &Error) -> String {
+fn reason(error: &StoreError) -> String {
     let Some(refusal) = error.refusal() else {
         return chain(error);
     };
-    let words: String = chain(refusal).chars().take(LONGEST_REASON).collect();
+    let text: String = chain(refusal).chars().take(LONGEST_REASON).collect();
     match refusal.hint() {
-        Some(hint) => format!("the cluster does not take it: {words}; {hint}"),
-        None => format!("the cluster does not take it: {words}"),
+        Some(hint) => format!("the cluster does not take it: {text}; {hint}"),
+        None => format!("the cluster does not take it: {text}"),
     }
 }
 

@@ -1,5 +1,5 @@
 //! Works that cannot be held because an object of another agent has their name: they are refused, and once the name is
-//! free their source is asked for them again. Nobody tells of that, because the watch shows this agent's objects only.
+//! free their source is asked for them again. No event tells that, because the watch shows this agent's objects only.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,18 +8,18 @@ use std::time::Duration;
 use link::error::chain;
 use tracing::{info, warn};
 
-use super::super::{Error, WorkId};
+use super::super::{StoreError, WorkId};
 use super::Inner;
 use super::remote::optional;
-use crate::work::object_name;
+use crate::work_id::object_name;
 
 /// Works whose names are taken.
 #[derive(Debug, Default)]
-pub(super) struct Foreign(Mutex<BTreeSet<WorkId>>);
+pub(super) struct ForeignWorks(Mutex<BTreeSet<WorkId>>);
 
-// === impl Foreign ===
+// === impl ForeignWorks ===
 
-impl Foreign {
+impl ForeignWorks {
     /// The name of this work is taken. Beyond [`MOST`] it is not noted: what frees one of the others asks for all.
     pub(super) fn note(&self, id: &WorkId) {
         let mut works = self.works();
@@ -58,7 +58,7 @@ impl Inner {
     }
 
     /// Whether a work can be held by now, or is.
-    async fn is_free(&self, id: &WorkId) -> Result<bool, Error> {
+    async fn is_free(&self, id: &WorkId) -> Result<bool, StoreError> {
         if self.index.entry(id).is_some() {
             return Ok(true);
         }

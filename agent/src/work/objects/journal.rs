@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use super::super::Error;
-use super::super::departed::Departed;
+use super::super::StoreError;
 use super::super::sequence::Sequence;
-use super::marks::Marks;
+use super::super::tombstones::Tombstones;
+use super::acknowledged::AckDigests;
 use super::record;
 use super::remote::{Remote, optional};
 use crate::crd;
@@ -34,17 +34,17 @@ pub(super) struct Journal {
     dirtied: Notify,
 }
 
-/// What is gathered in it: the marks of acknowledged statuses, and the deletions that are remembered.
+/// What is gathered in it: digests of the acknowledged statuses, and tombstones.
 pub(super) struct Notes {
     pub(super) acknowledged: String,
-    pub(super) departed: String,
+    pub(super) tombstones: String,
 }
 
 /// What was in it.
-pub(super) struct Opened {
+pub(super) struct OpenedJournal {
     pub(super) journal: Journal,
-    pub(super) marks: Marks,
-    pub(super) departed: Departed,
+    pub(super) ack_digests: AckDigests,
+    pub(super) tombstones: Tombstones,
     pub(super) paused: Option<String>,
 }
 
@@ -56,7 +56,7 @@ impl Journal {
         client: Client,
         namespace: &str,
         consumer: &ConsumerName,
-    ) -> Result<Opened, Error> {
+    ) -> Result<OpenedJournal, StoreError> {
         let remote = Remote::new::<ConfigMap>(client, namespace);
         let name = format!("agent-{consumer}-state");
         let found: Option<ConfigMap> = optional(remote.get(&name).await)?;
@@ -76,14 +76,14 @@ impl Journal {
         if found.metadata.name.is_none() {
             journal.create(&json!({}), None).await?;
         }
-        Ok(Opened {
-            marks: data
+        Ok(OpenedJournal {
+            ack_digests: data
                 .get(ACKNOWLEDGED)
-                .map(|text| Marks::read(text))
+                .map(|text| AckDigests::read(text))
                 .unwrap_or_default(),
-            departed: data
+            tombstones: data
                 .get(DEPARTED)
-                .map(|text| Departed::read(text))
+                .map(|text| Tombstones::read(text))
                 .unwrap_or_default(),
             paused: journal.paused(&found.metadata),
             journal,
@@ -95,8 +95,8 @@ impl Journal {
         &self,
         now: Timestamp,
         notes: impl Fn() -> Notes,
-    ) -> Result<SequenceId, Error> {
-        // Held over the write: whoever comes meanwhile waits for the same ceiling.
+    ) -> Result<SequenceId, StoreError> {
+        // Held over the write: other callers wait for the same ceiling.
         let mut sequence = self.sequence.lock().await;
         let next = sequence.next(now);
         if let Some(ceiling) = next.ceiling {
@@ -115,10 +115,10 @@ impl Journal {
     }
 
     /// Writes the notes if they changed.
-    pub(super) async fn flush(&self, notes: impl Fn() -> Notes) -> Result<(), Error> {
+    pub(super) async fn flush(&self, notes: impl Fn() -> Notes) -> Result<(), StoreError> {
         let sequence = self.sequence.lock().await;
         if self.dirty.load(Ordering::Relaxed) {
-            // Without the ceiling: the last words of a replaced process must not lower that of its successor.
+            // Without the ceiling: the last write of a replaced process must not lower that of its successor.
             let data = self.clean(notes);
             self.write(&data, sequence.ceiling()).await?;
         }
@@ -153,13 +153,13 @@ impl Journal {
         self.dirty.store(false, Ordering::Relaxed);
         let Notes {
             acknowledged,
-            departed,
+            tombstones,
         } = notes();
-        json!({ACKNOWLEDGED: acknowledged, DEPARTED: departed})
+        json!({ACKNOWLEDGED: acknowledged, DEPARTED: tombstones})
     }
 
     /// Writes `data`, of which notes are a part, and in a new ConfigMap the ceiling too.
-    async fn write(&self, data: &Value, ceiling: Option<SequenceId>) -> Result<(), Error> {
+    async fn write(&self, data: &Value, ceiling: Option<SequenceId>) -> Result<(), StoreError> {
         let written = match optional(self.remote.merge(&self.name, &json!({"data": data})).await) {
             Ok(Some(_)) => Ok(()),
             // Somebody deleted it.
@@ -170,7 +170,7 @@ impl Journal {
         written.inspect_err(|_| self.touch())
     }
 
-    async fn create(&self, data: &Value, ceiling: Option<SequenceId>) -> Result<(), Error> {
+    async fn create(&self, data: &Value, ceiling: Option<SequenceId>) -> Result<(), StoreError> {
         let mut data = data.clone();
         if let Some(ceiling) = ceiling {
             data[SEQUENCE] = json!(ceiling);

@@ -1,4 +1,4 @@
-//! How a work lies in a ManifestWork: its head in annotations, its payload in the spec, what was said in the status.
+//! How a work is kept in a ManifestWork: its head in annotations, its payload in the spec, its newest status in the status.
 //! Pure.
 
 use std::borrow::Cow;
@@ -13,13 +13,14 @@ use link::order::Version;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::super::{Head, Looked, StatusRecord, Stored, Work, WorkId};
+use super::super::{Head, StatusRecord, Stored, StoredSnapshot, Work, WorkId};
 use crate::crd::{self, ManifestWorkSpec, ManifestWorkStatus, ReportState, ResourceStatus};
-use crate::work::{bundle_name, labels, object_name};
+use crate::work::{bundle_name, labels};
+use crate::work_id::object_name;
 
 /// A ManifestWork as it is read. A status that somebody broke is as good as none.
 #[derive(Deserialize)]
-pub(super) struct Object {
+pub(super) struct WorkObject {
     #[serde(default)]
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
@@ -30,7 +31,7 @@ pub(super) struct Object {
 
 /// A ManifestWork as it is listed: without the large parts.
 #[derive(Deserialize)]
-pub(super) struct Listed {
+pub(super) struct ListedWork {
     #[serde(default)]
     pub(super) metadata: ObjectMeta,
     #[serde(default)]
@@ -149,11 +150,11 @@ pub(super) fn changed(head: &Head, consumer: &ConsumerName, content: Content<'_>
     let labels = labels_of(head, consumer);
     // As a whole: a label that the source dropped goes.
     let mut steps = vec![json!({"op": "add", "path": "/metadata/labels", "value": labels})];
-    let mark = match content {
+    let digest = match content {
         Content::Given(spec) => Some(no_spec(spec)),
         Content::Kept(_) | Content::Emptied => None,
     };
-    for (key, value) in annotations(head).into_iter().chain(mark) {
+    for (key, value) in annotations(head).into_iter().chain(digest) {
         let path = format!(
             "/metadata/annotations/{}",
             key.replace('~', "~0").replace('/', "~1")
@@ -197,8 +198,8 @@ pub(super) fn restored(metadata: &ObjectMeta, head: &Head, consumer: &ConsumerNa
     })
 }
 
-/// The status document of a record, with what is kept of the look it was judged by.
-pub(super) fn said(record: &StatusRecord, look: Option<&str>) -> Value {
+/// The status document of a record, with the snapshot that it was judged by.
+pub(super) fn status_document(record: &StatusRecord, snapshot: Option<&str>) -> Value {
     let status = ManifestWorkStatus {
         conditions: record.status.conditions.clone(),
         resource_status: ResourceStatus {
@@ -212,14 +213,14 @@ pub(super) fn said(record: &StatusRecord, look: Option<&str>) -> Value {
         "version": record.version.get(),
         "hash": record.hash,
         "appliedAt": record.applied_at.map(|at| at.to_string()),
-        "look": look,
+        "look": snapshot,
     });
     json!({ "status": status })
 }
 
-/// The document that changes what is kept of a look, and nothing else of a status.
-pub(super) fn looked(look: Option<&str>) -> Value {
-    json!({ "status": { "report": { "look": look } } })
+/// The document that changes the snapshot, and nothing else of a status.
+pub(super) fn snapshot_document(snapshot: Option<&str>) -> Value {
+    json!({ "status": { "report": { "look": snapshot } } })
 }
 
 /// Reads the small half of a work.
@@ -249,9 +250,9 @@ pub(super) fn head(metadata: &ObjectMeta) -> Result<Head, Unreadable> {
     })
 }
 
-// === impl Object ===
+// === impl WorkObject ===
 
-impl Object {
+impl WorkObject {
     /// How the work is deleted, without everything else; `None` when that cannot be read either.
     pub(super) fn only_delete_option(&self) -> Option<ManifestWorkSpec> {
         let delete_option = self.spec.delete_option.clone()?;
@@ -262,7 +263,7 @@ impl Object {
         })
     }
 
-    /// The work and what was last said of it.
+    /// The work with its newest status.
     pub(super) fn stored(self) -> Result<Stored, Unreadable> {
         let head = head(&self.metadata)?;
         let payload = match annotation(&self.metadata, NO_SPEC) {
@@ -280,22 +281,22 @@ impl Object {
     }
 }
 
-// === impl Listed ===
+// === impl ListedWork ===
 
-impl Listed {
-    /// Version and hash of what was last said.
+impl ListedWork {
+    /// Version and hash of the newest status.
     pub(super) fn reported(&self) -> Option<(Version, &str)> {
         let report = self.status.as_ref()?.report.as_ref()?;
         Some((Version::new(report.version)?, &report.hash))
     }
 }
 
-impl Listed {
-    /// What was kept of a look at this version of the work, and at the object as it is.
-    pub(super) fn looked(&self, version: Version) -> Option<Looked> {
+impl ListedWork {
+    /// The snapshot of this version of the work and of the object as it is.
+    pub(super) fn stored_snapshot(&self, version: Version) -> Option<StoredSnapshot> {
         let status = self.status.as_ref()?;
         let report = status.report.as_ref()?;
-        let (generation, words) = report.look.as_deref()?.split_once(' ')?;
+        let (generation, text) = report.look.as_deref()?.split_once(' ')?;
         let is_same = Version::new(report.version) == Some(version)
             && generation.parse().ok() == self.metadata.generation;
         let described = ResourceStatus::deserialize(&status.resource_status).ok()?;
@@ -309,9 +310,9 @@ impl Listed {
                 name: meta.name,
             }
         });
-        is_same.then(|| Looked {
+        is_same.then(|| StoredSnapshot {
             objects: objects.collect(),
-            words: words.into(),
+            text: text.into(),
         })
     }
 }

@@ -17,8 +17,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::super::Error;
-use super::refusal::{LARGEST, Refusal};
+use super::super::StoreError;
+use crate::work::refusal::{ApiRefusal, LARGEST};
 
 /// One kind in one namespace.
 pub(super) struct Remote {
@@ -78,18 +78,18 @@ impl Remote {
         &self.namespace
     }
 
-    /// An object in words.
+    /// An object as text, for messages.
     pub(super) fn object(&self, name: &str) -> String {
         format!("{} `{}/{name}`", self.kind, self.namespace)
     }
 
-    pub(super) async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T, StoreError> {
         let request = self.request().get(name, &GetParams::default());
         let asked = request.map(|request| self.client.request_text(request));
         self.answer("read", name, asked).await
     }
 
-    pub(super) async fn metadata(&self, name: &str) -> Result<ObjectMeta, Error> {
+    pub(super) async fn metadata(&self, name: &str) -> Result<ObjectMeta, StoreError> {
         let request = self.request().get_metadata(name, &GetParams::default());
         let asked = request.map(|request| self.client.request_text(request));
         self.answer("read", name, asked)
@@ -101,10 +101,10 @@ impl Remote {
         &self,
         name: &str,
         object: &impl Serialize,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<ObjectMeta, StoreError> {
         let operation = "create";
         let body = serde_json::to_vec(object)
-            .map_err(|error| self.refused(operation, name, Refusal::Unreadable(error)))?;
+            .map_err(|error| self.refused(operation, name, ApiRefusal::Unreadable(error)))?;
         self.fits(operation, name, body.len())?;
         let request = self.request().create(&PostParams::default(), body);
         let asked = request.map(|request| self.client.request_text(only_metadata(request)));
@@ -114,7 +114,11 @@ impl Remote {
     }
 
     /// Merges a document into an object.
-    pub(super) async fn merge(&self, name: &str, document: &Value) -> Result<ObjectMeta, Error> {
+    pub(super) async fn merge(
+        &self,
+        name: &str,
+        document: &Value,
+    ) -> Result<ObjectMeta, StoreError> {
         self.merge_at(&self.request(), "change", name, name, document)
             .await
     }
@@ -124,15 +128,19 @@ impl Remote {
         &self,
         name: &str,
         document: &Value,
-    ) -> Result<ObjectMeta, Error> {
-        // The library has no request for the metadata of a subresource; its path is that of the object and a word.
+    ) -> Result<ObjectMeta, StoreError> {
+        // The library has no request for the metadata of a subresource; its path is that of the object and its name.
         let request = Request::new(format!("{}/{name}", self.path));
         self.merge_at(&request, "write the status of", name, "status", document)
             .await
     }
 
     /// Does the steps of a JSON patch, all or none.
-    pub(super) async fn patch(&self, name: &str, steps: &[Value]) -> Result<ObjectMeta, Error> {
+    pub(super) async fn patch(
+        &self,
+        name: &str,
+        steps: &[Value],
+    ) -> Result<ObjectMeta, StoreError> {
         let params = PatchParams::default();
         let request = self
             .request()
@@ -146,7 +154,7 @@ impl Remote {
         &self,
         name: &str,
         steps: &[Value],
-    ) -> Result<T, Error> {
+    ) -> Result<T, StoreError> {
         let params = PatchParams::default();
         let request = self.request().patch(name, &params, &Patch::Merge(steps));
         self.send_patch(name, request).await
@@ -156,7 +164,7 @@ impl Remote {
         &self,
         name: &str,
         request: Result<http::Request<Vec<u8>>, RequestError>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, StoreError> {
         let operation = "change";
         if let Ok(request) = &request {
             self.fits(operation, name, request.body().len())?;
@@ -176,7 +184,7 @@ impl Remote {
         &self,
         name: &str,
         uid: Option<String>,
-    ) -> Result<Option<ObjectMeta>, Error> {
+    ) -> Result<Option<ObjectMeta>, StoreError> {
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid,
@@ -194,7 +202,7 @@ impl Remote {
     pub(super) async fn page<T: DeserializeOwned>(
         &self,
         params: &ListParams,
-    ) -> Result<Page<T>, Error> {
+    ) -> Result<Page<T>, StoreError> {
         let request = self.request().list(params);
         let mut bytes = 0;
         let asked = request.map(|request| {
@@ -212,7 +220,7 @@ impl Remote {
         name: &str,
         last: &str,
         document: &Value,
-    ) -> Result<ObjectMeta, Error> {
+    ) -> Result<ObjectMeta, StoreError> {
         let request =
             request.patch_metadata(last, &PatchParams::default(), &Patch::Merge(document));
         let asked = request.map(|request| self.client.request_text(request));
@@ -225,9 +233,9 @@ impl Remote {
         Request::new(&*self.path)
     }
 
-    fn fits(&self, operation: &'static str, name: &str, bytes: usize) -> Result<(), Error> {
+    fn fits(&self, operation: &'static str, name: &str, bytes: usize) -> Result<(), StoreError> {
         if bytes > LARGEST {
-            return Err(self.refused(operation, name, Refusal::TooLarge { bytes }));
+            return Err(self.refused(operation, name, ApiRefusal::TooLarge { bytes }));
         }
         Ok(())
     }
@@ -238,21 +246,21 @@ impl Remote {
         operation: &'static str,
         name: &str,
         asked: Result<impl Future<Output = kube::Result<String>>, RequestError>,
-    ) -> Result<T, Error> {
+    ) -> Result<T, StoreError> {
         let answered = async {
             let asked = asked.map_err(kube::Error::BuildRequest)?;
             let text = tokio::time::timeout(PATIENCE, asked)
                 .await
-                .map_err(|_| Refusal::Slow(PATIENCE))??;
-            serde_json::from_str(&text).map_err(Refusal::Unreadable)
+                .map_err(|_| ApiRefusal::Slow(PATIENCE))??;
+            serde_json::from_str(&text).map_err(ApiRefusal::Unreadable)
         };
         answered
             .await
             .map_err(|refusal| self.refused(operation, name, refusal))
     }
 
-    fn refused(&self, operation: &'static str, name: &str, source: Refusal) -> Error {
-        Error::Api {
+    fn refused(&self, operation: &'static str, name: &str, source: ApiRefusal) -> StoreError {
+        StoreError::Api {
             operation,
             object: self.object(name),
             source,
@@ -287,10 +295,10 @@ fn only_metadata(mut request: http::Request<Vec<u8>>) -> http::Request<Vec<u8>> 
 }
 
 /// `None` instead of "there is no such object".
-pub(super) fn optional<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
+pub(super) fn optional<T>(answer: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match answer {
         Ok(object) => Ok(Some(object)),
-        Err(error) if error.refusal().is_some_and(Refusal::is_missing_object) => Ok(None),
+        Err(error) if error.refusal().is_some_and(ApiRefusal::is_missing_object) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,6 @@
-//! What others do to the works and to the state of the agent, told by watches on metadata.
+//! What others do to the works and to the state of the agent, from watches on metadata.
 //!
-//! Every event is looked at in the turn of its work: then nothing of ours is under way, and what we wrote ourselves
+//! Every event is handled under the lock of its work: then nothing of ours is under way, and what we wrote ourselves
 //! is known already and no news.
 
 use std::collections::HashSet;
@@ -17,12 +17,13 @@ use link::error::{Hint as _, chain};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::super::{Error, WorkId};
+use super::super::{StoreError, WorkId};
 use super::remote::optional;
-use super::{Inner, Refusal, record};
+use super::{Inner, record};
+use crate::change::Change;
 use crate::crd::ManifestWork;
-use crate::target::Change;
-use crate::work::object_name;
+use crate::work::refusal::ApiRefusal;
+use crate::work_id::object_name;
 
 impl Inner {
     /// Watches the works until the receiver is gone.
@@ -104,7 +105,7 @@ impl Inner {
         }
     }
 
-    /// Writes the marks from time to time while they change.
+    /// Writes the digests of acknowledged statuses from time to time while they change.
     pub(super) async fn keep_journal(&self) {
         loop {
             self.journal.due().await;
@@ -116,7 +117,7 @@ impl Inner {
 
     /// The work, if an event about it is news.
     async fn changed(&self, id: WorkId, metadata: ObjectMeta) -> Vec<WorkId> {
-        let _turn = self.turns.of(&id).await;
+        let _lock = self.locks.of(&id).await;
         match self.news(&id, metadata).await {
             Ok(true) => vec![id],
             Ok(false) => Vec::new(),
@@ -127,7 +128,7 @@ impl Inner {
         }
     }
 
-    async fn news(&self, id: &WorkId, mut metadata: ObjectMeta) -> Result<bool, Error> {
+    async fn news(&self, id: &WorkId, mut metadata: ObjectMeta) -> Result<bool, StoreError> {
         let known = self.known().get(id).cloned();
         let Some(known) = known.filter(|_| metadata.name.as_deref() == Some(&*object_name(id)))
         else {
@@ -157,11 +158,11 @@ impl Inner {
             self.cache().remove(id);
             self.index.renew(id);
         }
-        Ok(self.see(id, &metadata) || edited)
+        Ok(self.note_metadata(id, &metadata) || edited)
     }
 
     async fn gone(&self, id: &WorkId, metadata: &ObjectMeta) {
-        let _turn = self.turns.of(id).await;
+        let _lock = self.locks.of(id).await;
         let ours = self
             .known()
             .get(id)
@@ -177,7 +178,7 @@ impl Inner {
             if listed.contains(&id) {
                 continue;
             }
-            let _turn = self.turns.of(&id).await;
+            let _lock = self.locks.of(&id).await;
             let held = self.known().contains_key(&id);
             if !held {
                 continue;
@@ -185,7 +186,7 @@ impl Inner {
             match optional(self.works.metadata(&object_name(&id)).await) {
                 Ok(Some(_)) => {}
                 Ok(None) => self.lost(&id, "is gone"),
-                // The next look at it tells.
+                // The next pass finds out.
                 Err(error) => {
                     warn!(resource.id = %id, error = %chain(&error), "Could not look for a work");
                 }
@@ -199,8 +200,8 @@ fn interrupted(what: &str, error: watcher::Error) {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => error.into(),
-        watcher::Error::WatchError(status) => Refusal::Answer(status),
-        error @ watcher::Error::NoResourceVersion => Refusal::Unreachable(Box::new(error)),
+        watcher::Error::WatchError(status) => ApiRefusal::Answer(status),
+        error @ watcher::Error::NoResourceVersion => ApiRefusal::Unreachable(Box::new(error)),
     };
     warn!(
         error = %chain(&refusal), hint = refusal.hint(),

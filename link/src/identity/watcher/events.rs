@@ -11,6 +11,8 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tracing::warn;
 
+use super::limit::Limit;
+
 /// Watches a few directories, again after each of their replacements. Without a working watch there are no
 /// events and the poll does the work alone.
 pub(super) struct Events {
@@ -27,7 +29,7 @@ type Inode = (u64, u64);
 struct Signal {
     // Holds at most one permit, so a burst of events is one wake-up and nothing can overflow.
     woken: Notify,
-    // A watched directory itself was moved or removed, so its watch is dead or follows the wrong inode.
+    // A watched directory itself was moved or removed, so its watch is gone or follows the wrong inode.
     lost: AtomicBool,
 }
 
@@ -89,9 +91,14 @@ impl Events {
     }
 
     fn warn(&mut self, error: &notify::Error) {
-        if !self.warned {
-            self.warned = true;
-            warn!(%error, "Identity directory cannot be watched, changes are found by polling only");
+        if std::mem::replace(&mut self.warned, true) {
+            return;
+        }
+        match Limit::behind(error) {
+            Some(limit) => limit.warn(),
+            None => {
+                warn!(%error, "Identity directory cannot be watched, changes are found by polling only");
+            }
         }
     }
 }

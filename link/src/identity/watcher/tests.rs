@@ -13,16 +13,16 @@ use super::*;
 /// A watched directory; events only, the poll is far away unless the test asks for it.
 struct Rig {
     identity: channel::Receiver<Arc<Identity>>,
-    problem: channel::Receiver<Option<Problem>>,
+    problem: channel::Receiver<Option<IdentityProblem>>,
     registry: Registry,
     drain: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Rig {
-    fn start(location: Location, options: Options, clock: Clock) -> Self {
+    fn start(location: Location, options: WatchOptions, clock: Clock) -> Self {
         let registry = Registry::new();
-        let metrics = Metrics::register(&registry).unwrap();
+        let metrics = IdentityMetrics::register(&registry).unwrap();
         let (identity, watcher) = watch(location, clock, options, metrics).unwrap();
         let problem = watcher.problem();
         let drain = CancellationToken::new();
@@ -269,7 +269,7 @@ async fn a_change_without_an_event_is_found_by_the_poll() {
     }
     let mut rig = Rig::start(
         Location::Directory(directory.path().into()),
-        Options::default(),
+        WatchOptions::default(),
         Clock::fixed(now()),
     );
     rig.metric_at_least("identity_reloads_total{outcome=\"unchanged\"}", 1.0)
@@ -285,7 +285,7 @@ async fn unchanged_rewrites_publish_nothing() {
     let directory = one.in_directory();
     let rig = Rig::start(
         Location::Directory(directory.path().into()),
-        Options::default(),
+        WatchOptions::default(),
         Clock::fixed(now()),
     );
     for looks in 1..=3 {
@@ -309,7 +309,7 @@ async fn the_set_in_use_running_out_is_reported() {
     let clock = Clock::from_fn(move || *shown.lock().unwrap());
     let mut rig = Rig::start(
         Location::Directory(directory.path().into()),
-        Options::default(),
+        WatchOptions::default(),
         clock,
     );
     *time.lock().unwrap() = "2027-11-02T00:00:00Z".parse().unwrap();
@@ -322,14 +322,14 @@ async fn the_set_in_use_running_out_is_reported() {
 fn watching_begins_with_a_good_set_or_not_at_all() {
     let directory = Ca::new("root").client("one").in_directory();
     replace(directory.path(), "privateKey", "");
-    let metrics = Metrics::register(&Registry::new()).unwrap();
+    let metrics = IdentityMetrics::register(&Registry::new()).unwrap();
     let refused = watch(
         Location::Directory(directory.path().into()),
         Clock::fixed(now()),
-        Options::default(),
+        WatchOptions::default(),
         metrics,
     );
-    assert!(matches!(refused, Err(Error::Content { .. })));
+    assert!(matches!(refused, Err(IdentityError::Content { .. })));
 }
 
 /// Fills a directory under another name and moves it to `mount`, whole.
@@ -340,7 +340,7 @@ fn swap_in(mount: &Path, parent: &Path, fill: impl FnOnce(&Path)) {
     std::fs::rename(fresh, mount).unwrap();
 }
 
-const EVENTS: Options = Options {
+const EVENTS: WatchOptions = WatchOptions {
     poll_interval: Duration::from_secs(3600),
     debounce: Duration::from_millis(15),
 };

@@ -3,32 +3,31 @@
 //! A name with several values gives its first; `.1` gives the second, and so on; `.List` gives all. At most five count.
 //! A value with a wildcard character, or of more than 1 024 characters, is not put in the variable's place.
 
-use super::{Certificate, Doubt, Value};
-use crate::iot::wildcard::is_special;
+use super::{Certificate, UnknownReason, VariableValue, is_special};
 
 // === impl Certificate ===
 
 impl Certificate {
     /// What follows `iot:Certificate.`: `Subject.CommonName`, `Subject.CommonName.1`, `Issuer.Country.List`.
-    pub(super) fn value(&self, name: &str) -> Value {
+    pub(super) fn value(&self, name: &str) -> VariableValue {
         let Some((attribute, part)) = split(name) else {
-            return Value::Unknown(Doubt::Unlisted);
+            return VariableValue::Unknown(UnknownReason::Unlisted);
         };
         let Some(values) = self.attributes.get(attribute).filter(|all| !all.is_empty()) else {
-            return Value::Unknown(Doubt::Unset);
+            return VariableValue::Unknown(UnknownReason::Unset);
         };
         let counted = &values[..values.len().min(VALUES)];
         match part {
-            Part::All => match counted.iter().find_map(|value| spoilt(value)) {
-                Some(doubt) => Value::Unknown(doubt),
-                None => Value::Many(counted.to_vec()),
+            Part::All => match counted.iter().find_map(|value| unusable(value)) {
+                Some(reason) => VariableValue::Unknown(reason),
+                None => VariableValue::Many(counted.to_vec()),
             },
             Part::At(index) => match counted.get(index) {
                 // Documented: no substitution is made and authorization fails.
-                None => Value::Absent,
-                Some(value) => match spoilt(value) {
-                    Some(doubt) => Value::Unknown(doubt),
-                    None => Value::One(value.clone()),
+                None => VariableValue::Absent,
+                Some(value) => match unusable(value) {
+                    Some(reason) => VariableValue::Unknown(reason),
+                    None => VariableValue::One(value.clone()),
                 },
             },
         }
@@ -66,11 +65,11 @@ fn is_listed(name: &str) -> bool {
     listed && matches!(of, "Subject" | "Issuer")
 }
 
-fn spoilt(value: &str) -> Option<Doubt> {
+fn unusable(value: &str) -> Option<UnknownReason> {
     if is_special(value) {
-        return Some(Doubt::Wildcard);
+        return Some(UnknownReason::Wildcard);
     }
-    (value.chars().count() > LONGEST).then_some(Doubt::Long)
+    (value.chars().count() > LONGEST).then_some(UnknownReason::Long)
 }
 
 const VALUES: usize = 5;

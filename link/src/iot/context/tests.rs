@@ -12,8 +12,8 @@ fn with(attribute: &str, values: &[&str]) -> Context {
     context
 }
 
-fn one(text: &str) -> Value {
-    Value::One(text.to_owned())
+fn one(text: &str) -> VariableValue {
+    VariableValue::One(text.to_owned())
 }
 
 #[test]
@@ -24,12 +24,16 @@ fn certificate_values_are_counted_from_zero_up_to_five() {
     assert_eq!(value(""), one("a"));
     assert_eq!(value(".0"), one("a"));
     assert_eq!(value(".4"), one("e"));
-    assert_eq!(value(".5"), Value::Absent);
-    assert_eq!(value(".9"), Value::Absent);
+    assert_eq!(value(".5"), VariableValue::Absent);
+    assert_eq!(value(".9"), VariableValue::Absent);
     let five = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
-    assert_eq!(value(".List"), Value::Many(five));
+    assert_eq!(value(".List"), VariableValue::Many(five));
     for odd in [".10", ".01", ".-1", ".list", ".", ".1.List"] {
-        assert_eq!(value(odd), Value::Unknown(Doubt::Unlisted), "{odd}");
+        assert_eq!(
+            value(odd),
+            VariableValue::Unknown(UnknownReason::Unlisted),
+            "{odd}"
+        );
     }
 }
 
@@ -39,15 +43,18 @@ fn certificate_values_that_aws_does_not_replace_are_unknown() {
     let name = "iot:Certificate.Issuer.Organization";
     let value = |text: &str| with("Issuer.Organization", &[text]).value(name);
     assert_eq!(value(&longest), one(&longest));
-    assert_eq!(value(&"x".repeat(1025)), Value::Unknown(Doubt::Long));
-    assert_eq!(value("a*"), Value::Unknown(Doubt::Wildcard));
-    assert_eq!(value("a?"), Value::Unknown(Doubt::Wildcard));
+    assert_eq!(
+        value(&"x".repeat(1025)),
+        VariableValue::Unknown(UnknownReason::Long)
+    );
+    assert_eq!(value("a*"), VariableValue::Unknown(UnknownReason::Wildcard));
+    assert_eq!(value("a?"), VariableValue::Unknown(UnknownReason::Wildcard));
     let list = with("Issuer.Organization", &["a", "b*"]);
     assert_eq!(list.value(name), one("a"));
     let all = list.value("iot:Certificate.Issuer.Organization.List");
-    assert_eq!(all, Value::Unknown(Doubt::Wildcard));
+    assert_eq!(all, VariableValue::Unknown(UnknownReason::Wildcard));
     let missing = list.value("iot:Certificate.Subject.Organization");
-    assert_eq!(missing, Value::Unknown(Doubt::Unset));
+    assert_eq!(missing, VariableValue::Unknown(UnknownReason::Unset));
 }
 
 #[test]
@@ -67,15 +74,19 @@ fn only_documented_names_have_values() {
     ] {
         assert_eq!(
             context.value(name),
-            Value::Unknown(Doubt::Unlisted),
+            VariableValue::Unknown(UnknownReason::Unlisted),
             "{name}"
         );
     }
     for name in ["aws:SourceIp", "iot:CertificateId", "iot:DomainName"] {
-        assert_eq!(context.value(name), Value::Unknown(Doubt::Unseen), "{name}");
+        assert_eq!(
+            context.value(name),
+            VariableValue::Unknown(UnknownReason::Unseen),
+            "{name}"
+        );
     }
     let thing = context.value("iot:Connection.Thing.Attributes[site]");
-    assert_eq!(thing, Value::Absent);
+    assert_eq!(thing, VariableValue::Absent);
 }
 
 #[test]

@@ -1,13 +1,14 @@
-//! Whether a statement speaks of an action.
+//! Whether a statement covers an action.
 //!
-//! IAM documents that case does not count in actions; AWS IoT says nothing of it, so another case is unknown.
+//! IAM documents that case does not count in actions; AWS IoT's documentation does not mention it, so another case is
+//! unknown.
 
-use super::super::policy::{Action, Statement};
+use super::super::policy::{PolicyAction, Statement};
 use super::super::wildcard;
 use super::unknown::{Construct, Truth};
 
 /// Whether one of the statement's actions covers `action`.
-pub(super) fn covers(statement: &Statement, action: Action) -> Truth {
+pub(super) fn covers(statement: &Statement, action: PolicyAction) -> Truth {
     if statement.covers(action) {
         return Truth::Yes;
     }

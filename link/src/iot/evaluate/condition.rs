@@ -7,10 +7,10 @@
 use std::net::IpAddr;
 
 use super::Request;
-use super::resource::Scope;
+use super::resource::StatementScope;
 use super::unknown::{Construct, Truth};
-use crate::iot::context::{Doubt, Value};
-use crate::iot::policy::{Action, Condition, Effect};
+use crate::iot::context::{UnknownReason, VariableValue};
+use crate::iot::policy::{Effect, PolicyAction, PolicyCondition};
 
 use self::operator::{Operator, Quantifier, Test};
 
@@ -19,14 +19,18 @@ mod operator;
 
 /// Whether the conditions of a statement hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ConditionResult {
     Met,
     Unmet { operator: String, key: String },
     Unknown(Construct),
 }
 
 /// All operators and keys must hold; one that is certainly unmet decides before one that is unknown.
-pub(super) fn check(condition: &Condition, request: &Request<'_>, scope: Scope<'_>) -> Verdict {
+pub(super) fn check(
+    condition: &PolicyCondition,
+    request: &Request<'_>,
+    scope: StatementScope<'_>,
+) -> ConditionResult {
     let mut unknown = None;
     for (operator, keys) in condition {
         if keys.is_empty() {
@@ -44,7 +48,7 @@ pub(super) fn check(condition: &Condition, request: &Request<'_>, scope: Scope<'
                 Truth::Yes => {}
                 Truth::No => {
                     let (operator, key) = (operator.clone(), key.clone());
-                    return Verdict::Unmet { operator, key };
+                    return ConditionResult::Unmet { operator, key };
                 }
                 Truth::Unknown(construct) => {
                     unknown.get_or_insert(construct);
@@ -52,7 +56,7 @@ pub(super) fn check(condition: &Condition, request: &Request<'_>, scope: Scope<'
             }
         }
     }
-    unknown.map_or(Verdict::Met, Verdict::Unknown)
+    unknown.map_or(ConditionResult::Met, ConditionResult::Unknown)
 }
 
 /// Whether the operator is evaluated here.
@@ -80,7 +84,7 @@ struct Block<'a> {
     operator: &'a str,
     key: &'a str,
     wanted: &'a [String],
-    scope: Scope<'a>,
+    scope: StatementScope<'a>,
 }
 
 // === impl Kind ===
@@ -122,17 +126,17 @@ impl Block<'_> {
             return Truth::Unknown(Construct::Operator { operator });
         };
         let Some(kind) = Kind::of(self.key) else {
-            return self.unknown_key(Doubt::Unlisted);
+            return self.unknown_key(UnknownReason::Unlisted);
         };
         if !operator.suits(kind) {
             let (operator, key) = (self.operator.to_owned(), self.key.to_owned());
             return Truth::Unknown(Construct::Combination { operator, key });
         }
         let values = match self.value(request) {
-            Value::One(value) => vec![value],
-            Value::Many(values) => values,
-            Value::Absent => return self.without_value(operator),
-            Value::Unknown(doubt) => return self.unknown_key(doubt),
+            VariableValue::One(value) => vec![value],
+            VariableValue::Many(values) => values,
+            VariableValue::Absent => return self.without_value(operator),
+            VariableValue::Unknown(reason) => return self.unknown_key(reason),
         };
         if self.wanted.is_empty() && !operator.takes_nothing() {
             return self.unknown_value("");
@@ -151,12 +155,12 @@ impl Block<'_> {
         }
     }
 
-    fn value(&self, request: &Request<'_>) -> Value {
+    fn value(&self, request: &Request<'_>) -> VariableValue {
         if self.key != "iot:ConnectAttributes" {
             return request.context.value(self.key);
         }
-        if request.action != Action::Connect {
-            return Value::Unknown(Doubt::Absent);
+        if request.action != PolicyAction::Connect {
+            return VariableValue::Unknown(UnknownReason::Absent);
         }
         let connect = request.context.connect;
         let present = [
@@ -164,7 +168,7 @@ impl Block<'_> {
             (connect.last_will, "LastWill"),
         ];
         let asked = present.into_iter().filter(|(asked, _)| *asked);
-        Value::Many(asked.map(|(_, name)| name.to_owned()).collect())
+        VariableValue::Many(asked.map(|(_, name)| name.to_owned()).collect())
     }
 
     // IAM documents: a plain operator is not met. Where its absence would count as met, and for a certificate's index
@@ -178,7 +182,7 @@ impl Block<'_> {
         if plain && !refuses {
             return Truth::No;
         }
-        self.unknown_key(Doubt::Absent)
+        self.unknown_key(UnknownReason::Absent)
     }
 
     // Whether the key's value is what the text says.
@@ -196,7 +200,7 @@ impl Block<'_> {
                 .ok()
                 .and_then(|address| network::contains(text, address))
                 .map_or_else(|| self.unknown_value(text), Truth::of),
-            // The key has a value, else nobody asks.
+            // The key has a value, else this is not called.
             Test::Null => match text {
                 "true" => Truth::No,
                 "false" => Truth::Yes,
@@ -207,14 +211,14 @@ impl Block<'_> {
 
     fn text_hit(&self, operator: Operator, text: &str, value: &str) -> Truth {
         let written = self.scope.pattern(text);
-        if let Some(hole) = written.holes().first() {
+        if let Some(variable) = written.unresolved().first() {
             // A statement with such a variable may be invalid as a whole: then not even "is not" holds.
             let could = self.scope.fits(&written, text, value);
             let decided = could == Truth::No && !operator.negated;
             if decided {
                 return Truth::No;
             }
-            return Truth::Unknown(Construct::hole(hole));
+            return Truth::Unknown(Construct::of_variable(variable));
         }
         if operator.test == Test::Like {
             return self.scope.fits(&written, text, value);
@@ -241,9 +245,9 @@ impl Block<'_> {
         }
     }
 
-    fn unknown_key(&self, doubt: Doubt) -> Truth {
+    fn unknown_key(&self, reason: UnknownReason) -> Truth {
         let key = self.key.to_owned();
-        Truth::Unknown(Construct::Key { key, doubt })
+        Truth::Unknown(Construct::Key { key, reason })
     }
 
     fn unknown_value(&self, value: &str) -> Truth {

@@ -100,18 +100,14 @@ fn cases() -> Vec<Case> {
 
 fn outcome(documents: &[Document], row: &Row, of: &Connection) -> Decision {
     let (action, name) = row.ask.split_once(' ').unwrap();
-    let mut all = Action::ALL.into_iter();
+    let mut all = PolicyAction::ALL.into_iter();
     let action = all.find(|known| known.name() == action).unwrap();
     let client = match action {
-        Action::Connect => name,
+        PolicyAction::Connect => name,
         _ => of.client.as_deref().unwrap_or("client1"),
     };
     let context = of.context(client);
-    let resource = match action {
-        Action::Connect => Resource::Client(name),
-        Action::Subscribe => Resource::Filter(name),
-        _ => Resource::Topic(name),
-    };
+    let resource = Resource::of(action, name);
     let request = Request {
         action,
         resource,

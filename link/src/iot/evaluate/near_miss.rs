@@ -5,13 +5,12 @@
 
 use std::fmt;
 
-use super::condition::{self, Verdict};
-use super::resource::{self, Scope};
+use super::condition::{self, ConditionResult};
+use super::resource::{self, StatementScope};
 use super::unknown::Truth;
-use super::{Asked, Place, Request, Resource, StatementRef, statements};
-use crate::iot::limits::split_share;
-use crate::iot::policy::{Action, Document, Effect, Statement};
-use crate::topic::filter_matches;
+use super::{Asked, Request, Resource, StatementIndex, StatementRef, statements};
+use crate::iot::filter::{self, split_share};
+use crate::iot::policy::{Document, Effect, PolicyAction, Statement};
 
 /// Why an Allow statement that nearly fits does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,12 +53,12 @@ pub enum Reason {
         /// The actions it has.
         given: String,
         /// The action that is missing.
-        missing: Action,
+        missing: PolicyAction,
     },
     /// It allows the filter's subscription, but not the delivery of messages.
     Receive,
     /// It names the resource in another partition, region or account.
-    Place {
+    ArnPrefix {
         /// The pattern's beginning.
         given: String,
         /// The beginning of the request's resource name.
@@ -87,20 +86,20 @@ pub enum Reason {
 /// The near misses of a request that nothing allows, at most [`SHOWN`] of them.
 pub(super) fn find(policies: &[Document], request: &Request<'_>, asked: &Asked) -> Vec<NearMiss> {
     let mut found = Vec::new();
-    for (place, statement) in statements(policies) {
+    for (index, statement) in statements(policies) {
         if statement.effect == Effect::Deny {
             continue;
         }
-        let scope = Scope {
+        let scope = StatementScope {
             context: request.context,
             effect: Effect::Allow,
-            version: policies[place.policy].version,
+            version: policies[index.policy].version,
         };
         let Some((pattern, reason)) = reason(statement, request, asked, scope) else {
             continue;
         };
         found.push(NearMiss {
-            statement: Place::named(place, policies, pattern),
+            statement: StatementIndex::named(index, policies, pattern),
             reason,
         });
         if found.len() == SHOWN {
@@ -146,9 +145,9 @@ impl fmt::Display for NearMiss {
             Reason::Receive => write!(
                 f,
                 "{statement} allows to subscribe to `{resource}`, but every delivery needs `{}` on the topic too",
-                Action::Receive
+                PolicyAction::Receive
             ),
-            Reason::Place { given, needed } => write!(
+            Reason::ArnPrefix { given, needed } => write!(
                 f,
                 "{statement} is for `{given}`, but this broker is `{needed}`"
             ),
@@ -178,7 +177,7 @@ fn reason<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     asked: &Asked,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
     let arn = asked.resource.as_str();
@@ -189,11 +188,11 @@ fn reason<'s>(
 
     if let Some(pattern) = patterns().find(|pattern| covers(pattern, scope, arn)) {
         return match condition::check(&statement.condition, request, scope) {
-            Verdict::Unmet { operator, key } => {
+            ConditionResult::Unmet { operator, key } => {
                 Some((pattern, Reason::Condition { operator, key }))
             }
             // An unknown one is no miss: it makes the decision unknown.
-            Verdict::Met | Verdict::Unknown(_) => None,
+            ConditionResult::Met | ConditionResult::Unknown(_) => None,
         };
     }
     if let Some(other) = other_kind(request) {
@@ -215,15 +214,15 @@ fn other_action<'s>(
     statement: &'s Statement,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let mut patterns = statement.resources.iter().map(String::as_str);
-    if let (Action::Receive, Resource::Topic(topic)) = (request.action, request.resource)
-        && statement.covers(Action::Subscribe)
+    if let (PolicyAction::Receive, Resource::Topic(topic)) = (request.action, request.resource)
+        && statement.covers(PolicyAction::Subscribe)
     {
         let covers = |pattern: &&str| {
             resource_name(pattern, "topicfilter")
-                .is_some_and(|filter| filter_matches(&filter.replace('*', "+"), topic))
+                .is_some_and(|name| filter::matches(&name.replace('*', "+"), topic))
         };
         return patterns.find(covers).map(|found| (found, Reason::Receive));
     }
@@ -242,7 +241,7 @@ fn other_action<'s>(
 
 fn near_filter<'s>(
     statement: &'s Statement,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
     filter: &str,
 ) -> Option<(&'s str, Reason)> {
     let mut patterns = statement.resources.iter().map(String::as_str);
@@ -261,13 +260,13 @@ fn near_filter<'s>(
             resource_name(pattern, "topicfilter").or_else(|| resource_name(pattern, "topic"))?;
         // Any name stands for what a wildcard of the pattern may be.
         let sample = name.replace(['*', '?', '+', '#'], "x");
-        if !filter_matches(filter, &sample) {
+        if !filter::matches(filter, &sample) {
             return None;
         }
         let filter = filter.to_owned();
         let reason = match name == sample {
             true => Reason::FilterText { filter },
-            false if filter.contains(['+', '#']) => Reason::Wider { filter },
+            false if filter::has_wildcard(&filter) => Reason::Wider { filter },
             false => return None,
         };
         Some((pattern, reason))
@@ -278,17 +277,17 @@ fn near_pattern<'s>(
     pattern: &'s str,
     request: &Request<'_>,
     arn: &str,
-    scope: Scope<'_>,
+    scope: StatementScope<'_>,
 ) -> Option<(&'s str, Reason)> {
     let context = request.context;
-    if let Some(hole) = scope.pattern(pattern).holes().first() {
-        let name = hole.name.clone();
+    if let Some(variable) = scope.pattern(pattern).unresolved().first() {
+        let name = variable.name.clone();
         return Some((pattern, Reason::Variable { name }));
     }
     if covers(pattern, scope, arn) {
         return None;
     }
-    if pattern.contains(['+', '#']) {
+    if filter::has_wildcard(pattern) {
         let meant = pattern.replace(['+', '#'], "*");
         if covers(&meant, scope, arn) {
             return Some((pattern, Reason::LiteralWildcard));
@@ -299,7 +298,7 @@ fn near_pattern<'s>(
         let here = format!("{needed}:{resource}");
         if covers(&here, scope, arn) {
             let given = given.to_owned();
-            return Some((pattern, Reason::Place { given, needed }));
+            return Some((pattern, Reason::ArnPrefix { given, needed }));
         }
     }
     if let Resource::Client(id) = request.resource {
@@ -309,7 +308,7 @@ fn near_pattern<'s>(
     None
 }
 
-fn covers(pattern: &str, scope: Scope<'_>, arn: &str) -> bool {
+fn covers(pattern: &str, scope: StatementScope<'_>, arn: &str) -> bool {
     resource::covers(pattern, scope, arn) == Truth::Yes
 }
 

@@ -6,26 +6,26 @@
 
 use std::collections::BTreeMap;
 
-use super::super::context::{Context, Doubt};
-use super::super::policy::{Effect, Statement, Version};
-use super::super::wildcard::{Fit, Pattern};
+use super::super::context::{Context, UnknownReason};
+use super::super::policy::{Effect, PolicyVersion, Statement};
+use super::super::wildcard::{PatternMatch, PolicyPattern};
 use super::unknown::{Construct, Truth};
 
 /// What a statement's patterns are read under.
 #[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
+pub(super) struct StatementScope<'a> {
     pub(super) context: &'a Context,
     pub(super) effect: Effect,
-    pub(super) version: Version,
+    pub(super) version: PolicyVersion,
 }
 
-// === impl Scope ===
+// === impl StatementScope ===
 
-impl Scope<'_> {
-    pub(super) fn pattern(&self, text: &str) -> Pattern {
+impl StatementScope<'_> {
+    pub(super) fn pattern(&self, text: &str) -> PolicyPattern {
         match self.version {
-            Version::V2012 => Pattern::resolve(text, self.context),
-            Version::V2008 => Pattern::literal_variables(text),
+            PolicyVersion::V2012 => PolicyPattern::resolve(text, self.context),
+            PolicyVersion::V2008 => PolicyPattern::literal_variables(text),
         }
     }
 
@@ -33,13 +33,15 @@ impl Scope<'_> {
     ///
     /// A variable without a value is documented to make authorization fail: an allow does not apply. Whether a deny
     /// applies is not said.
-    pub(super) fn fits(&self, pattern: &Pattern, text: &str, value: &str) -> Truth {
+    pub(super) fn fits(&self, pattern: &PolicyPattern, text: &str, value: &str) -> Truth {
         match pattern.fit(value) {
-            Fit::Yes => Truth::Yes,
-            Fit::No => Truth::No,
-            Fit::Unclear(_) if self.effect == Effect::Allow && lacks_value(pattern) => Truth::No,
-            Fit::Unclear(hole) => Truth::Unknown(Construct::hole(hole)),
-            Fit::Character => Truth::Unknown(Construct::Character {
+            PatternMatch::Yes => Truth::Yes,
+            PatternMatch::No => Truth::No,
+            PatternMatch::Unclear(_) if self.effect == Effect::Allow && lacks_value(pattern) => {
+                Truth::No
+            }
+            PatternMatch::Unclear(variable) => Truth::Unknown(Construct::of_variable(variable)),
+            PatternMatch::Character => Truth::Unknown(Construct::Character {
                 pattern: text.to_owned(),
             }),
         }
@@ -47,7 +49,7 @@ impl Scope<'_> {
 }
 
 /// Whether `pattern` covers the resource name `arn`.
-pub(super) fn covers(pattern: &str, scope: Scope<'_>, arn: &str) -> Truth {
+pub(super) fn covers(pattern: &str, scope: StatementScope<'_>, arn: &str) -> Truth {
     if pattern == "*" {
         return Truth::Yes;
     }
@@ -80,30 +82,38 @@ pub(super) fn covers(pattern: &str, scope: Scope<'_>, arn: &str) -> Truth {
 
 /// The first variable without a known value in any resource or condition of an allowing statement: AWS documents that
 /// it may make the whole statement invalid, also for its other resources.
-pub(super) fn unresolved(statement: &Statement, scope: Scope<'_>) -> Option<Construct> {
+pub(super) fn unresolved(statement: &Statement, scope: StatementScope<'_>) -> Option<Construct> {
     let conditions = statement.condition.values().flat_map(BTreeMap::values);
     statement
         .resources
         .iter()
         .chain(conditions.flatten())
         .filter(|text| text.contains('$'))
-        .find_map(|text| scope.pattern(text).holes().first().map(Construct::hole))
+        .find_map(|text| {
+            scope
+                .pattern(text)
+                .unresolved()
+                .first()
+                .map(Construct::of_variable)
+        })
 }
 
-fn lacks_value(pattern: &Pattern) -> bool {
+fn lacks_value(pattern: &PolicyPattern) -> bool {
     pattern
-        .holes()
+        .unresolved()
         .iter()
-        .any(|hole| hole.doubt == Doubt::Absent)
+        .any(|variable| variable.reason == UnknownReason::Absent)
 }
 
 // At most six parts between colons; those inside a variable's braces do not count.
-fn parts(pattern: &str, version: Version) -> Vec<&str> {
+fn parts(pattern: &str, version: PolicyVersion) -> Vec<&str> {
     let mut parts = Vec::with_capacity(PARTS);
     let (mut begin, mut inside) = (0, false);
     for (at, byte) in pattern.bytes().enumerate() {
         match byte {
-            b'{' if version == Version::V2012 && pattern[..at].ends_with('$') => inside = true,
+            b'{' if version == PolicyVersion::V2012 && pattern[..at].ends_with('$') => {
+                inside = true
+            }
             b'}' => inside = false,
             b':' if !inside && parts.len() < PARTS - 1 => {
                 parts.push(&pattern[begin..at]);

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::super::context::Doubt;
-use super::super::wildcard::Hole;
+use super::super::context::UnknownReason;
+use super::super::wildcard::UnresolvedVariable;
 
-/// A construct of a policy whose outcome AWS does not document, or that this evaluator is not told enough about.
+/// A construct of a policy whose outcome AWS does not document, or that this evaluator knows too little about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Construct {
     /// A document that cannot be read here.
@@ -33,7 +33,7 @@ pub enum Construct {
         /// Its name.
         name: String,
         /// Why its value is not known.
-        doubt: Doubt,
+        reason: UnknownReason,
     },
     /// `?` before a character outside ASCII.
     Character {
@@ -50,7 +50,7 @@ pub enum Construct {
         /// Its name.
         key: String,
         /// Why its value is not known.
-        doubt: Doubt,
+        reason: UnknownReason,
     },
     /// An operator on a key that AWS does not document it for.
     Combination {
@@ -79,10 +79,10 @@ pub(super) enum Truth {
 // === impl Construct ===
 
 impl Construct {
-    pub(super) fn hole(hole: &Hole) -> Self {
+    pub(super) fn of_variable(variable: &UnresolvedVariable) -> Self {
         Self::Variable {
-            name: hole.name.clone(),
-            doubt: hole.doubt,
+            name: variable.name.clone(),
+            reason: variable.reason,
         }
     }
 
@@ -96,7 +96,7 @@ impl Construct {
             Self::Resource { .. } => {
                 "write `arn:PARTITION:iot:REGION:ACCOUNT:KIND/NAME` with all six parts, or `*` alone".into()
             }
-            Self::Variable { doubt: Doubt::Absent | Doubt::Unset, .. } => {
+            Self::Variable { reason: UnknownReason::Absent | UnknownReason::Unset, .. } => {
                 "put resources with variables that may have no value into a statement of their own that allows".into()
             }
             Self::Variable { .. } => "use a variable that has one plain value for every connection".into(),
@@ -130,12 +130,12 @@ impl fmt::Display for Construct {
             Self::Resource { resource } => {
                 write!(f, "resource `{resource}`, which is no whole resource name")
             }
-            Self::Variable { name, doubt } => write!(f, "variable `${{{name}}}`, which {doubt}"),
+            Self::Variable { name, reason } => write!(f, "variable `${{{name}}}`, which {reason}"),
             Self::Character { pattern } => {
                 write!(f, "`?` in `{pattern}` for a character outside ASCII")
             }
             Self::Operator { operator } => write!(f, "condition operator `{operator}`"),
-            Self::Key { key, doubt } => write!(f, "condition key `{key}`, which {doubt}"),
+            Self::Key { key, reason } => write!(f, "condition key `{key}`, which {reason}"),
             Self::Combination { operator, key } => {
                 write!(f, "condition operator `{operator}` on `{key}`")
             }

@@ -87,14 +87,6 @@ pub enum LimitError {
         /// Allowed.
         limit: usize,
     },
-    /// One SUBSCRIBE carries too many filters.
-    #[error("subscribe request has {filters} filters, the limit is {limit}")]
-    Filters {
-        /// Measured.
-        filters: usize,
-        /// Allowed.
-        limit: usize,
-    },
     /// One connection holds too many subscriptions.
     #[error("connection has {subscriptions} subscriptions, the limit is {limit}")]
     Subscriptions {
@@ -130,7 +122,6 @@ impl Hint for LimitError {
                 "let `+` stand for one whole level and `#` for the last levels, as in `a/+/b/#`"
             }
             Self::ShareName { .. } => "use a shorter NAME in `$share/NAME/`",
-            Self::Filters { .. } => "send the filters in several subscribe requests",
             Self::Subscriptions { .. } => {
                 "cover several topics with one wildcard filter, or use more connections"
             }

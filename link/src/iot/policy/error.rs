@@ -2,7 +2,7 @@
 
 use crate::error::Hint;
 
-/// Why a policy document was refused. `at` is the place in the document, such as `Statement[1].Resource`.
+/// Why a policy document was refused. `at` is the field path in the document, such as `Statement[1].Resource`.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The text is not JSON.
@@ -11,7 +11,7 @@ pub enum PolicyError {
     /// A key that IoT policies do not have.
     #[error("policy has an unknown key `{key}` in {at}")]
     UnknownKey {
-        /// The place.
+        /// The field path.
         at: String,
         /// The key.
         key: String,
@@ -21,7 +21,7 @@ pub enum PolicyError {
     /// A key that must be there is not.
     #[error("policy has no `{key}` in {at}")]
     Missing {
-        /// The place.
+        /// The field path.
         at: String,
         /// The key.
         key: &'static str,
@@ -29,7 +29,7 @@ pub enum PolicyError {
     /// A value is not what must stand there.
     #[error("policy value of `{at}` is {found} instead of {expected}")]
     Value {
-        /// The place.
+        /// The field path.
         at: String,
         /// What stands there.
         found: String,

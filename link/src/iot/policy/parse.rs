@@ -1,8 +1,8 @@
-//! From JSON to the document model, with the place of every mistake.
+//! From JSON to the document model, with the field path of every mistake.
 
 use serde_json::{Map, Value};
 
-use super::{Condition, Document, Effect, PolicyError, Statement, Version, json};
+use super::{Document, Effect, PolicyCondition, PolicyError, PolicyVersion, Statement, json};
 
 pub(super) fn document(text: &str) -> Result<Document, PolicyError> {
     let value = json::value(text).map_err(PolicyError::Json)?;
@@ -10,8 +10,8 @@ pub(super) fn document(text: &str) -> Result<Document, PolicyError> {
     known_keys("the document", map, &["Version", "Id", "Statement"])?;
     let version = need("the document", map, "Version")?;
     let version = match version.as_str() {
-        Some("2012-10-17") => Version::V2012,
-        Some("2008-10-17") => Version::V2008,
+        Some("2012-10-17") => PolicyVersion::V2012,
+        Some("2008-10-17") => PolicyVersion::V2008,
         _ => {
             let expected = "`2012-10-17`, the version in which variables work";
             return Err(refuse("Version", version, expected));
@@ -100,8 +100,8 @@ fn statement(at: &str, value: &Value) -> Result<Statement, PolicyError> {
     })
 }
 
-fn condition(at: &str, value: &Value) -> Result<Condition, PolicyError> {
-    let mut condition = Condition::new();
+fn condition(at: &str, value: &Value) -> Result<PolicyCondition, PolicyError> {
+    let mut condition = PolicyCondition::new();
     for (operator, keys) in object(at, value)? {
         let at = format!("{at}.{operator}");
         let block = condition.entry(operator.clone()).or_default();

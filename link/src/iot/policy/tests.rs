@@ -44,7 +44,7 @@ fn single_statement_may_stand_without_a_list() {
         r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}"#
     );
     assert!(
-        Action::ALL
+        PolicyAction::ALL
             .iter()
             .all(|action| document.statements[0].covers(*action))
     );
@@ -54,7 +54,7 @@ fn single_statement_may_stand_without_a_list() {
 fn the_older_version_is_kept_and_warned_of() {
     let json = r#"{"Version":"2008-10-17","Statement":[{"Effect":"Allow","Action":"iot:*","Resource":"*"}]}"#;
     let document = Document::parse(json).unwrap();
-    assert_eq!(document.version, Version::V2008);
+    assert_eq!(document.version, PolicyVersion::V2008);
     assert_eq!(document.to_json(), json);
     assert!(
         document.warnings()[0].starts_with("Version: `2008-10-17` takes variables for plain text")
@@ -69,7 +69,10 @@ fn size_counts_characters_without_white_space() {
         FULL.chars().filter(|c| !c.is_whitespace()).count()
     );
     assert_eq!(document.size(), document.to_json().len());
-    let long = Statement::allow([Action::Publish], [format!("arn:{}", "é".repeat(2048))]);
+    let long = Statement::allow(
+        [PolicyAction::Publish],
+        [format!("arn:{}", "é".repeat(2048))],
+    );
     let error = Document::new(vec![long]).check_size().unwrap_err();
     assert!(error.to_string().starts_with("policy has 21"), "{error}");
     assert!(error.to_string().ends_with("the limit is 2048"), "{error}");
@@ -214,7 +217,7 @@ proptest! {
         deny in any::<bool>(),
         action in 0..5_usize,
     ) {
-        let mut statement = Statement::allow([Action::ALL[action]], resources);
+        let mut statement = Statement::allow([PolicyAction::ALL[action]], resources);
         if deny {
             statement = statement.denying();
         }

@@ -12,7 +12,7 @@ enum Unit<U> {
     Any,
 }
 
-/// Whether `text` fits `tokens`, once for each reading; a hole stands for any run of characters.
+/// Whether `text` fits `tokens`, once for each reading; an unresolved variable stands for any run of characters.
 pub(super) fn readings(tokens: &[Token], text: &str) -> impl Iterator<Item = bool> + Clone {
     let characters = split(tokens, |c, into| into.push(c));
     let by_character = run(&characters, &text.chars().collect::<Vec<_>>());
@@ -44,7 +44,7 @@ fn split<U: Copy>(tokens: &[Token], encode: impl Fn(char, &mut Vec<U>)) -> Vec<U
                 units.extend(encoded.drain(..).map(Unit::Is));
             }
             Token::One => units.push(Unit::One),
-            Token::Any | Token::Hole => units.push(Unit::Any),
+            Token::Any | Token::Unresolved => units.push(Unit::Any),
         }
     }
     units

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use super::Driver;
 use crate::error::Hint;
 use crate::identity::Identity;
-use crate::mqtt::credentials::{CLOSED_IN_A_ROW, Turn};
+use crate::mqtt::credentials::{CLOSED_IN_A_ROW, CredentialChange};
 use crate::mqtt::options::transport;
 use crate::mqtt::reason::ConnectError;
 use crate::tls;
@@ -51,14 +51,14 @@ impl Driver {
                 .credentials
                 .failed(error.of_certificate(), Instant::now())
             {
-                Turn::Same => {}
-                Turn::SetAside => {
+                CredentialChange::Same => {}
+                CredentialChange::SetAside => {
                     self.shared.metrics.identity_refusals.inc();
                     warn!(
                         "Set the new certificate aside: the next connection uses the old one, and the new one is tried again later"
                     );
                 }
-                Turn::Recalled => warn!(
+                CredentialChange::Recalled => warn!(
                     "The old certificate does not connect any more: the next connection uses the new one that was set aside"
                 ),
             }
@@ -109,7 +109,7 @@ impl Driver {
 /// Resolves with a TLS configuration when a new identity is published; never when there will be none.
 pub(super) async fn offered(
     identity: &mut watch::Receiver<Arc<Identity>>,
-    options: &tls::Options,
+    options: &tls::TlsOptions,
 ) -> Arc<rustls::ClientConfig> {
     while identity.changed().await.is_ok() {
         let new = identity.borrow_and_update().clone();

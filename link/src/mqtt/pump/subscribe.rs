@@ -7,8 +7,8 @@ use tracing::{info, warn};
 
 use super::{ACK_DEADLINE, Pump};
 use crate::mqtt::reason::SubscribeError;
-use crate::mqtt::shared::{Connection, Leaving};
-use crate::mqtt::state::Heard;
+use crate::mqtt::shared::{Connection, Unsubscribing};
+use crate::mqtt::state::Subscriptions;
 
 impl Pump {
     /// What is still to be subscribed; `None` when all of it is.
@@ -26,16 +26,16 @@ impl Pump {
     /// Notes what the broker confirmed.
     pub(super) fn note_subscribed(&mut self, connection: Connection, filters: Vec<String>) {
         let session = connection.broker_session;
-        let mut heard = self.subscribed.take().unwrap_or_default();
-        if heard.session != session {
-            heard = Heard {
+        let mut confirmed = self.subscribed.take().unwrap_or_default();
+        if confirmed.session != session {
+            confirmed = Subscriptions {
                 session,
                 filters: Vec::new(),
             };
         }
-        heard.filters.extend(filters);
-        self.shared.heard.send_replace(heard.clone());
-        self.subscribed = Some(heard);
+        confirmed.filters.extend(filters);
+        self.shared.subscriptions.send_replace(confirmed.clone());
+        self.subscribed = Some(confirmed);
     }
 
     /// `Ok(false)` means that the connection went away meanwhile.
@@ -95,8 +95,8 @@ impl Pump {
         let shared = self.shared.clone();
         let at_once = self.filters_per_subscribe;
         async move {
-            let mut leaving = shared.leaving.subscribe();
-            let asked = leaving.wait_for(|leaving| *leaving == Leaving::Asked);
+            let mut leaving = shared.unsubscribing.subscribe();
+            let asked = leaving.wait_for(|leaving| *leaving == Unsubscribing::Asked);
             if asked.await.is_err() {
                 return;
             }
@@ -108,13 +108,13 @@ impl Pump {
                     Err(_) => false,
                 };
                 if !unsubscribed {
-                    // The next connection tries again; after a refusal there is nobody else to ask.
+                    // The next connection tries again; after a refusal there is no other way.
                     warn!("The broker did not confirm that nothing more is to come");
                     return;
                 }
             }
             info!("Unsubscribed");
-            shared.leaving.send_replace(Leaving::Done);
+            shared.unsubscribing.send_replace(Unsubscribing::Done);
         }
     }
 }
@@ -122,7 +122,7 @@ impl Pump {
 /// Resolves when the broker had its time to answer, not counting time in which nothing was read.
 async fn unanswered(mut reading: watch::Receiver<bool>) {
     loop {
-        // Both fail only with the session itself, and then nobody waits for this.
+        // Both fail only with the session itself, and then nothing waits for this.
         if reading.wait_for(|reading| *reading).await.is_err() {
             return;
         }

@@ -26,7 +26,7 @@ use crate::id::ClientId;
 use crate::identity::fixture::{Ca, Set, named};
 use crate::identity::{Identity, Location};
 use crate::iot::limits::ConnectionLimits;
-use crate::mqtt::{Config, Inbound, Metrics, Reconnect, Session};
+use crate::mqtt::{Config, Inbound, Reconnect, Session, SessionMetrics};
 
 /// Accepts one connection after the other.
 pub(super) struct Broker {
@@ -47,7 +47,7 @@ pub(super) struct Peer<S = Stream> {
 pub(super) struct Client {
     pub(super) session: Session,
     pub(super) inbound: Inbound,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: SessionMetrics,
     pub(super) stop: CancellationToken,
     pub(super) driver: JoinHandle<()>,
     _identity: watch::Sender<Arc<Identity>>,
@@ -142,21 +142,21 @@ impl Broker {
     pub(super) fn client_while(
         &self,
         config: Config,
-        permit: watch::Receiver<Option<&'static str>>,
+        withheld: watch::Receiver<Option<&'static str>>,
     ) -> Client {
         let set = issue(&self.ca, "client", ExtendedKeyUsagePurpose::ClientAuth);
         let directory = set.in_directory();
         let location = Location::Directory(directory.path().into());
         let identity = Identity::load(&location, Clock::system().now()).unwrap();
         let (sender, identity) = watch::channel(Arc::new(identity));
-        let metrics = Metrics::unregistered().unwrap();
+        let metrics = SessionMetrics::unregistered().unwrap();
         let (session, inbound, driver) = config.build(identity, metrics.clone()).unwrap();
         let stop = CancellationToken::new();
         Client {
             session,
             inbound,
             metrics,
-            driver: tokio::spawn(driver.only_while(permit).run(stop.clone())),
+            driver: tokio::spawn(driver.only_while(withheld).run(stop.clone())),
             stop,
             _identity: sender,
         }

@@ -72,8 +72,8 @@ async fn a_session_that_unsubscribed_acks_what_had_come_and_never_subscribes_aga
 #[tokio::test]
 async fn a_session_that_is_withheld_ends_for_good_and_begins_anew_when_it_may() {
     let broker = Broker::start().await;
-    let (tell, permit) = watch::channel(None);
-    let mut client = broker.client_while(broker.config(), permit);
+    let (tell, withheld) = watch::channel(None);
+    let mut client = broker.client_while(broker.config(), withheld);
     let mut peer = broker.ready(Welcome::default()).await;
     assert!(client.session.ready().await);
     peer.deliver(1, "unacked").await;

@@ -3,7 +3,7 @@
 use std::io;
 
 use jiff::Timestamp;
-use link::identity::{Error as FileError, Role};
+use link::identity::{IdentityError as FileError, Role};
 
 use link::mqtt::{ConnectError, PublishError, SubscribeError};
 use link::tls::TlsProblem;

@@ -153,7 +153,7 @@ fn groups_are_read_with_their_rules_and_tags() {
         </DescribeSecurityGroupsResponse>"#;
     let page = read(&describe_security_group("sg-db"), answer);
     assert_eq!(page.next.as_deref(), Some("more"));
-    let group = SecurityGroup {
+    let group = Ec2SecurityGroup {
         group_id: Some("sg-db".into()),
         group_name: Some("r1-db".into()),
         vpc_id: Some("vpc-1".into()),
@@ -164,9 +164,9 @@ fn groups_are_read_with_their_rules_and_tags() {
         }],
         tags: vec![("provisioner:region".into(), "r1".into())],
     };
-    let bare = SecurityGroup {
+    let bare = Ec2SecurityGroup {
         group_id: Some("sg-2".into()),
-        ..SecurityGroup::default()
+        ..Ec2SecurityGroup::default()
     };
     assert_eq!(page.items, [group, bare]);
 }

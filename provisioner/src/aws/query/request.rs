@@ -9,14 +9,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What is asked for, and with which parameters.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct QueryRequest {
     action: &'static str,
     params: Vec<(String, String)>,
 }
 
-// === impl Request ===
+// === impl QueryRequest ===
 
-impl Request {
+impl QueryRequest {
     /// `action` is the operation's name, such as `DescribeVpcs`.
     pub(crate) fn new(action: &'static str) -> Self {
         let params = Vec::new();
@@ -88,7 +88,7 @@ impl Request {
 }
 
 /// Names only: a value may be a password.
-impl fmt::Debug for Request {
+impl fmt::Debug for QueryRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.params.iter().map(|(name, _)| name);
         f.write_str(self.action)?;
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn lists_count_from_one_and_values_are_escaped() {
-        let request = Request::new("Do")
+        let request = QueryRequest::new("Do")
             .with("Yes", true)
             .with("Port", 5432)
             .maybe("Not", None::<&str>)
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn no_value_is_in_a_trace() {
-        let request = Request::new("Do").with("MasterUserPassword", "hunter2");
+        let request = QueryRequest::new("Do").with("MasterUserPassword", "hunter2");
         assert_eq!(format!("{request:?}"), r#"Do{"MasterUserPassword"}"#);
     }
 }

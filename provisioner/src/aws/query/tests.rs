@@ -17,7 +17,7 @@ use aws_types::sdk_config::Builder;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 
 use super::*;
-use crate::aws::{ErrorKind, Optional as _, Outcome as _, ec2, rds};
+use crate::aws::{AwsErrorKind, Optional as _, Outcome as _, ec2, rds};
 
 /// Answers in turn, and not at all after the last.
 #[derive(Clone, Debug, Default)]
@@ -162,7 +162,7 @@ async fn failures_are_tried_again_only_so_often() {
     let answer = script.ec2().call(ec2::describe_vpcs("vpc-1")).await;
     let error = answer.during("ec2:DescribeVpcs", "vpc-1").unwrap_err();
     assert_eq!(script.asked().len(), 3);
-    assert_eq!((error.kind(), error.code()), (ErrorKind::Other, None));
+    assert_eq!((error.kind(), error.code()), (AwsErrorKind::Other, None));
     assert_eq!(
         error.to_string(),
         "ec2:DescribeVpcs `vpc-1`: HTTP status 500, and no reason"
@@ -183,7 +183,7 @@ async fn a_refusal_is_told_at_once_with_its_code() {
     }
     assert_eq!(outcomes[0], Ok(false));
     let denied = outcomes[1].as_ref().unwrap_err();
-    assert_eq!(denied.kind(), ErrorKind::Denied);
+    assert_eq!(denied.kind(), AwsErrorKind::Denied);
     assert_eq!(
         denied.to_string(),
         "ec2:DescribeVpcs `vpc-1`: no (UnauthorizedOperation)"
@@ -196,7 +196,7 @@ async fn no_answer_is_waited_for_only_so_long() {
     let script = Script::default();
     let answer = script.ec2().call(ec2::describe_vpcs("vpc-1")).await;
     let error = answer.during("ec2:DescribeVpcs", "vpc-1").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert_eq!(error.kind(), AwsErrorKind::Unreachable);
     assert_eq!(script.asked().len(), 3);
 }
 
@@ -211,7 +211,7 @@ async fn an_answer_that_cannot_be_read_is_not_asked_for_again() {
         let error = answer
             .during("ec2:DescribeSubnets", "subnet-1")
             .unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Other);
+        assert_eq!(error.kind(), AwsErrorKind::Other);
         assert!(error.to_string().contains("could not be read"), "{error}");
         assert_eq!(script.asked().len(), 1);
         // Of this one, nobody reads anything.
@@ -273,7 +273,7 @@ async fn without_credentials_nothing_is_sent() {
     let client = ec2::client(&config.build());
     let answer = client.call(ec2::describe_vpcs("vpc-1")).await;
     let error = answer.during("ec2:DescribeVpcs", "vpc-1").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Credentials);
+    assert_eq!(error.kind(), AwsErrorKind::Credentials);
     assert!(script.asked().is_empty());
 }
 

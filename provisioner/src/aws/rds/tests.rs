@@ -121,6 +121,7 @@ fn a_database_is_read_with_what_is_pending() {
         resource_id: text("db-ABCD"),
         status: text("available"),
         class: text("db.t4g.micro"),
+        engine: text("postgres"),
         engine_version: text("18.3"),
         auto_minor_version_upgrade: Some(true),
         database: text("maestro"),

@@ -1,7 +1,7 @@
 //! What certificates are attached to: policies, which decide, and things, which are names.
 
-use crate::aws::{Error, Optional as _, Outcome as _};
-use crate::resource::Certificate;
+use crate::aws::{AwsError, Optional as _, Outcome as _};
+use crate::identity::IdentitySpec;
 
 use super::Registry;
 
@@ -9,7 +9,7 @@ use super::Registry;
 
 impl Registry<'_> {
     /// Ids of the certificates a policy is attached to; none when there is no such policy.
-    pub(crate) async fn targets(self, policy: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn targets(self, policy: &str) -> Result<Vec<String>, AwsError> {
         let targets = self
             .account
             .iot
@@ -29,7 +29,7 @@ impl Registry<'_> {
     }
 
     /// Whether a certificate is attached to a thing.
-    pub(crate) async fn is_principal(self, thing: &str, arn: &str) -> Result<bool, Error> {
+    pub(crate) async fn is_principal(self, thing: &str, arn: &str) -> Result<bool, AwsError> {
         let principals = self
             .account
             .iot
@@ -46,7 +46,7 @@ impl Registry<'_> {
     }
 
     /// Attaches the party's policy and thing. Attaching twice is as attaching once.
-    pub(crate) async fn attach(self, party: &Certificate, arn: &str) -> Result<(), Error> {
+    pub(crate) async fn attach(self, party: &IdentitySpec, arn: &str) -> Result<(), AwsError> {
         self.attach_policy(&party.policy, arn).await?;
         let Some(thing) = &party.thing else {
             return Ok(());
@@ -62,7 +62,7 @@ impl Registry<'_> {
         Ok(())
     }
 
-    pub(crate) async fn attach_policy(self, policy: &str, arn: &str) -> Result<(), Error> {
+    pub(crate) async fn attach_policy(self, policy: &str, arn: &str) -> Result<(), AwsError> {
         self.account
             .iot
             .attach_policy()
@@ -75,7 +75,7 @@ impl Registry<'_> {
     }
 
     /// Names of the policies a certificate carries itself, this region's or not; none when there is no such certificate.
-    pub(crate) async fn policies(self, arn: &str) -> Result<Vec<String>, Error> {
+    pub(crate) async fn policies(self, arn: &str) -> Result<Vec<String>, AwsError> {
         let policies = self
             .account
             .iot
@@ -93,7 +93,7 @@ impl Registry<'_> {
     }
 
     /// Takes a certificate off every policy, then off every thing.
-    pub(super) async fn detach(self, arn: &str) -> Result<(), Error> {
+    pub(super) async fn detach(self, arn: &str) -> Result<(), AwsError> {
         let iot = &self.account.iot;
         for name in self.policies(arn).await? {
             iot.detach_policy()

@@ -1,19 +1,19 @@
 use super::*;
 
-fn picture(current: Option<(Standing, bool)>, pending: bool, region: bool) -> Picture {
-    Picture {
-        current: current.map(|(standing, ca)| Current { standing, ca }),
+fn state(current: Option<(Registration, bool)>, pending: bool, region: bool) -> IdentityState {
+    IdentityState {
+        current: current.map(|(registration, ca)| CurrentCertificate { registration, ca }),
         pending,
         region,
     }
 }
 
-fn active() -> Standing {
-    Standing::Active { attached: true }
+fn active() -> Registration {
+    Registration::Active { attached: true }
 }
 
-fn revoked() -> Standing {
-    Standing::Dead(REVOKED.into())
+fn revoked() -> Registration {
+    Registration::Inactive(REVOKED.into())
 }
 
 #[test]
@@ -21,95 +21,98 @@ fn every_picture_has_the_step_that_a_person_would_take() {
     use Purpose::{Enroll, Keep, Renew};
     let table = [
         // In use, a key waits, the region can be asked; purpose; step.
-        (picture(None, false, true), Keep, Step::Request),
-        (picture(None, false, false), Keep, Step::Request),
-        (picture(None, true, true), Keep, Step::Issue),
-        (picture(None, true, false), Keep, Step::Carry),
+        (state(None, false, true), Keep, IdentityAction::Request),
+        (state(None, false, false), Keep, IdentityAction::Request),
+        (state(None, true, true), Keep, IdentityAction::Issue),
+        (state(None, true, false), Keep, IdentityAction::AwaitRegion),
         (
-            picture(Some((active(), true)), false, true),
+            state(Some((active(), true)), false, true),
             Keep,
-            Step::Nothing,
+            IdentityAction::Nothing,
         ),
         (
-            picture(Some((active(), true)), true, true),
+            state(Some((active(), true)), true, true),
             Keep,
-            Step::Nothing,
+            IdentityAction::Nothing,
         ),
         (
-            picture(Some((active(), false)), false, true),
+            state(Some((active(), false)), false, true),
             Keep,
-            Step::Refresh,
+            IdentityAction::WriteRoots,
         ),
         (
-            picture(Some((Standing::Unasked, true)), false, false),
+            state(Some((Registration::NotAsked, true)), false, false),
             Keep,
-            Step::Nothing,
+            IdentityAction::Nothing,
         ),
         (
-            picture(Some((Standing::Unasked, false)), false, false),
+            state(Some((Registration::NotAsked, false)), false, false),
             Keep,
-            Step::Refresh,
+            IdentityAction::WriteRoots,
         ),
         (
-            picture(
-                Some((Standing::Active { attached: false }, false)),
+            state(
+                Some((Registration::Active { attached: false }, false)),
                 false,
                 true,
             ),
             Keep,
-            Step::Attach,
+            IdentityAction::Attach,
         ),
         (
-            picture(Some((active(), true)), false, true),
+            state(Some((active(), true)), false, true),
             Enroll,
-            Step::Nothing,
+            IdentityAction::Nothing,
         ),
         (
-            picture(Some((revoked(), true)), false, true),
+            state(Some((revoked(), true)), false, true),
             Enroll,
-            Step::Request,
+            IdentityAction::Request,
         ),
         (
-            picture(Some((revoked(), true)), true, true),
+            state(Some((revoked(), true)), true, true),
             Enroll,
-            Step::Issue,
+            IdentityAction::Issue,
         ),
         (
-            picture(Some((Standing::Unknown, true)), false, true),
+            state(Some((Registration::Unknown, true)), false, true),
             Enroll,
-            Step::Request,
+            IdentityAction::Request,
         ),
         (
-            picture(Some((active(), true)), false, true),
+            state(Some((active(), true)), false, true),
             Renew,
-            Step::Request,
+            IdentityAction::Request,
         ),
         (
-            picture(Some((active(), true)), true, true),
+            state(Some((active(), true)), true, true),
             Renew,
-            Step::Issue,
+            IdentityAction::Issue,
         ),
         (
-            picture(Some((Standing::Unasked, true)), true, false),
+            state(Some((Registration::NotAsked, true)), true, false),
             Renew,
-            Step::Carry,
+            IdentityAction::AwaitRegion,
         ),
     ];
-    for (picture, purpose, step) in table {
-        assert_eq!(next(&picture, purpose), step, "{picture:?} {purpose:?}");
+    for (state, purpose, step) in table {
+        assert_eq!(next_action(&state, purpose), step, "{state:?} {purpose:?}");
     }
 }
 
 #[test]
 fn apply_never_replaces_what_was_revoked_even_if_a_key_waits() {
     for pending in [false, true] {
-        for standing in [
+        for registration in [
             revoked(),
-            Standing::Dead(INACTIVE.into()),
-            Standing::Unknown,
+            Registration::Inactive(INACTIVE.into()),
+            Registration::Unknown,
         ] {
-            let picture = picture(Some((standing.clone(), true)), pending, true);
-            assert_eq!(next(&picture, Purpose::Keep), Step::Decide(standing));
+            let state = state(Some((registration.clone(), true)), pending, true);
+            assert_eq!(
+                next_action(&state, Purpose::Keep),
+                IdentityAction::Decide(registration)
+            );
         }
     }
 }
@@ -124,16 +127,19 @@ fn superseded(id: &str, status: &str, attached: bool) -> Superseded {
 
 #[test]
 fn a_rotation_is_taken_up_where_it_was_left() {
-    assert_eq!(rotation(false, &[]), Rotation::Issue);
-    assert_eq!(rotation(true, &[]), Rotation::Issue);
+    assert_eq!(rotation(false, &[]), RotationPhase::Issue);
+    assert_eq!(rotation(true, &[]), RotationPhase::Issue);
     // A waiting key comes first; what is active stays until the new one is proven.
     let old = superseded("a", ACTIVE, true);
-    assert_eq!(rotation(true, std::slice::from_ref(&old)), Rotation::Issue);
+    assert_eq!(
+        rotation(true, std::slice::from_ref(&old)),
+        RotationPhase::Issue
+    );
     let left = |status| superseded("b", status, false);
     for status in [ACTIVE, INACTIVE] {
         assert_eq!(
             rotation(false, &[old.clone(), left(status)]),
-            Rotation::Prove {
+            RotationPhase::Prove {
                 old: vec!["a".into()],
                 leftover: vec!["b".into()]
             }
@@ -141,7 +147,7 @@ fn a_rotation_is_taken_up_where_it_was_left() {
         // The removal took the policy away and ended before or after it took the certificate out of service.
         assert_eq!(
             rotation(false, &[left(status)]),
-            Rotation::Finish {
+            RotationPhase::Finish {
                 leftover: vec!["b".into()]
             }
         );
@@ -156,20 +162,20 @@ fn what_a_person_took_out_of_service_is_no_leftover_and_does_not_end_a_rotation(
         superseded("deactivated", INACTIVE, true),
     ];
     // The one in use is rotated, from its first phase.
-    assert_eq!(rotation(false, &evidence), Rotation::Issue);
-    assert_eq!(rotation(true, &evidence), Rotation::Issue);
+    assert_eq!(rotation(false, &evidence), RotationPhase::Issue);
+    assert_eq!(rotation(true, &evidence), RotationPhase::Issue);
     // Beside what a rotation removes, they stay.
     let with = |more: Superseded| [evidence.as_slice(), &[more]].concat();
     assert_eq!(
         rotation(false, &with(superseded("a", ACTIVE, true))),
-        Rotation::Prove {
+        RotationPhase::Prove {
             old: vec!["a".into()],
             leftover: vec![]
         }
     );
     assert_eq!(
         rotation(false, &with(superseded("a", INACTIVE, false))),
-        Rotation::Finish {
+        RotationPhase::Finish {
             leftover: vec!["a".into()]
         }
     );

@@ -10,7 +10,7 @@ fn an_application_of_argo_cd_has_the_values_for_helm_and_the_namespace_of_the_fi
     let source = &server["spec"]["source"];
     assert_eq!(source["path"], "deploy/charts/server-bridge");
     let values = &source["helm"]["valuesObject"];
-    let mut expected = helm::tree(&helm::Server::new(&region));
+    let mut expected = helm::tree(&helm::ServerValues::new(&region));
     // Of the Application: clients of the first deployment have no tokens.
     expected["callers"] = serde_json::json!({"insecure": true});
     assert_eq!(*values, expected);
@@ -21,7 +21,10 @@ fn an_application_of_argo_cd_has_the_values_for_helm_and_the_namespace_of_the_fi
     let cluster = &region.clusters[1];
     let agent = argocd::application(&region, Some(cluster));
     let values = &agent["spec"]["source"]["helm"]["valuesObject"];
-    assert_eq!(*values, helm::tree(&helm::Agent::new(&region, cluster)));
+    assert_eq!(
+        *values,
+        helm::tree(&helm::AgentValues::new(&region, cluster))
+    );
     assert_eq!(agent["metadata"]["name"], helm::AGENT);
     assert_eq!(agent["spec"]["destination"]["namespace"], "agents");
     let values = argocd::values(&region, Some(cluster));

@@ -6,7 +6,7 @@ use crate::region::fixture::two_clusters;
 #[test]
 fn a_server_that_signs_in_by_iam_gets_no_password_and_its_user_by_sql() {
     let region = two_clusters("database: {iamAuth: true}\n");
-    let values = helm::tree(&helm::Server::new(&region));
+    let values = helm::tree(&helm::ServerValues::new(&region));
     assert_eq!(values["database"]["iamAuth"], true);
     assert_eq!(values["secrets"]["databaseUserKey"], "iamUsername");
     let class = secret_provider_class::server(&region);
@@ -28,12 +28,12 @@ fn a_server_that_signs_in_by_iam_gets_no_password_and_its_user_by_sql() {
     for without in ["", "database: {iamAuth: false}\n"] {
         let region = two_clusters(without);
         assert_eq!(sql::iam_user(&region), None);
-        let values = helm::tree(&helm::Server::new(&region));
+        let values = helm::tree(&helm::ServerValues::new(&region));
         assert!(values["database"]["iamAuth"].is_null());
         assert!(values["secrets"]["databaseUserKey"].is_null());
     }
     // A file signs in to nothing.
     let file = two_clusters("server: {store: sqlite}\ndatabase: {iamAuth: true}\n");
-    let values = helm::tree(&helm::Server::new(&file));
+    let values = helm::tree(&helm::ServerValues::new(&file));
     assert!(values["database"].is_null() && values["secrets"]["databaseUserKey"].is_null());
 }

@@ -2,10 +2,15 @@
 
 use super::Check;
 use crate::region::file::{self, Profile};
-use crate::region::{Database, grammar, window};
+use crate::region::{grammar, window};
+use crate::resource::DatabaseSettings;
 
 impl Check<'_> {
-    pub(super) fn database(&mut self, file: file::Database, profile: Profile) -> Database {
+    pub(super) fn database(
+        &mut self,
+        file: file::DatabaseSection,
+        profile: Profile,
+    ) -> DatabaseSettings {
         let production = profile == Profile::Production;
         let by = |development: &'static str, in_production| {
             if production {
@@ -19,7 +24,7 @@ impl Check<'_> {
         if let Some(most) = file.max_storage
             && u64::from(most) * 10 < u64::from(storage) * 11
         {
-            self.tell(
+            self.report(
                 "database.maxStorage",
                 format!("is {most}, less than a tenth above the storage of {storage}"),
                 format!(
@@ -46,7 +51,7 @@ impl Check<'_> {
             grammar::user,
         );
         let iam_user = self.iam_user(file.iam_auth, file.iam_user, &user);
-        Database {
+        DatabaseSettings {
             instance_class: self.text(
                 &field("instanceClass"),
                 file.instance_class
@@ -89,7 +94,7 @@ impl Check<'_> {
         if on != Some(true) {
             if user.is_some() {
                 let what = "is written, but `database.iamAuth` is not true";
-                self.tell(FIELD, what, "write `iamAuth: true` too, or leave it out");
+                self.report(FIELD, what, "write `iamAuth: true` too, or leave it out");
             }
             return None;
         }
@@ -97,7 +102,7 @@ impl Check<'_> {
         let user = self.text(FIELD, user, "", grammar::user);
         if user == master {
             let what = format!("is `{user}`, the master user, which would lose its password");
-            self.tell(FIELD, what, "write another name");
+            self.report(FIELD, what, "write another name");
         }
         Some(user)
     }
@@ -108,7 +113,7 @@ impl Check<'_> {
         if let (Ok(daily), Ok(weekly)) = (&daily, &weekly)
             && window::overlap(daily, weekly)
         {
-            self.tell(
+            self.report(
                 "database.maintenanceWindow",
                 format!("is `{maintenance}`, which overlaps the backup window `{backup}`"),
                 "write a window that does not",

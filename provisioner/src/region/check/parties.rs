@@ -1,17 +1,20 @@
 //! Topics, server and clusters: parties whose client ids, topics and policies fit each other.
 
 use link::id::{ClientId, ConsumerName, SourceId};
-use link::iot::{ArnPrefix, Party};
+use link::iot::ArnPrefix;
+use link::party::Party;
 use link::topic::{Scheme, Topics};
 
 use super::{Check, STAND_IN};
 use crate::region::file::{self, SchemeName};
-use crate::region::{Addons, ClusterNames, Eks, ManagementCluster, Server, Store, grammar};
+use crate::region::{
+    Addons, ClusterNames, EksSettings, ManagementCluster, ServerSettings, Store, grammar,
+};
 
 impl Check<'_> {
     pub(super) fn scheme(
         &mut self,
-        file: Option<file::Topics>,
+        file: Option<file::TopicsSection>,
         server: Option<&SourceId>,
     ) -> Option<Scheme> {
         let Some(file) = file else {
@@ -36,7 +39,7 @@ impl Check<'_> {
                 } else {
                     "source"
                 };
-                self.tell(
+                self.report(
                     &format!("topics.{key}"),
                     what,
                     "write a scheme by name or each topic, not both",
@@ -50,7 +53,7 @@ impl Check<'_> {
             }
             (_, Some(_)) => {
                 let what = "is given, but only scheme `sources` has the source in its topics";
-                self.tell(
+                self.report(
                     "topics.source",
                     what,
                     "write `scheme: sources`, or remove it",
@@ -66,7 +69,7 @@ impl Check<'_> {
         for (key, topic) in &explicit[..2] {
             if topic.is_none() {
                 let what = format!("is missing beside `{}`", given.join("`, `"));
-                self.tell(
+                self.report(
                     &format!("topics.{key}"),
                     what,
                     "add it, or write a scheme by name",
@@ -82,7 +85,7 @@ impl Check<'_> {
         match Scheme::parse(&topics) {
             Ok(scheme) if scheme.consumer().is_some() => {
                 let what = "are those of one cluster";
-                self.tell("topics", what, "write `+` where the cluster's name stands");
+                self.report("topics", what, "write `+` where the cluster's name stands");
                 None
             }
             Ok(scheme) => Some(scheme),
@@ -92,15 +95,15 @@ impl Check<'_> {
 
     pub(super) fn server(
         &mut self,
-        file: file::Server,
+        file: file::ServerSection,
         name: &str,
         source: Option<SourceId>,
         scheme: Option<&Scheme>,
         arn: &ArnPrefix,
-    ) -> Option<Server> {
+    ) -> Option<ServerSettings> {
         let store = file.store.unwrap_or_default();
         let (replicas, slots) = self.replicas(store, file.replicas, file.slots);
-        let workload = file::Agent {
+        let workload = file::AgentSection {
             namespace: file.namespace,
             service_account: file.service_account,
         };
@@ -123,7 +126,7 @@ impl Check<'_> {
         };
         let fix = "shorten `server.clientId` or the topics, or use fewer `server.connections`";
         self.policy("server", &party, arn, fix);
-        Some(Server {
+        Some(ServerSettings {
             source,
             client_id,
             connections,
@@ -144,12 +147,12 @@ impl Check<'_> {
                     "is {replicas}, but with `store: sqlite` the state is in a file, which has one writer"
                 );
                 let fix = "write 1, or remove `store: sqlite`";
-                self.tell("server.replicas", what, fix);
+                self.report("server.replicas", what, fix);
             }
             if slots.is_some() {
                 let what =
                     "is given, but with `store: sqlite` there is one replica without a number";
-                self.tell("server.slots", what, "remove it, or remove `store: sqlite`");
+                self.report("server.slots", what, "remove it, or remove `store: sqlite`");
             }
             return (replicas.unwrap_or(1), 1);
         }
@@ -160,7 +163,7 @@ impl Check<'_> {
                 "is {slots}, which leaves no slot for the pod that a rollout starts beside {replicas} replicas"
             );
             let fix = format!("write {} or more, or leave it out", 2 * replicas);
-            self.tell("server.slots", what, fix);
+            self.report("server.slots", what, fix);
         }
         (replicas, slots)
     }
@@ -168,8 +171,8 @@ impl Check<'_> {
     // Names come later: they need every cluster's place.
     pub(super) fn clusters(
         &mut self,
-        files: Vec<file::Cluster>,
-        eks: &Eks,
+        files: Vec<file::ClusterSection>,
+        eks: &EksSettings,
         region: &str,
         scheme: Option<&Scheme>,
         arn: &ArnPrefix,
@@ -182,7 +185,7 @@ impl Check<'_> {
             };
             if clusters.iter().any(|other| other.id == cluster.id) {
                 let what = format!("is `{}`, as another cluster's", cluster.id);
-                self.tell(
+                self.report(
                     &format!("{at}.id"),
                     what,
                     "give each cluster an id of its own",
@@ -200,7 +203,7 @@ impl Check<'_> {
                     "is `{}`, where the agent of `{}` runs",
                     cluster.eks_cluster, other.id
                 );
-                self.tell(
+                self.report(
                     &format!("{at}.eksCluster"),
                     what,
                     "give each cluster an EKS cluster of its own",
@@ -216,7 +219,7 @@ impl Check<'_> {
                     cluster.agent_client_id, other.id
                 );
                 let fix = "give each agent an id of its own: equal ids evict each other";
-                self.tell(&format!("{at}.agentClientId"), what, fix);
+                self.report(&format!("{at}.agentClientId"), what, fix);
             }
             clusters.push(cluster);
         }
@@ -226,8 +229,8 @@ impl Check<'_> {
     fn cluster(
         &mut self,
         at: &str,
-        file: file::Cluster,
-        eks: &Eks,
+        file: file::ClusterSection,
+        eks: &EksSettings,
         region: &str,
         scheme: Option<&Scheme>,
         arn: &ArnPrefix,
@@ -243,7 +246,7 @@ impl Check<'_> {
         let id = self.parsed(&field("id"), &file.id?, ConsumerName::new)?;
         if matches!(id.as_str(), "server" | "region") {
             let what = format!("is `{id}`, which means something else on the command line");
-            self.tell(&field("id"), what, "give the cluster another id");
+            self.report(&field("id"), what, "give the cluster another id");
         }
         let source = file
             .agent_client_id
@@ -280,7 +283,7 @@ impl Check<'_> {
 
     fn policy(&mut self, field: &str, party: &Party, arn: &ArnPrefix, fix: &str) {
         if let Err(error) = party.policy(arn).check_size() {
-            self.tell(
+            self.report(
                 field,
                 format!("needs an IoT policy that is too long: {error}"),
                 fix,

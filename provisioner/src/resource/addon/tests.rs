@@ -3,6 +3,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use serde_json::json;
 
 use super::super::compare;
+
 use super::*;
 
 fn addon() -> Addon {

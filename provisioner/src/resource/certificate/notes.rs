@@ -2,15 +2,20 @@
 
 use jiff::Timestamp;
 
-use crate::identity::key;
-use crate::identity::sight::{Held, Sight};
-use crate::resource::{Certificate, Note};
+use crate::identity::observation::{IdentityObservation, SecretObservation};
+use crate::identity::{IdentitySpec, key};
+use crate::resource::Note;
 
 /// The notes of one look.
-pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp) -> Vec<Note> {
+pub(super) fn of(
+    party: &IdentitySpec,
+    observation: &IdentityObservation,
+    stored: &SecretObservation,
+    now: Timestamp,
+) -> Vec<Note> {
     let mut notes = Vec::new();
-    let who = party.keeper.party();
-    if let Some(days) = held.expires_within(EXPIRY_DAYS, now) {
+    let who = party.key_scope.party();
+    if let Some(days) = stored.expires_within(EXPIRY_DAYS, now) {
         let text = match days {
             ..0 => "the certificate has expired".to_owned(),
             days => format!("the certificate expires in {days} days"),
@@ -18,14 +23,14 @@ pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp
         let hint = format!("run `provisioner rotate {who}`");
         notes.push(Note { text, hint });
     }
-    if held.leaf.is_some() && held.waiting().is_some() {
+    if stored.leaf.is_some() && stored.waiting().is_some() {
         notes.push(Note {
             text: "a new key waits for its certificate beside the one in use".into(),
             hint: format!("run `provisioner rotate {who}`: it goes on where it stopped"),
         });
     }
-    for extra in extra(sight, held) {
-        let previous = held.previous.as_ref();
+    for extra in extra(observation, stored) {
+        let previous = stored.previous.as_ref();
         let previous = previous.and_then(|version| version.certificate.as_deref());
         let likely = previous.and_then(|pem| key::leaf(pem).ok());
         let note = match likely.is_some_and(|leaf| leaf.likely_id() == *extra) {
@@ -53,11 +58,11 @@ pub(super) fn of(party: &Certificate, sight: &Sight, held: &Held, now: Timestamp
 
 // Certificates that carry the policy and are not the one in use. While a key waits, its certificate may be among
 // them, and which one it is takes more calls than a look is worth.
-fn extra<'a>(sight: &'a Sight, held: &Held) -> Vec<&'a String> {
-    let Some(listed) = &sight.registry else {
+fn extra<'a>(observation: &'a IdentityObservation, stored: &SecretObservation) -> Vec<&'a String> {
+    let Some(listed) = &observation.registry else {
         return Vec::new();
     };
-    if held.waiting().is_some() {
+    if stored.waiting().is_some() {
         return Vec::new();
     }
     let current = listed.current.as_ref().map(|current| &current.id);

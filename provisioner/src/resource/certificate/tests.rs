@@ -1,8 +1,10 @@
+use crate::tags::Tags;
+
 use super::*;
 
-fn party() -> Certificate {
-    Certificate {
-        keeper: Scope::Cluster("management-01".parse().unwrap()),
+fn party() -> IdentitySpec {
+    IdentitySpec {
+        key_scope: Scope::Cluster("management-01".parse().unwrap()),
         secret: "maestro/agent-cert".into(),
         tags: Tags::new("base", &BTreeMap::new()),
         description: "identity of the agent".into(),

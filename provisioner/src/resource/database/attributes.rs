@@ -5,50 +5,63 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::aws::rds::DbInstance;
+use crate::tags::pairs;
 
-use super::super::tags::pairs;
-use super::super::{Facts, Note, Observed, State, Want, kms};
-use super::{Database, LOGS, STORAGE_TYPE};
+use super::super::{DesiredValue, Facts, Note, Observed, State, kms};
+use super::{Database, ENGINE, LOGS, STORAGE_TYPE};
 
 impl Database {
-    pub(super) fn wishes(&self, facts: &Facts) -> BTreeMap<String, Want> {
+    pub(super) fn desired_attributes(&self, facts: &Facts) -> BTreeMap<String, DesiredValue> {
         let security_groups = match &facts.security_group {
-            Some(group) => Want::Is(json!([group])),
-            None => Want::Later("the security group"),
+            Some(group) => DesiredValue::Known(json!([group])),
+            None => DesiredValue::After("the security group"),
         };
-        let wishes = [
+        let desired = [
             ("autoMinorVersionUpgrade", self.auto_minor().into()),
-            ("backupDays", self.backup_days.into()),
-            ("backupWindow", self.backup_window.as_str().into()),
+            ("backupDays", self.settings.backup_days.into()),
+            ("backupWindow", self.settings.backup_window.as_str().into()),
             ("copyTagsToSnapshot", true.into()),
-            ("database", self.database.as_str().into()),
-            ("deletionProtection", self.deletion_protection.into()),
+            ("database", self.settings.database.as_str().into()),
+            (
+                "deletionProtection",
+                self.settings.deletion_protection.into(),
+            ),
             ("encrypted", true.into()),
-            ("engineVersion", self.engine_version.as_str().into()),
-            ("iamAuth", self.iam_auth.into()),
-            ("instanceClass", self.instance_class.as_str().into()),
-            ("kmsKey", self.kms_key.as_deref().into()),
+            ("engine", ENGINE.into()),
+            (
+                "engineVersion",
+                self.settings.engine_version.as_str().into(),
+            ),
+            ("iamAuth", self.settings.iam_auth.into()),
+            (
+                "instanceClass",
+                self.settings.instance_class.as_str().into(),
+            ),
+            ("kmsKey", self.settings.kms_key.as_deref().into()),
             ("logExports", json!(LOGS)),
-            ("maintenanceWindow", self.maintenance_window.as_str().into()),
-            ("maxStorage", self.max_storage.into()),
-            ("multiAz", self.multi_az.into()),
+            (
+                "maintenanceWindow",
+                self.settings.maintenance_window.as_str().into(),
+            ),
+            ("maxStorage", self.settings.max_storage.into()),
+            ("multiAz", self.settings.multi_az.into()),
             (
                 "performanceInsightsDays",
-                self.performance_insights_days.into(),
+                self.settings.performance_insights_days.into(),
             ),
             ("publiclyAccessible", false.into()),
-            ("storage", self.storage.into()),
+            ("storage", self.settings.storage.into()),
             ("storageType", STORAGE_TYPE.into()),
             ("subnetGroup", self.subnet_group.to_lowercase().into()),
             ("tags", self.tags.wanted()),
-            ("user", self.user.as_str().into()),
+            ("user", self.settings.user.as_str().into()),
         ];
-        let mut wishes: BTreeMap<_, _> = wishes
+        let mut desired: BTreeMap<_, _> = desired
             .into_iter()
-            .map(|(name, value)| (name.to_owned(), Want::Is(value)))
+            .map(|(name, value)| (name.to_owned(), DesiredValue::Known(value)))
             .collect();
-        wishes.insert("securityGroups".to_owned(), security_groups);
-        wishes
+        desired.insert("securityGroups".to_owned(), security_groups);
+        desired
     }
 
     pub(super) fn observed(&self, live: &DbInstance) -> Observed {
@@ -71,6 +84,7 @@ impl Database {
             ("database", live.database.as_deref().into()),
             ("deletionProtection", live.deletion_protection.into()),
             ("encrypted", live.storage_encrypted.into()),
+            ("engine", live.engine.as_deref().into()),
             ("engineVersion", self.version(live)),
             ("iamAuth", self.iam_auth(live)),
             (
@@ -117,36 +131,38 @@ impl Database {
         observed
     }
 
-    /// With the precision of the wish: minor versions come by themselves.
+    /// With the precision of the desired version: minor versions come by themselves.
     fn version(&self, live: &DbInstance) -> Value {
         let pending = live.pending.engine_version.as_ref();
         let Some(version) = pending.or(live.engine_version.as_ref()) else {
             return Value::Null;
         };
-        let parts = self.engine_version.split('.').count();
+        let parts = self.settings.engine_version.split('.').count();
         let parts: Vec<_> = version.split('.').take(parts).collect();
         parts.join(".").into()
     }
 
-    /// AWS's own key is told by an ARN like any other, so without a wish nothing can be said.
+    /// AWS reports its own key by an ARN like any other, so without a desired key nothing is compared.
     fn key(&self, live: &DbInstance) -> Value {
-        match (self.kms_key.as_deref(), live.kms_key_id.as_deref()) {
+        match (self.settings.kms_key.as_deref(), live.kms_key_id.as_deref()) {
             (None, _) | (_, None) => Value::Null,
             (Some(wanted), Some(live)) if kms::same(wanted, live) => wanted.into(),
             (Some(_), Some(live)) => live.into(),
         }
     }
 
-    /// Without a wish it is as it should be, whatever it is: somebody may have switched it on for others.
+    /// Without a desired value it is not compared: somebody may have switched it on for others.
     fn iam_auth(&self, live: &DbInstance) -> Value {
         let live = live.pending.iam_auth.or(live.iam_auth).unwrap_or(false);
-        self.iam_auth.map(|_| live).into()
+        self.settings.iam_auth.map(|_| live).into()
     }
 
     /// Storage that has grown by itself is as it should be.
     fn storage(&self, live: &DbInstance) -> Value {
         match allocated(live) {
-            Some(size) if self.max_storage.is_some() && size > self.storage => self.storage.into(),
+            Some(size) if self.settings.max_storage.is_some() && size > self.settings.storage => {
+                self.settings.storage.into()
+            }
             size => size.into(),
         }
     }
@@ -154,7 +170,7 @@ impl Database {
     /// A limit that is reached stays the limit; one that was never above the storage is none.
     fn max_storage(&self, live: &DbInstance) -> Value {
         match (live.max_allocated_storage, allocated(live)) {
-            (Some(limit), _) if self.max_storage == Some(limit) => limit.into(),
+            (Some(limit), _) if self.settings.max_storage == Some(limit) => limit.into(),
             (Some(limit), Some(size)) if limit <= size => Value::Null,
             (limit, _) => limit.into(),
         }

@@ -37,11 +37,13 @@ pub(super) fn meaning(difference: &Difference) -> Change {
         "securityGroups" => {
             disrupts("cuts off who reaches the database through other security groups")
         }
-        "database" | "user" | "kmsKey" | "encrypted" | "subnetGroup" => Change::Impossible {
-            why: format!("RDS sets `{attribute}` when a database is made and never after"),
-            hint: "write what it is into the file, or restore a snapshot into a new database"
-                .into(),
-        },
+        "database" | "engine" | "user" | "kmsKey" | "encrypted" | "subnetGroup" => {
+            Change::Impossible {
+                why: format!("RDS sets `{attribute}` when a database is made and never after"),
+                hint: "write what it is into the file, or restore a snapshot into a new database"
+                    .into(),
+            }
+        }
         _ => Change::Quiet,
     }
 }

@@ -1,8 +1,11 @@
 use serde_json::{Value, json};
 
-use super::super::{Owner, State, compare};
-use super::*;
 use crate::aws::rds::Pending;
+use crate::tags::Owner;
+
+use super::super::{State, compare};
+
+use super::*;
 
 mod requests;
 
@@ -11,21 +14,24 @@ fn database() -> Database {
         scope: Scope::Region,
         name: "r1-maestro".into(),
         tags: Tags::new("r1", &BTreeMap::new()),
-        instance_class: "db.t4g.micro".into(),
-        storage: 20,
-        max_storage: None,
-        engine_version: "18".into(),
-        database: "maestro".into(),
-        user: "maestro_admin".into(),
-        multi_az: false,
-        backup_days: 7,
-        backup_window: "03:00-04:00".into(),
-        maintenance_window: "mon:04:00-mon:05:00".into(),
-        deletion_protection: false,
-        final_snapshot: true,
-        performance_insights_days: 7,
-        kms_key: None,
-        iam_auth: None,
+        settings: DatabaseSettings {
+            instance_class: "db.t4g.micro".into(),
+            storage: 20,
+            max_storage: None,
+            engine_version: "18".into(),
+            database: "maestro".into(),
+            user: "maestro_admin".into(),
+            multi_az: false,
+            backup_days: 7,
+            backup_window: "03:00-04:00".into(),
+            maintenance_window: "mon:04:00-mon:05:00".into(),
+            deletion_protection: false,
+            final_snapshot: true,
+            performance_insights_days: 7,
+            kms_key: None,
+            iam_auth: None,
+            iam_user: None,
+        },
         subnet_group: "r1-maestro".into(),
         credentials: "maestro/db-credentials".into(),
     }
@@ -45,6 +51,7 @@ fn live() -> DbInstance {
         resource_id: text("db-ABCD"),
         status: text("available"),
         class: text("db.t4g.micro"),
+        engine: text("postgres"),
         engine_version: text("18.3"),
         auto_minor_version_upgrade: Some(true),
         database: text("maestro"),
@@ -83,7 +90,7 @@ fn live_but(change: impl FnOnce(&mut DbInstance)) -> DbInstance {
 
 fn differences(database: &Database, live: &DbInstance) -> Vec<Difference> {
     let observed = database.observed(live);
-    let wanted = database.wishes(&facts());
+    let wanted = database.desired_attributes(&facts());
     assert!(wanted.keys().eq(observed.attributes.keys()));
     compare(&wanted, &observed.attributes).0
 }
@@ -122,21 +129,22 @@ fn a_database_as_it_should_be_has_no_difference() {
 fn sign_in_by_iam_is_left_as_it_is_unless_the_file_says() {
     let on = live_but(|live| live.iam_auth = Some(true));
     let coming = live_but(|live| live.pending.iam_auth = Some(true));
-    let wish = |iam_auth| Database {
-        iam_auth,
-        ..database()
+    let with = |iam_auth| {
+        let mut database = database();
+        database.settings.iam_auth = iam_auth;
+        database
     };
-    assert_eq!(differences(&wish(None), &on), []);
-    assert_eq!(differences(&wish(Some(true)), &on), []);
-    assert_eq!(differences(&wish(Some(true)), &coming), []);
-    let missing = differences(&wish(Some(true)), &live());
+    assert_eq!(differences(&with(None), &on), []);
+    assert_eq!(differences(&with(Some(true)), &on), []);
+    assert_eq!(differences(&with(Some(true)), &coming), []);
+    let missing = differences(&with(Some(true)), &live());
     let expected = difference("iamAuth", json!(false), json!(true));
     assert_eq!(missing, [expected]);
     assert!(!disrupts("iamAuth", json!(false), json!(true)));
-    assert_eq!(differences(&wish(Some(false)), &on).len(), 1);
+    assert_eq!(differences(&with(Some(false)), &on).len(), 1);
     assert!(disrupts("iamAuth", json!(true), json!(false)));
     assert_eq!(
-        wish(None).observed(&on).facts.database_resource.as_deref(),
+        with(None).observed(&on).facts.database_resource.as_deref(),
         Some("db-ABCD")
     );
 }
@@ -146,7 +154,7 @@ fn minor_versions_come_by_themselves_unless_one_is_pinned() {
     let newer = live_but(|live| live.engine_version = Some("18.9".into()));
     assert_eq!(differences(&database(), &newer), []);
     let mut pinned = database();
-    pinned.engine_version = "18.3".into();
+    pinned.settings.engine_version = "18.3".into();
     let found = differences(&pinned, &live());
     assert_eq!(
         found,
@@ -182,7 +190,7 @@ fn versions_go_up_only() {
 #[test]
 fn storage_that_has_grown_by_itself_is_no_difference() {
     let mut growing = database();
-    growing.max_storage = Some(100);
+    growing.settings.max_storage = Some(100);
     let sizes = |storage, limit| {
         let live = live_but(|live| {
             live.allocated_storage = Some(storage);
@@ -245,7 +253,7 @@ fn a_group_that_is_being_taken_off_is_gone() {
 #[test]
 fn the_security_group_comes_later_than_the_plan() {
     let observed = database().observed(&live());
-    let wanted = database().wishes(&Facts::default());
+    let wanted = database().desired_attributes(&Facts::default());
     let (differences, later) = compare(&wanted, &observed.attributes);
     assert_eq!(differences, []);
     assert_eq!(later, [("securityGroups".to_owned(), "the security group")]);
@@ -254,9 +262,9 @@ fn the_security_group_comes_later_than_the_plan() {
 #[test]
 fn a_wanted_key_is_compared_and_aws_own_is_not() {
     let mut encrypted = database();
-    encrypted.kms_key = Some("k-1".into());
+    encrypted.settings.kms_key = Some("k-1".into());
     assert_eq!(differences(&encrypted, &live()), []);
-    encrypted.kms_key = Some("k-2".into());
+    encrypted.settings.kms_key = Some("k-2".into());
     let found = differences(&encrypted, &live());
     assert_eq!(found[0].attribute, "kmsKey");
     assert!(is_impossible("kmsKey", json!("a"), json!("k-2")));
@@ -316,9 +324,9 @@ fn a_text_that_may_hold_the_password_is_not_told() {
 #[test]
 fn every_attribute_that_can_change_is_in_the_request() {
     let mut database = database();
-    database.max_storage = Some(100);
-    database.iam_auth = Some(true);
-    for attribute in database.wishes(&facts()).into_keys() {
+    database.settings.max_storage = Some(100);
+    database.settings.iam_auth = Some(true);
+    for attribute in database.desired_attributes(&facts()).into_keys() {
         let difference = difference(&attribute, Value::Null, Value::Null);
         let impossible = matches!(changes::meaning(&difference), Change::Impossible { .. });
         // Tags have a call of their own.

@@ -1,13 +1,13 @@
 //! What connections lose when one document takes the place of another.
 //!
 //! Every resource the old document names stands for one request: a wildcard for some name, a variable for the
-//! client's own id. What the old document allows of these and the new one does not is told; it is a sample, not a
+//! client's own id. What the old document allows of these and the new one does not is reported; it is a sample, not a
 //! proof that nothing else is lost.
 
 use std::borrow::Cow;
 
 use link::iot::evaluate::{Request, Resource, evaluate};
-use link::iot::{Action, ArnPrefix, Context, Decision, Document, Effect, Thing};
+use link::iot::{ArnPrefix, Context, Decision, Document, Effect, PolicyAction, Thing};
 use serde_json::Value;
 
 use crate::resource::Change;
@@ -49,7 +49,9 @@ fn lost(old: &Document, new: &Document) -> Vec<String> {
         .filter(|statement| statement.effect == Effect::Allow);
     let mut lost = Vec::new();
     for statement in allowing {
-        let actions = Action::ALL.into_iter().filter(|it| statement.covers(*it));
+        let actions = PolicyAction::ALL
+            .into_iter()
+            .filter(|it| statement.covers(*it));
         for action in actions {
             for pattern in statement.resources.iter().take(SAMPLES) {
                 let Some((prefix, sample)) = sample(action, pattern, new) else {
@@ -58,7 +60,7 @@ fn lost(old: &Document, new: &Document) -> Vec<String> {
                 let context = context(action, prefix, &sample);
                 let request = Request {
                     action,
-                    resource: resource(action, &sample),
+                    resource: Resource::of(action, &sample),
                     context: &context,
                 };
                 let shown = pattern.splitn(6, ':').last().unwrap_or(pattern);
@@ -75,7 +77,7 @@ fn lost(old: &Document, new: &Document) -> Vec<String> {
 }
 
 // Account and name of one resource that the pattern covers; none when it is for another kind of resource.
-fn sample(action: Action, pattern: &str, new: &Document) -> Option<(ArnPrefix, String)> {
+fn sample(action: PolicyAction, pattern: &str, new: &Document) -> Option<(ArnPrefix, String)> {
     let kind = action.resource_kind();
     if pattern == "*" {
         // The account is not in it; the new document's will do.
@@ -122,9 +124,9 @@ fn concrete(pattern: &str) -> String {
     text.replace('*', ANY).replace('?', "0")
 }
 
-fn context(action: Action, prefix: ArnPrefix, sample: &str) -> Context {
+fn context(action: PolicyAction, prefix: ArnPrefix, sample: &str) -> Context {
     let id = match action {
-        Action::Connect => sample,
+        PolicyAction::Connect => sample,
         _ => ANY,
     };
     let mut context = Context::new(prefix, id);
@@ -134,14 +136,6 @@ fn context(action: Action, prefix: ArnPrefix, sample: &str) -> Context {
         ..Thing::default()
     });
     context
-}
-
-fn resource(action: Action, sample: &str) -> Resource<'_> {
-    match action {
-        Action::Connect => Resource::Client(sample),
-        Action::Subscribe => Resource::Filter(sample),
-        Action::Publish | Action::Receive | Action::RetainPublish => Resource::Topic(sample),
-    }
 }
 
 // Stands for whatever a wildcard or variable covers.
@@ -160,22 +154,22 @@ mod tests {
 
     use super::*;
 
-    fn allow(action: Action, rest: &str) -> Document {
+    fn allow(action: PolicyAction, rest: &str) -> Document {
         let resource = format!("arn:aws:iot:eu-west-1:111111111111:{rest}");
         Document::new(vec![Statement::allow([action], [resource])])
     }
 
     #[test]
     fn widening_is_quiet() {
-        let old = allow(Action::Publish, "topic/a/b");
-        let new = allow(Action::Publish, "topic/a/*");
+        let old = allow(PolicyAction::Publish, "topic/a/b");
+        let new = allow(PolicyAction::Publish, "topic/a/*");
         assert_eq!(change(&json!(old), &new), Change::Quiet);
     }
 
     #[test]
     fn narrowing_names_what_is_lost() {
-        let old = allow(Action::Connect, "client/*");
-        let new = allow(Action::Connect, "client/a-work-agent-client");
+        let old = allow(PolicyAction::Connect, "client/*");
+        let new = allow(PolicyAction::Connect, "client/a-work-agent-client");
         let Change::Disrupts(what) = change(&json!(old), &new) else {
             panic!("narrowing is not told");
         };
@@ -189,7 +183,7 @@ mod tests {
     fn a_star_that_stands_for_everything_is_a_sample_too() {
         let old = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:*","Resource":"*"}}"#;
         let old: Value = serde_json::from_str(old).unwrap();
-        let new = allow(Action::Connect, "client/any");
+        let new = allow(PolicyAction::Connect, "client/any");
         let Change::Disrupts(what) = change(&old, &new) else {
             panic!("narrowing is not told");
         };
@@ -202,7 +196,7 @@ mod tests {
     fn what_may_have_been_allowed_is_told_as_lost() {
         let old = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"iot:Publish","Resource":"*",
             "Condition":{"DateLessThan":{"aws:CurrentTime":"2030-01-01T00:00:00Z"}}}}"#;
-        let new = allow(Action::Connect, "client/any");
+        let new = allow(PolicyAction::Connect, "client/any");
         let Change::Disrupts(what) = change(&json!(old), &new) else {
             panic!("narrowing is not told");
         };
@@ -211,7 +205,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_told_as_a_risk() {
-        let new = allow(Action::Connect, "client/a");
+        let new = allow(PolicyAction::Connect, "client/a");
         assert!(matches!(change(&json!("{oops"), &new), Change::Disrupts(_)));
         assert_eq!(change(&Value::Null, &new), Change::Quiet);
     }

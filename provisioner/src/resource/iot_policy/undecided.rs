@@ -5,7 +5,8 @@
 //! until the key is there.
 
 use link::iot::evaluate::{Request, Resource, evaluate};
-use link::iot::{Action, ArnPrefix, Context, Document, Party, Thing};
+use link::iot::{ArnPrefix, Context, Document, PolicyAction, Thing};
+use link::party::Party;
 
 use crate::resource::State;
 
@@ -54,8 +55,8 @@ impl Undecided {
         party.client_ids().iter().all(|id| {
             let id = id.as_str();
             let mut filters = party.subscribes().iter();
-            allowed(id, Action::Connect, Resource::Client(id))
-                && filters.all(|it| allowed(id, Action::Subscribe, Resource::Filter(it)))
+            allowed(id, PolicyAction::Connect, Resource::Client(id))
+                && filters.all(|it| allowed(id, PolicyAction::Subscribe, Resource::Filter(it)))
         })
     }
 }
@@ -68,8 +69,8 @@ mod tests {
     use crate::resource::Resource;
 
     fn undecided(region: &Region) -> Option<Box<Undecided>> {
-        let wishes = crate::desired::region(region).into_iter();
-        let mut policies = wishes.filter_map(|wish| match wish {
+        let resources = crate::desired::region(region).into_iter();
+        let mut policies = resources.filter_map(|resource| match resource {
             Resource::IotPolicy(policy) => Some(policy),
             _ => None,
         });

@@ -1,9 +1,12 @@
 use aws_sdk_iam::primitives::DateTime;
 use serde_json::json;
 
-use super::super::{Owner, compare};
-use super::*;
 use crate::aws::{ec2, rds};
+use crate::tags::Owner;
+
+use super::super::compare;
+
+use super::*;
 
 fn account() -> Account {
     let config = aws_config::SdkConfig::builder()
@@ -127,7 +130,7 @@ fn a_pod_may_sign_in_to_the_one_database_as_the_one_user() {
     };
     let cloud = Cloud::default().with(Scope::Region, account());
     let wanted = role.wanted(&cloud, &Facts::default());
-    assert_eq!(wanted["policies"], Want::Later("the database"));
+    assert_eq!(wanted["policies"], DesiredValue::After("the database"));
 
     let facts = Facts {
         database_resource: Some("db-ABCD".into()),

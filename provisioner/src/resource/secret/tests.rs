@@ -1,6 +1,8 @@
+use aws_sdk_secretsmanager::types::Tag;
 use serde_json::json;
 
 use super::super::compare;
+
 use super::*;
 
 fn secret() -> Secret {
@@ -43,13 +45,13 @@ fn about() -> DescribeSecretOutput {
         .build()
 }
 
-fn json_of(stored: &Stored) -> Value {
+fn json_of(stored: &SecretValue) -> Value {
     serde_json::from_str(&stored.to_json("a").unwrap()).unwrap()
 }
 
 #[test]
 fn a_new_value_has_every_key_and_a_password() {
-    let value = json_of(&Stored::Nothing.completed(&secret().content, &Facts::default()));
+    let value = json_of(&SecretValue::Nothing.completed(&secret().content, &Facts::default()));
     let password = value["password"].as_str().unwrap().to_owned();
     assert_eq!(password.len(), 32);
     assert!(
@@ -66,7 +68,7 @@ fn a_new_value_has_every_key_and_a_password() {
 #[test]
 fn a_later_write_keeps_the_password_and_unknown_keys() {
     let before = r#"{"username":"old","password":"KEEP","host":"","extra":"mine"}"#;
-    let stored = Stored::parse(Some(before)).completed(&secret().content, &facts());
+    let stored = SecretValue::parse(Some(before)).completed(&secret().content, &facts());
     assert_eq!(
         json_of(&stored),
         json!({
@@ -78,14 +80,14 @@ fn a_later_write_keeps_the_password_and_unknown_keys() {
 
 #[test]
 fn what_is_not_known_now_is_not_taken_away() {
-    let stored = Stored::parse(Some(r#"{"host":"db.example"}"#));
+    let stored = SecretValue::parse(Some(r#"{"host":"db.example"}"#));
     let value = json_of(&stored.completed(&secret().content, &Facts::default()));
     assert_eq!(value["host"], "db.example");
 }
 
 #[test]
 fn attributes_wanted_and_observed_have_the_same_names_and_no_password() {
-    let stored = Stored::Nothing.completed(&secret().content, &facts());
+    let stored = SecretValue::Nothing.completed(&secret().content, &facts());
     let password = stored.text("password").unwrap().to_owned();
     let observed = secret().observed(&about(), &stored);
     let wanted = secret().wanted(&Cloud::default(), &facts());
@@ -101,7 +103,7 @@ fn attributes_wanted_and_observed_have_the_same_names_and_no_password() {
 
 #[test]
 fn what_the_database_tells_comes_later() {
-    let stored = Stored::Nothing.completed(&secret().content, &Facts::default());
+    let stored = SecretValue::Nothing.completed(&secret().content, &Facts::default());
     let observed = secret().observed(&about(), &stored);
     let wanted = secret().wanted(&Cloud::default(), &Facts::default());
     let (differences, later) = compare(&wanted, &observed.attributes);
@@ -122,12 +124,12 @@ fn what_the_database_tells_comes_later() {
 
 #[test]
 fn a_port_that_is_a_number_is_put_right() {
-    let stored = Stored::parse(Some(r#"{"port":5432}"#));
+    let stored = SecretValue::parse(Some(r#"{"port":5432}"#));
     let have = stored.observed("port", &Content::DatabasePort);
     assert_eq!(have, json!(5432));
     assert_eq!(
         Content::DatabasePort.wanted(&facts()),
-        Want::Is("5432".into())
+        DesiredValue::Known("5432".into())
     );
 }
 
@@ -143,7 +145,7 @@ fn a_missing_password_of_an_existing_secret_is_told() {
 
 #[test]
 fn unknown_keys_are_noted_by_name() {
-    let stored = Stored::parse(Some(r#"{"extra":"VALUE"}"#));
+    let stored = SecretValue::parse(Some(r#"{"extra":"VALUE"}"#));
     let observed = secret().observed(&about(), &stored);
     assert_eq!(
         observed.notes[0].text,
@@ -155,7 +157,7 @@ fn unknown_keys_are_noted_by_name() {
 #[test]
 fn a_value_that_is_no_object_is_not_overwritten() {
     for text in [Some("secret"), Some("[1]"), None] {
-        let observed = secret().observed(&about(), &Stored::parse(text));
+        let observed = secret().observed(&about(), &SecretValue::parse(text));
         assert!(matches!(observed.state, State::Broken { .. }));
     }
 }
@@ -165,8 +167,8 @@ fn a_value_over_the_limit_is_refused_before_the_call() {
     let mut secret = secret();
     let long = Content::Text("x".repeat(65_536));
     secret.content.insert("config".into(), long);
-    let value = Stored::Nothing.completed(&secret.content, &facts());
-    assert_eq!(value.to_json("a").unwrap_err().kind(), ErrorKind::Limit);
+    let value = SecretValue::Nothing.completed(&secret.content, &facts());
+    assert_eq!(value.to_json("a").unwrap_err().kind(), AwsErrorKind::Limit);
 }
 
 #[test]
@@ -176,17 +178,6 @@ fn ours_in_recovery_is_absent_and_another_keeps_the_name() {
     let observed = secret().in_recovery(&other).unwrap();
     assert_eq!(observed.owner, Owner::Nobody);
     assert!(matches!(observed.state, State::Broken { .. }));
-}
-
-#[test]
-fn the_key_of_aws_is_no_key_and_an_arn_is_its_id() {
-    let mut secret = secret();
-    assert_eq!(secret.observed_key(None), Value::Null);
-    assert_eq!(secret.observed_key(Some(AWS_KEY)), Value::Null);
-    assert_eq!(secret.observed_key(Some("k-1")), json!("k-1"));
-    secret.kms_key = Some("k-1".into());
-    let arn = "arn:aws:kms:eu-west-1:111122223333:key/k-1";
-    assert_eq!(secret.observed_key(Some(arn)), json!("k-1"));
 }
 
 #[test]

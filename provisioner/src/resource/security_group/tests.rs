@@ -1,6 +1,9 @@
-use super::super::{Owner, compare};
-use super::*;
 use crate::aws::ec2::{Peer, UserIdGroupPair};
+use crate::tags::Owner;
+
+use super::super::compare;
+
+use super::*;
 
 fn group() -> SecurityGroup {
     let source = |id: &str, why: &str| (id.to_owned(), why.to_owned());

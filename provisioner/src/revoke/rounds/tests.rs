@@ -1,7 +1,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use crate::aws::ErrorKind;
+use crate::aws::AwsErrorKind;
 use crate::identity::state::ACTIVE;
 
 use super::*;
@@ -43,7 +43,7 @@ impl Fake {
         self
     }
 
-    async fn revoke(&self, options: Options) -> Result<Revoked, Error> {
+    async fn revoke(&self, options: RevokeOptions) -> Result<Revoked, IdentityError> {
         let open = self.targets("p").await?;
         let clients = ["client".to_owned()];
         let rounds = Rounds::new(self, options, &clients, &|_| {});
@@ -66,12 +66,12 @@ impl State {
     }
 }
 
-fn throttled(action: &str) -> aws::Error {
-    aws::Error::new(ErrorKind::Throttled, action, "a", "too many")
+fn throttled(action: &str) -> aws::AwsError {
+    aws::AwsError::new(AwsErrorKind::Throttled, action, "a", "too many")
 }
 
-impl Core for &Fake {
-    async fn targets(&self, _policy: &str) -> Result<Vec<String>, aws::Error> {
+impl CertificateRegistry for &Fake {
+    async fn targets(&self, _policy: &str) -> Result<Vec<String>, aws::AwsError> {
         let mut state = self.state.borrow_mut();
         state.listings += 1;
         if state.failing_listings.contains(&state.listings) {
@@ -87,7 +87,7 @@ impl Core for &Fake {
         Ok(ids)
     }
 
-    async fn status(&self, id: &str) -> Result<Option<String>, aws::Error> {
+    async fn status(&self, id: &str) -> Result<Option<String>, aws::AwsError> {
         let mut state = self.state.borrow_mut();
         let found = state.certificates.get(id).cloned();
         if state.stale > 0 && found.as_deref().is_some_and(|it| it != ACTIVE) {
@@ -97,7 +97,7 @@ impl Core for &Fake {
         Ok(found)
     }
 
-    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::Error> {
+    async fn set_status(&self, id: &str, status: &str) -> Result<bool, aws::AwsError> {
         let mut state = self.state.borrow_mut();
         if let Some(left) = state.refusals.get_mut(id).filter(|left| **left > 0) {
             *left -= 1;
@@ -107,7 +107,7 @@ impl Core for &Fake {
         Ok(found.map(|found| *found = status.to_owned()).is_some())
     }
 
-    async fn disconnect(&self, _client: &str) -> Result<bool, aws::Error> {
+    async fn disconnect(&self, _client: &str) -> Result<bool, aws::AwsError> {
         let mut state = self.state.borrow_mut();
         let active = state.active();
         state.disconnections.push(active);
@@ -125,7 +125,7 @@ fn refused(certificate: &str, times: usize) -> BTreeMap<String, usize> {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_that_resists_keeps_no_other_in_service_and_no_connection_open() {
     let fake = Fake::with(&["a", "b", "c"]).set(|it| it.refusals = refused("a", 99));
-    let error = fake.revoke(Options::default()).await.unwrap_err();
+    let error = fake.revoke(RevokeOptions::default()).await.unwrap_err();
     assert_eq!(fake.states(), [ACTIVE, REVOKED, REVOKED]);
     assert!(!fake.disconnections().is_empty());
     let told = link::error::chain(&error);
@@ -136,7 +136,7 @@ async fn a_certificate_that_resists_keeps_no_other_in_service_and_no_connection_
 #[tokio::test(start_paused = true)]
 async fn a_certificate_that_resists_once_is_taken_in_the_next_round() {
     let fake = Fake::with(&["a", "b"]).set(|it| it.refusals = refused("a", 1));
-    let revoked = fake.revoke(Options::default()).await.unwrap();
+    let revoked = fake.revoke(RevokeOptions::default()).await.unwrap();
     assert_eq!(fake.states(), [REVOKED, REVOKED]);
     assert_eq!(revoked.certificates, ["b", "a"]);
     // A connection that was made with the first one in between has ended too.
@@ -148,7 +148,7 @@ async fn a_certificate_that_resists_once_is_taken_in_the_next_round() {
 async fn all_that_resist_are_named_and_not_tried_for_ever() {
     let both = BTreeMap::from([("a".to_owned(), 99), ("b".to_owned(), 99)]);
     let fake = Fake::with(&["a", "b"]).set(|it| it.refusals = both);
-    let error = fake.revoke(Options::default()).await.unwrap_err();
+    let error = fake.revoke(RevokeOptions::default()).await.unwrap_err();
     assert!(error.to_string().ends_with("in service: a, b"), "{error}");
     assert_eq!(fake.disconnections().len(), 1);
 }
@@ -156,13 +156,13 @@ async fn all_that_resist_are_named_and_not_tried_for_ever() {
 #[tokio::test(start_paused = true)]
 async fn the_old_state_in_an_answer_is_not_the_last_word() {
     let fake = Fake::with(&["a", "b"]).set(|it| it.stale = 3);
-    let revoked = fake.revoke(Options::default()).await.unwrap();
+    let revoked = fake.revoke(RevokeOptions::default()).await.unwrap();
     assert_eq!(revoked.certificates, ["a", "b"]);
 
     // A state that does not come is told, within the patience.
     let begun = Instant::now();
     let fake = Fake::with(&["a"]).set(|it| it.stale = 1000);
-    let error = fake.revoke(Options::default()).await.unwrap_err();
+    let error = fake.revoke(RevokeOptions::default()).await.unwrap_err();
     let told = link::error::chain(&error);
     assert!(told.contains("is ACTIVE instead of REVOKED"), "{told}");
     assert!(begun.elapsed() < PATIENCE + LONGEST_PAUSE + FIRST_PAUSE);
@@ -172,7 +172,7 @@ async fn the_old_state_in_an_answer_is_not_the_last_word() {
 #[tokio::test(start_paused = true)]
 async fn a_certificate_that_vanished_is_done() {
     let fake = Fake::with(&["a", "b"]).set(|it| it.removed = vec!["a".into()]);
-    let revoked = fake.revoke(Options::default()).await.unwrap();
+    let revoked = fake.revoke(RevokeOptions::default()).await.unwrap();
     assert_eq!(revoked.certificates, ["a", "b"]);
     assert_eq!(fake.states(), [REVOKED]);
 }
@@ -180,7 +180,7 @@ async fn a_certificate_that_vanished_is_done() {
 #[tokio::test(start_paused = true)]
 async fn what_is_attached_meanwhile_goes_too() {
     let fake = Fake::with(&["a"]).set(|it| it.attached_late = vec!["b".into()]);
-    let revoked = fake.revoke(Options::default()).await.unwrap();
+    let revoked = fake.revoke(RevokeOptions::default()).await.unwrap();
     assert_eq!(revoked.certificates, ["a", "b"]);
     assert_eq!(fake.states(), [REVOKED, REVOKED]);
     assert_eq!(fake.disconnections().last(), Some(&vec![]));
@@ -189,7 +189,7 @@ async fn what_is_attached_meanwhile_goes_too() {
 #[tokio::test(start_paused = true)]
 async fn nobody_having_looked_again_is_told_after_everything_else_was_done() {
     let fake = Fake::with(&["a"]).set(|it| it.failing_listings = BTreeSet::from([2]));
-    let error = fake.revoke(Options::default()).await.unwrap_err();
+    let error = fake.revoke(RevokeOptions::default()).await.unwrap_err();
     assert!(error.to_string().contains("iot:ListTargetsForPolicy"));
     assert_eq!(fake.states(), [REVOKED]);
     assert_eq!(fake.disconnections().len(), 1);
@@ -200,7 +200,7 @@ async fn deactivating_leaves_alone_what_is_revoked() {
     let fake = Fake::with(&["a", "b"]).set(|it| {
         it.certificates.insert("a".into(), REVOKED.into());
     });
-    let options = Options { deactivate: true };
+    let options = RevokeOptions { deactivate: true };
     fake.revoke(options).await.unwrap();
     assert_eq!(fake.states(), [REVOKED, INACTIVE]);
 }
@@ -208,7 +208,7 @@ async fn deactivating_leaves_alone_what_is_revoked() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_cannot_be_ended_is_a_note() {
     let fake = Fake::with(&["a"]).set(|it| it.disconnect_fails = true);
-    let revoked = fake.revoke(Options::default()).await.unwrap();
+    let revoked = fake.revoke(RevokeOptions::default()).await.unwrap();
     assert_eq!(revoked.notes.len(), 1);
     assert!(revoked.disconnected.is_empty());
 }

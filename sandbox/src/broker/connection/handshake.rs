@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{FutureExt as _, StreamExt as _};
+use link::iot::limits::{self, IN_FLIGHT, PACKET_BYTES, SESSION_EXPIRY, TOPIC_ALIASES};
 use link::iot::{ConnectAttributes, Context};
 use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
@@ -13,14 +14,15 @@ use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::{Connection, Peer, Reader, Writer};
-use crate::broker::authority::Authority;
+use crate::broker::codec;
 use crate::broker::filter;
 use crate::broker::hub::{Attach, supported};
 use crate::broker::limits::Limits;
 use crate::broker::live::Link;
 use crate::broker::lock;
 use crate::broker::notices::Notice;
-use crate::broker::packet::{self, ConnAck, Connect, Outbound, Reason, Version};
+use crate::broker::packet::{ConnAck, Connect, Outbound, Reason, Version};
+use crate::broker::permissions::Permissions;
 use crate::broker::shared::Shared;
 
 /// Reads CONNECT and decides. Nothing is returned for a connection that was refused and closed.
@@ -32,16 +34,13 @@ pub(super) async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin,
 {
-    let limits = &shared.ground.limits;
+    let limits = &shared.environment.limits;
     let (read_half, write_half) = split(stream);
     let mut frames = FramedRead::new(read_half, MqttCodec::Version(VersionCodec));
-    let connect = timeout_at(peer.deadline, read_connect(&mut frames, limits))
+    let connect = timeout_at(peer.deadline, read_connect(&mut frames))
         .await
         .ok()??;
-    let mut writer = Writer::new(
-        write_half,
-        codec(connect.version, limits, connect.maximum_packet),
-    );
+    let mut writer = Writer::new(write_half, framing(connect.version, connect.maximum_packet));
 
     let request = match admit(&connect, peer, shared) {
         Ok(request) => request,
@@ -49,10 +48,10 @@ where
             // 3.1.1 sees a bare close. CONNACK 0x87 for 5 is documented and was never measured (docs/IOT-CORE.md §1.3).
             if connect.version == Version::V5 {
                 writer
-                    .last_word(Outbound::ConnAck(Box::new(refused(reason))))
+                    .send_last(Outbound::ConnAck(Box::new(refused(reason))))
                     .await;
             }
-            writer.farewell(None).await;
+            writer.close(None).await;
             return None;
         }
     };
@@ -63,17 +62,17 @@ where
         shared
             .notices
             .write(&Notice::Early, &connect.client_id, text);
-        writer.farewell(None).await;
+        writer.close(None).await;
         return None;
     }
 
     let Admitted {
         client_id,
         assigned,
-        authority,
+        permissions,
     } = request;
     let now = Instant::now();
-    let expiry = connect.session_expiry.min(limits.session_expiry);
+    let expiry = connect.session_expiry.min(SESSION_EXPIRY);
     let keep_alive = keep_alive(connect.keep_alive, limits);
     let link = Arc::new(Link::new(
         shared.next_link(),
@@ -85,18 +84,18 @@ where
         version: connect.version,
         clean_start: connect.clean_start,
         expiry,
-        window: connect.receive_maximum.min(limits.in_flight),
+        window: connect.receive_maximum.min(IN_FLIGHT),
     };
-    let (session, present) = shared.hub.attach(&link, &attach, &shared.ground, now);
+    let (session, present) = shared.hub.attach(&link, &attach, &shared.environment, now);
     session.answer(
         link.id,
         Outbound::ConnAck(Box::new(ConnAck {
             reason: Reason::SUCCESS,
             session_present: present,
             session_expiry: whole_seconds(expiry),
-            receive_maximum: limits.in_flight,
-            maximum_packet: limits.packet_bytes,
-            topic_aliases: limits.topic_aliases,
+            receive_maximum: IN_FLIGHT,
+            maximum_packet: MAXIMUM_PACKET,
+            topic_aliases: TOPIC_ALIASES,
             keep_alive: u16::try_from(whole_seconds(keep_alive)).unwrap_or(u16::MAX),
             assigned_client_id: assigned,
         })),
@@ -106,20 +105,24 @@ where
         version: connect.version,
         link,
         session,
-        authority,
+        permissions,
         keep_alive,
         will: connect.will,
     };
-    Some((connection, Reader::new(frames, &shared.ground, now), writer))
+    Some((
+        connection,
+        Reader::new(frames, &shared.environment, now),
+        writer,
+    ))
 }
 
 struct Admitted {
     client_id: Arc<str>,
     assigned: Option<String>,
-    authority: Authority,
+    permissions: Permissions,
 }
 
-async fn read_connect<R>(frames: &mut FramedRead<R, MqttCodec>, limits: &Limits) -> Option<Connect>
+async fn read_connect<R>(frames: &mut FramedRead<R, MqttCodec>) -> Option<Connect>
 where
     R: AsyncRead + Unpin,
 {
@@ -130,14 +133,13 @@ where
         ProtocolVersion::MQTT3 => Version::V3,
         ProtocolVersion::MQTT5 => Version::V5,
     };
-    *frames.decoder_mut() = codec(version, limits, None);
+    *frames.decoder_mut() = framing(version, None);
     let (packet, _) = frames.next().await?.ok()?;
-    packet::connect(packet)
+    codec::connect(packet)
 }
 
 fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitted, Reason> {
-    let limits = &shared.ground.limits;
-    let counters = &shared.ground.counters;
+    let counters = &shared.environment.counters;
     if !shared.registry.is_active(&peer.certificate) {
         counters.connect_denied.add(1);
         let text = "Refused a certificate that is not registered as ACTIVE";
@@ -146,8 +148,8 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
             .write(&Notice::Certificate, &peer.certificate, text);
         return Err(Reason::NOT_AUTHORIZED);
     }
-    let (client_id, assigned) = client_id(&connect.client_id, limits)?;
-    let authority = Authority::new(
+    let (client_id, assigned) = client_id(&connect.client_id)?;
+    let permissions = Permissions::new(
         shared.registry.clone(),
         peer.certificate.clone(),
         context(connect, &client_id, peer, shared),
@@ -157,25 +159,25 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
         None => true,
         // The socket was seen to close (docs/IOT-CORE.md §1.1); 5 documents 0x9B.
         Some(will) if !supported(will.qos) => return Err(Reason::QOS_NOT_SUPPORTED),
-        Some(will) if will.payload.len() > limits.payload_bytes => {
+        Some(will) if limits::check_payload(will.payload.len()).is_err() => {
             return Err(Reason::QUOTA_EXCEEDED);
         }
         Some(will) => {
-            filter::check_topic(&will.topic, limits)?;
-            authority.publishes(&will.topic, will.retain)
+            filter::check_topic(&will.topic)?;
+            permissions.publishes(&will.topic, will.retain)
         }
     };
-    if !authority.connects() || !will_allowed {
+    if !permissions.connects() || !will_allowed {
         counters.connect_denied.add(1);
         if let Some(event) = shared
             .presence
             .connect_failed(&client_id, peer.certificate.as_str())
         {
-            shared.hub.publish(&Arc::new(event), &shared.ground);
+            shared.hub.publish(&Arc::new(event), &shared.environment);
         }
         return Err(Reason::NOT_AUTHORIZED);
     }
-    let every = shared.ground.quotas.connect_every;
+    let every = shared.environment.quotas.connect_every;
     if !lock(&shared.connects).allows(&client_id, every, Instant::now()) {
         counters.connect_throttled.add(1);
         return Err(Reason::QUOTA_EXCEEDED);
@@ -183,20 +185,18 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
     Ok(Admitted {
         client_id,
         assigned,
-        authority,
+        permissions,
     })
 }
 
 /// 1 to 128 bytes, no `$` in front; an empty one becomes `$GEN/<uuid>`, which cannot be used again for that very
 /// reason (docs/IOT-CORE.md §2 point 2).
-fn client_id(asked: &str, limits: &Limits) -> Result<(Arc<str>, Option<String>), Reason> {
+fn client_id(asked: &str) -> Result<(Arc<str>, Option<String>), Reason> {
     if asked.is_empty() {
         let made = format!("$GEN/{}", Uuid::new_v4());
         return Ok((made.as_str().into(), Some(made)));
     }
-    if asked.len() > limits.client_id_bytes || asked.starts_with('$') {
-        return Err(Reason::CLIENT_ID_NOT_VALID);
-    }
+    limits::check_client_id(asked).map_err(|_| Reason::CLIENT_ID_NOT_VALID)?;
     Ok((asked.into(), None))
 }
 
@@ -217,19 +217,14 @@ fn context(connect: &Connect, client_id: &str, peer: &Peer, shared: &Shared) -> 
 
 /// 30 to 1 200 s; zero and what is longer become 1 200 (docs/IOT-CORE.md §2 point 4).
 fn keep_alive(asked: u16, limits: &Limits) -> Duration {
-    match asked {
-        0 => limits.keep_alive_max,
-        seconds => {
-            Duration::from_secs(seconds.into()).clamp(limits.keep_alive_min, limits.keep_alive_max)
-        }
-    }
+    limits::effective_keep_alive(asked).min(limits.keep_alive_max)
 }
 
-fn codec(version: Version, limits: &Limits, client_maximum: Option<u32>) -> MqttCodec {
+fn framing(version: Version, client_maximum: Option<u32>) -> MqttCodec {
     match version {
-        Version::V3 => MqttCodec::V3(v3::Codec::new(limits.packet_bytes)),
+        Version::V3 => MqttCodec::V3(v3::Codec::new(MAXIMUM_PACKET)),
         Version::V5 => {
-            let mut codec = v5::Codec::new(limits.packet_bytes, 0);
+            let mut codec = v5::Codec::new(MAXIMUM_PACKET, 0);
             if let Some(maximum) = client_maximum {
                 codec.set_max_outbound_size(maximum);
             }
@@ -254,3 +249,6 @@ fn refused(reason: Reason) -> ConnAck {
 fn whole_seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+// The number fits.
+const MAXIMUM_PACKET: u32 = PACKET_BYTES as u32;

@@ -3,6 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use link::iot::limits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
@@ -25,8 +26,7 @@ where
         publish: Publish,
         connection: &Connection,
     ) -> Result<(), End> {
-        let ground = &connection.shared.ground;
-        let limits = &ground.limits;
+        let environment = &connection.shared.environment;
         // Excess throughput is delayed, not refused (docs/IOT-CORE.md §1.2).
         let bytes = publish.topic.len() + publish.payload.len();
         let pause = self.bytes.charge(bytes, Instant::now());
@@ -40,22 +40,24 @@ where
                 Version::V5 => Err(connection.refusal(Reason::QOS_NOT_SUPPORTED)),
             };
         }
-        if publish.payload.len() > limits.payload_bytes {
+        if limits::check_payload(publish.payload.len()).is_err() {
             // Never a PUBACK. The code is not known: 0x95 is not on IoT Core's list, 0x97 is (docs/IOT-CORE.md §1.3).
             return Err(connection.refusal(Reason::QUOTA_EXCEEDED));
         }
         let topic = self.topic(&publish, connection)?;
-        if let Err(reason) = filter::check_topic(&topic, limits) {
+        if let Err(reason) = filter::check_topic(&topic) {
             return connection.refuse_publish(publish.packet_id, reason);
         }
-        let knobs = ground.faults.get();
-        if !self.publishes.take(Instant::now()) || faults::strikes(knobs.throttle) {
-            ground.counters.publish_throttled.add(1);
+        let faults = environment.faults.get();
+        if !self.publishes.take(Instant::now()) || faults::happens(faults.throttle) {
+            environment.counters.publish_throttled.add(1);
             return connection.throttle_publish(publish.packet_id);
         }
-        let refused = knobs.refuse_publishes.contains(&*connection.link.client_id);
-        if refused || !connection.authority.publishes(&topic, publish.retain) {
-            ground.counters.publish_denied.add(1);
+        let refused = faults
+            .refuse_publishes
+            .contains(&*connection.link.client_id);
+        if refused || !connection.permissions.publishes(&topic, publish.retain) {
+            environment.counters.publish_denied.add(1);
             return connection.refuse_publish(publish.packet_id, Reason::NOT_AUTHORIZED);
         }
         connection.room_for_ack(publish.packet_id).await?;
@@ -66,13 +68,14 @@ where
             qos: publish.qos,
             retain: publish.retain,
             properties: publish.properties,
-            expires_at: publish
-                .expiry
-                .map(|e| now + clamp_expiry(e, limits.message_expiry)),
+            expires_at: publish.expiry.map(|e| now + clamp_expiry(e)),
             publisher: Some(connection.link.client_id.clone()),
         };
-        ground.counters.published.add(1);
-        connection.shared.hub.publish(&Arc::new(message), ground);
+        environment.counters.published.add(1);
+        connection
+            .shared
+            .hub
+            .publish(&Arc::new(message), environment);
         if let Some(packet_id) = publish.packet_id {
             // Always 0x00: "no matching subscribers" (0x10) is not on IoT Core's list (docs/IOT-CORE.md §1.3).
             connection.answer(Outbound::PubAck(packet_id, Reason::SUCCESS));
@@ -88,7 +91,7 @@ where
             return Ok(publish.topic.as_str().into());
         };
         let invalid = || connection.refusal(Reason::TOPIC_ALIAS_INVALID);
-        if alias > connection.shared.ground.limits.topic_aliases {
+        if alias > limits::TOPIC_ALIASES {
             return Err(invalid());
         }
         if publish.topic.is_empty() {
@@ -127,7 +130,7 @@ impl Connection {
 
     /// More than 100 unacknowledged: 5 is disconnected with 0x93, 3.1.1 is not read until there is room.
     async fn room_for_ack(&self, packet_id: Option<NonZeroU16>) -> Result<(), End> {
-        let window = usize::from(self.shared.ground.limits.in_flight);
+        let window = usize::from(limits::IN_FLIGHT);
         while packet_id.is_some() && self.session.acks_waiting() >= window {
             if self.version == Version::V5 {
                 return Err(self.refusal(Reason::RECEIVE_MAXIMUM_EXCEEDED));

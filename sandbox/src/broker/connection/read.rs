@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
+use link::iot::limits::SESSION_EXPIRY;
 use rmqtt_codec::MqttCodec;
 use rmqtt_codec::error::DecodeError;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf};
@@ -11,9 +12,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::codec::FramedRead;
 
 use super::Connection;
-use crate::broker::ground::Ground;
+use crate::broker::codec;
+use crate::broker::environment::Environment;
 use crate::broker::live::End;
-use crate::broker::packet::{self, Inbound, Outbound, Reason};
+use crate::broker::packet::{Inbound, Outbound, Reason};
 use crate::broker::presence::DisconnectReason;
 use crate::broker::quota::Bucket;
 use crate::broker::session::ANSWERS;
@@ -34,14 +36,14 @@ where
 {
     pub(super) fn new(
         frames: FramedRead<ReadHalf<S>, MqttCodec>,
-        ground: &Ground,
+        environment: &Environment,
         now: Instant,
     ) -> Self {
         Self {
             frames,
             aliases: HashMap::new(),
-            publishes: Bucket::new(ground.quotas.publishes_per_second, now),
-            bytes: Bucket::new(ground.quotas.bytes_per_second, now),
+            publishes: Bucket::new(environment.quotas.publishes_per_second, now),
+            bytes: Bucket::new(environment.quotas.bytes_per_second, now),
         }
     }
 
@@ -59,11 +61,11 @@ where
                 Ok(frame) => frame,
                 Err(_) => {
                     let cause = DisconnectReason::MqttKeepAliveTimeout;
-                    return End::told(cause, Reason::KEEP_ALIVE_TIMEOUT);
+                    return End::with_reason(cause, Reason::KEEP_ALIVE_TIMEOUT);
                 }
             };
             let packet = match frame {
-                Some(Ok((packet, _))) => packet::inbound(packet),
+                Some(Ok((packet, _))) => codec::inbound(packet),
                 Some(Err(error)) => return decode_end(&error),
                 None => return End::silent(DisconnectReason::ConnectionLost),
             };
@@ -98,13 +100,13 @@ where
                 session_expiry,
             } => {
                 if let Some(expiry) = session_expiry {
-                    let expiry = expiry.min(connection.shared.ground.limits.session_expiry);
+                    let expiry = expiry.min(SESSION_EXPIRY);
                     connection.session.set_expiry(expiry);
                 }
                 let cause = DisconnectReason::ClientInitiatedDisconnect;
                 Err(End {
                     cause,
-                    tell: None,
+                    reason: None,
                     will,
                 })
             }
@@ -122,15 +124,22 @@ impl Connection {
         self.session.answer(self.link.id, packet)
     }
 
-    /// Waits while the stall knob is on for this client.
+    /// Waits while the fault that stalls this client is on.
     async fn unstalled(&self) {
         let client_id = &*self.link.client_id;
-        if !self.shared.ground.faults.get().stalled.contains(client_id) {
+        if !self
+            .shared
+            .environment
+            .faults
+            .get()
+            .stalled
+            .contains(client_id)
+        {
             return;
         }
-        let mut faults = self.shared.ground.faults.watch();
+        let mut faults = self.shared.environment.faults.watch();
         let _ = faults
-            .wait_for(|knobs| !knobs.stalled.contains(client_id))
+            .wait_for(|faults| !faults.stalled.contains(client_id))
             .await;
     }
 
@@ -147,9 +156,9 @@ fn decode_end(error: &DecodeError) -> End {
         // Larger than the announced 149 504 bytes. Which code is not known; 0x95 is not on IoT Core's list and
         // 0x97 is (docs/IOT-CORE.md §1.3).
         DecodeError::MaxSizeExceeded { .. } => {
-            End::told(DisconnectReason::ClientError, Reason::QUOTA_EXCEEDED)
+            End::with_reason(DisconnectReason::ClientError, Reason::QUOTA_EXCEEDED)
         }
         DecodeError::Io(_) => End::silent(DisconnectReason::ConnectionLost),
-        _ => End::told(DisconnectReason::ClientError, Reason::MALFORMED_PACKET),
+        _ => End::with_reason(DisconnectReason::ClientError, Reason::MALFORMED_PACKET),
     }
 }

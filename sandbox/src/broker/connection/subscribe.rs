@@ -2,6 +2,7 @@
 
 use std::num::NonZeroU16;
 
+use link::iot::limits::FILTERS_PER_SUBSCRIBE;
 use tokio::time::Instant;
 
 use super::Connection;
@@ -20,12 +21,12 @@ impl Connection {
         identifier: bool,
         filters: Vec<(String, SubscribeOptions)>,
     ) -> Result<(), End> {
-        let ground = &self.shared.ground;
-        let limits = &ground.limits;
+        let environment = &self.shared.environment;
+        let limits = &environment.limits;
         if identifier {
             return Err(self.refusal(Reason::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED));
         }
-        if filters.len() > limits.filters_per_packet {
+        if filters.len() > FILTERS_PER_SUBSCRIBE {
             // The code is not known (docs/IOT-CORE.md §7); 0x97 is the quota code on IoT Core's list.
             return Err(self.refusal(Reason::QUOTA_EXCEEDED));
         }
@@ -65,18 +66,23 @@ impl Connection {
         }
         let suback = Outbound::SubAck(packet_id, reasons);
         let now = Instant::now();
-        self.shared
-            .hub
-            .subscribe(&self.session, self.link.id, granted, suback, ground, now);
+        self.shared.hub.subscribe(
+            &self.session,
+            self.link.id,
+            granted,
+            suback,
+            environment,
+            now,
+        );
         if !names.is_empty() {
-            self.say(
+            self.publish_event(
                 self.shared
                     .presence
                     .subscribed(&self.link.client_id, &names),
             );
         }
         if excess && limits.close_on_excess_subscription {
-            return Err(End::told(
+            return Err(End::with_reason(
                 DisconnectReason::ClientError,
                 Reason::QUOTA_EXCEEDED,
             ));
@@ -85,7 +91,7 @@ impl Connection {
     }
 
     pub(super) fn unsubscribe(&self, packet_id: NonZeroU16, filters: &[String]) {
-        if filters.len() > self.shared.ground.limits.filters_per_packet {
+        if filters.len() > FILTERS_PER_SUBSCRIBE {
             // No effect and no answer were seen (docs/IOT-CORE.md §1.2).
             return;
         }
@@ -100,7 +106,7 @@ impl Connection {
             })
             .collect();
         self.answer(Outbound::UnsubAck(packet_id, reasons));
-        self.say(
+        self.publish_event(
             self.shared
                 .presence
                 .unsubscribed(&self.link.client_id, filters),
@@ -108,8 +114,8 @@ impl Connection {
     }
 
     fn check_filter(&self, text: &str) -> Result<Filter, Reason> {
-        let filter = Filter::parse(text, &self.shared.ground.limits)?;
-        if !self.authority.subscribes(text) {
+        let filter = Filter::parse(text)?;
+        if !self.permissions.subscribes(text) {
             return Err(Reason::NOT_AUTHORIZED);
         }
         Ok(filter)

@@ -10,6 +10,7 @@ use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tokio_util::codec::Encoder as _;
 
 use super::{CLIENT_ID, Connection};
+use crate::broker::codec;
 use crate::broker::live::End;
 use crate::broker::packet::{Outbound, Reason, Version};
 use crate::broker::presence::DisconnectReason;
@@ -37,20 +38,20 @@ where
         }
     }
 
-    /// Sends until the connection is lost or the session is somebody else's.
+    /// Sends until the connection is lost or another connection has the session.
     pub(super) async fn run(&mut self, connection: &Connection) -> End {
-        let mut faults = connection.shared.ground.faults.watch();
+        let mut faults = connection.shared.environment.faults.watch();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let knobs = faults.borrow_and_update().clone();
-            let stalled = knobs.stalled.contains(&*connection.link.client_id);
+            let current = faults.borrow_and_update().clone();
+            let stalled = current.stalled.contains(&*connection.link.client_id);
             let next = if stalled {
                 Next::Wait(None)
             } else {
                 let terms = Terms {
-                    ground: &connection.shared.ground,
-                    faults: &knobs,
-                    receives: &|message| connection.authority.receives(&message.topic),
+                    environment: &connection.shared.environment,
+                    faults: &current,
+                    receives: &|message| connection.permissions.receives(&message.topic),
                 };
                 connection
                     .session
@@ -83,24 +84,24 @@ where
     }
 
     /// Sends one packet outside a session, giving up soon.
-    pub(super) async fn last_word(&mut self, packet: Outbound) {
+    pub(super) async fn send_last(&mut self, packet: Outbound) {
         let version = match self.codec {
             MqttCodec::V5(_) => Version::V5,
             MqttCodec::V3(_) | MqttCodec::Version(_) => Version::V3,
         };
-        if let Ok(Some(packet)) = version.outbound(packet)
+        if let Ok(Some(packet)) = codec::outbound(version, packet)
             && self.codec.encode(packet, &mut self.buffer).is_ok()
         {
-            let _ = timeout(FAREWELL, self.flush(FAREWELL)).await;
+            let _ = timeout(CLOSE_WITHIN, self.flush(CLOSE_WITHIN)).await;
         }
     }
 
     /// Says why, if there is something to say and a way to say it, and closes.
-    pub(super) async fn farewell(&mut self, reason: Option<Reason>) {
+    pub(super) async fn close(&mut self, reason: Option<Reason>) {
         if let Some(reason) = reason {
-            self.last_word(Outbound::Disconnect(reason)).await;
+            self.send_last(Outbound::Disconnect(reason)).await;
         }
-        let _ = timeout(FAREWELL, self.half.shutdown()).await;
+        let _ = timeout(CLOSE_WITHIN, self.half.shutdown()).await;
     }
 
     fn encode(&mut self, packet: Outbound, connection: &Connection) {
@@ -108,9 +109,7 @@ where
             Outbound::Publish { packet_id, .. } => *packet_id,
             _ => None,
         };
-        let encoded = connection
-            .version
-            .outbound(packet)
+        let encoded = codec::outbound(connection.version, packet)
             .and_then(|packet| packet.map_or(Ok(()), |p| self.codec.encode(p, &mut self.buffer)));
         if let Err(error) = encoded {
             // The client's Maximum Packet Size: the message is treated as delivered (MQTT 5 §3.1.2.11.4).
@@ -120,7 +119,7 @@ where
             );
             connection
                 .shared
-                .ground
+                .environment
                 .counters
                 .too_large_for_client
                 .add(1);
@@ -151,5 +150,5 @@ async fn wait_until(until: Option<Instant>) {
 // A batch of the link's usual bundles; larger ones grow the buffer once.
 const BUFFER: usize = 64 * 1024;
 
-// A client that does not read does not get to hear why it is closed.
-const FAREWELL: Duration = Duration::from_secs(1);
+// A client that does not read is closed without its reason code.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);

@@ -3,7 +3,7 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::{Certificate, CertificateState, Error, Fingerprint, Registry};
+use super::{Certificate, CertificateState, Fingerprint, Registry, RegistryError};
 
 // === impl Registry ===
 
@@ -13,7 +13,7 @@ impl Registry {
     ///
     /// # Errors
     /// When there is no certificate in the text or a policy does not exist.
-    pub fn register_pem(&self, pem: &str, policies: &[&str]) -> Result<Fingerprint, Error> {
+    pub fn register_pem(&self, pem: &str, policies: &[&str]) -> Result<Fingerprint, RegistryError> {
         let fingerprint = self.register_pem_as(pem, CertificateState::Active)?;
         for policy in policies {
             self.attach_policy(&fingerprint, policy)?;
@@ -29,11 +29,12 @@ impl Registry {
         &self,
         pem: &str,
         state: CertificateState,
-    ) -> Result<Fingerprint, Error> {
-        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(Error::Pem)?;
+    ) -> Result<Fingerprint, RegistryError> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(RegistryError::Pem)?;
         let fingerprint = Fingerprint::of(&der);
         let described = Certificate::describe(&der, pem, state, self.clock().now());
-        let certificate = described.ok_or_else(|| Error::Certificate(fingerprint.clone()))?;
+        let certificate =
+            described.ok_or_else(|| RegistryError::Certificate(fingerprint.clone()))?;
         self.change(|account| {
             let known = account.certificates.entry(fingerprint.clone());
             known.or_insert(certificate);
@@ -49,12 +50,12 @@ impl Registry {
         &self,
         certificate: &Fingerprint,
         state: CertificateState,
-    ) -> Result<(), Error> {
+    ) -> Result<(), RegistryError> {
         let now = self.clock().now();
         self.change(|account| {
             let known = account.certificate(certificate)?;
             if known.state == CertificateState::Revoked && state != CertificateState::Revoked {
-                return Err(Error::Revoked(certificate.clone()));
+                return Err(RegistryError::Revoked(certificate.clone()));
             }
             if known.state != state {
                 known.state = state;
@@ -69,18 +70,22 @@ impl Registry {
     /// # Errors
     /// For an unknown certificate, an ACTIVE one, one with a policy attached unless forced, and one attached to a
     /// thing.
-    pub fn delete_certificate(&self, certificate: &Fingerprint, force: bool) -> Result<(), Error> {
+    pub fn delete_certificate(
+        &self,
+        certificate: &Fingerprint,
+        force: bool,
+    ) -> Result<(), RegistryError> {
         self.change(|account| {
             let known = account.certificate(certificate)?;
             if known.state == CertificateState::Active {
-                return Err(Error::CertificateActive(certificate.clone()));
+                return Err(RegistryError::CertificateActive(certificate.clone()));
             }
             if !force && !known.policies.is_empty() {
-                return Err(Error::CertificateHasPolicies(certificate.clone()));
+                return Err(RegistryError::CertificateHasPolicies(certificate.clone()));
             }
             let mut things = account.things.values();
             if things.any(|thing| thing.principals.contains(certificate)) {
-                return Err(Error::CertificateHasThings(certificate.clone()));
+                return Err(RegistryError::CertificateHasThings(certificate.clone()));
             }
             account.certificates.remove(certificate);
             Ok(())

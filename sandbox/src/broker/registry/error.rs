@@ -1,15 +1,14 @@
 //! Why the registry refuses, and what to do then.
 
 use link::error::Hint;
-use link::iot::limits::{POLICIES_PER_PRINCIPAL, POLICY_VERSIONS};
+use link::iot::limits::{POLICIES_PER_PRINCIPAL, POLICY_VERSIONS, TAGS_PER_RESOURCE};
 use link::iot::policy::PolicyError;
 
 use super::Fingerprint;
-use super::policies::TAGS;
 
 /// Why the registry refused a change.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum RegistryError {
     /// The text holds no certificate.
     #[error("read certificate")]
     Pem(#[source] rustls_pki_types::pem::Error),
@@ -73,7 +72,7 @@ pub enum Error {
     #[error("add a version to policy `{0}`: it has {POLICY_VERSIONS}")]
     TooManyVersions(String),
     /// More than 50 tags on one policy.
-    #[error("tag policy `{0}`: that would be more than {TAGS} tags")]
+    #[error("tag policy `{0}`: that would be more than {TAGS_PER_RESOURCE} tags")]
     TooManyTags(String),
     /// It may still connect.
     #[error("delete certificate `{0}`: it is ACTIVE")]
@@ -127,9 +126,9 @@ pub enum Error {
     },
 }
 
-// === impl Error ===
+// === impl RegistryError ===
 
-impl Hint for Error {
+impl Hint for RegistryError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Pem(_) | Self::Certificate(_) => Some(

@@ -1,15 +1,15 @@
-//! The registry's file: JSON, replaced whole by rename, and its owner's alone.
+//! The registry's file: JSON, replaced as a whole by rename, readable by its owner only.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use link::private;
 
-use super::{Account, Error};
+use super::{Account, RegistryError};
 
-pub(super) fn read(path: &Path) -> Result<Option<Account>, Error> {
+pub(super) fn read(path: &Path) -> Result<Option<Account>, RegistryError> {
     let failed = |operation| {
-        move |source| Error::File {
+        move |source| RegistryError::File {
             operation,
             path: path.display().to_string(),
             source,
@@ -27,8 +27,8 @@ pub(super) fn read(path: &Path) -> Result<Option<Account>, Error> {
     Ok(Some(account))
 }
 
-pub(super) fn write(path: &Path, account: &Account) -> Result<(), Error> {
-    let failed = |source| Error::File {
+pub(super) fn write(path: &Path, account: &Account) -> Result<(), RegistryError> {
+    let failed = |source| RegistryError::File {
         operation: "write",
         path: path.display().to_string(),
         source,

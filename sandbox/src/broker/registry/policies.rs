@@ -1,11 +1,11 @@
 //! Policies of the registry: making, tagging, attaching and deleting them.
 
 use link::iot::Document;
-use link::iot::limits::POLICIES_PER_PRINCIPAL;
+use link::iot::limits::{POLICIES_PER_PRINCIPAL, TAGS_PER_RESOURCE};
 use link::iot::policy::PolicyError;
 use link::telemetry::clip;
 
-use super::{Error, Fingerprint, Policy, PolicyVersion, Registry, Tags};
+use super::{Fingerprint, Policy, PolicyVersion, Registry, RegistryError, Tags};
 
 // === impl Registry ===
 
@@ -15,7 +15,7 @@ impl Registry {
     ///
     /// # Errors
     /// For a document of more than 2 048 characters without white space (docs/IOT-CORE.md §1.2).
-    pub fn put_policy(&self, name: &str, document: Document) -> Result<(), Error> {
+    pub fn put_policy(&self, name: &str, document: Document) -> Result<(), RegistryError> {
         let now = self.clock().now();
         let version = PolicyVersion::of(document, now).map_err(refused(name))?;
         self.change(|account| {
@@ -34,14 +34,19 @@ impl Registry {
     /// # Errors
     /// When there is one of that name, even with the same document; for a malformed or too long document; and for
     /// too many tags.
-    pub fn create_policy(&self, name: &str, json: &str, tags: Tags) -> Result<Policy, Error> {
+    pub fn create_policy(
+        &self,
+        name: &str,
+        json: &str,
+        tags: Tags,
+    ) -> Result<Policy, RegistryError> {
         let now = self.clock().now();
         let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
         check_tags(name, &tags)?;
-        tell(name, version.document());
+        log_warnings(name, version.document());
         self.change(|account| {
             if account.policies.contains_key(name) {
-                return Err(Error::PolicyExists(name.to_owned()));
+                return Err(RegistryError::PolicyExists(name.to_owned()));
             }
             let policy = Policy::new(version, tags);
             account.policies.insert(name.to_owned(), policy.clone());
@@ -53,14 +58,14 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown policy, one with other versions than the default one, and one that is attached.
-    pub fn delete_policy(&self, name: &str) -> Result<(), Error> {
+    pub fn delete_policy(&self, name: &str) -> Result<(), RegistryError> {
         self.change(|account| {
             if account.policy(name)?.versions.len() > 1 {
-                return Err(Error::PolicyHasVersions(name.to_owned()));
+                return Err(RegistryError::PolicyHasVersions(name.to_owned()));
             }
             let mut certificates = account.certificates.values();
             if certificates.any(|known| known.policies.contains(name)) {
-                return Err(Error::PolicyAttached(name.to_owned()));
+                return Err(RegistryError::PolicyAttached(name.to_owned()));
             }
             account.policies.remove(name);
             Ok(())
@@ -71,12 +76,16 @@ impl Registry {
     ///
     /// # Errors
     /// When either does not exist, and for an eleventh policy.
-    pub fn attach_policy(&self, certificate: &Fingerprint, policy: &str) -> Result<(), Error> {
+    pub fn attach_policy(
+        &self,
+        certificate: &Fingerprint,
+        policy: &str,
+    ) -> Result<(), RegistryError> {
         self.change(|account| {
             account.policy(policy)?;
             let known = account.certificate(certificate)?;
             if known.policies.len() >= POLICIES_PER_PRINCIPAL && !known.policies.contains(policy) {
-                return Err(Error::TooManyPolicies {
+                return Err(RegistryError::TooManyPolicies {
                     policy: policy.to_owned(),
                     certificate: certificate.clone(),
                 });
@@ -90,7 +99,11 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown certificate.
-    pub fn detach_policy(&self, certificate: &Fingerprint, policy: &str) -> Result<bool, Error> {
+    pub fn detach_policy(
+        &self,
+        certificate: &Fingerprint,
+        policy: &str,
+    ) -> Result<bool, RegistryError> {
         self.change(|account| Ok(account.certificate(certificate)?.policies.remove(policy)))
     }
 
@@ -98,7 +111,12 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown policy and for too many tags.
-    pub fn tag_policy(&self, name: &str, add: Tags, remove: &[String]) -> Result<(), Error> {
+    pub fn tag_policy(
+        &self,
+        name: &str,
+        add: Tags,
+        remove: &[String],
+    ) -> Result<(), RegistryError> {
         self.change(|account| {
             let policy = account.policy(name)?;
             let mut tags = policy.tags.clone();
@@ -134,10 +152,10 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown policy.
-    pub fn policy_targets(&self, name: &str) -> Result<Vec<Fingerprint>, Error> {
+    pub fn policy_targets(&self, name: &str) -> Result<Vec<Fingerprint>, RegistryError> {
         self.read(|account| {
             if !account.policies.contains_key(name) {
-                return Err(Error::UnknownPolicy(name.to_owned()));
+                return Err(RegistryError::UnknownPolicy(name.to_owned()));
             }
             let carrying = account
                 .certificates
@@ -150,27 +168,24 @@ impl Registry {
     }
 }
 
-pub(super) fn refused(name: &str) -> impl FnOnce(PolicyError) -> Error {
+pub(super) fn refused(name: &str) -> impl FnOnce(PolicyError) -> RegistryError {
     let name = name.to_owned();
-    move |source| Error::Policy { name, source }
+    move |source| RegistryError::Policy { name, source }
 }
 
 /// Says in the log what is legal but probably not meant, and what the broker will refuse as unknown.
-pub(super) fn tell(policy: &str, document: &Document) {
-    for warning in document.warnings().iter().take(TOLD) {
+pub(super) fn log_warnings(policy: &str, document: &Document) {
+    for warning in document.warnings().iter().take(SHOWN) {
         tracing::warn!("Policy `{}`: {}", clip(policy, 128), clip(warning, 512));
     }
 }
 
-fn check_tags(policy: &str, tags: &Tags) -> Result<(), Error> {
-    if tags.len() > TAGS {
-        return Err(Error::TooManyTags(policy.to_owned()));
+fn check_tags(policy: &str, tags: &Tags) -> Result<(), RegistryError> {
+    if tags.len() > TAGS_PER_RESOURCE {
+        return Err(RegistryError::TooManyTags(policy.to_owned()));
     }
     Ok(())
 }
 
-/// Tags on one resource (AWS general reference, IoT Core quotas).
-pub(super) const TAGS: usize = 50;
-
 // What more there is shows once these are mended.
-const TOLD: usize = 5;
+const SHOWN: usize = 5;

@@ -62,7 +62,7 @@ impl Policy {
         }
     }
 
-    /// The version in force; `None` only if somebody edited the registry's file.
+    /// The version in force; `None` only if the registry's file was edited by hand.
     pub fn default_version(&self) -> Option<&PolicyVersion> {
         self.versions.get(&self.default_version)
     }

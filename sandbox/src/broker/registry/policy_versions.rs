@@ -2,8 +2,8 @@
 
 use link::iot::limits::POLICY_VERSIONS;
 
-use super::policies::{refused, tell};
-use super::{Error, Policy, PolicyVersion, Registry};
+use super::policies::{log_warnings, refused};
+use super::{Policy, PolicyVersion, Registry, RegistryError};
 
 // === impl Registry ===
 
@@ -17,14 +17,14 @@ impl Registry {
         name: &str,
         json: &str,
         as_default: bool,
-    ) -> Result<(u64, PolicyVersion), Error> {
+    ) -> Result<(u64, PolicyVersion), RegistryError> {
         let now = self.clock().now();
         let version = PolicyVersion::parse(json, now).map_err(refused(name))?;
-        tell(name, version.document());
+        log_warnings(name, version.document());
         self.change(|account| {
             let policy = account.policy(name)?;
             if policy.versions.len() >= POLICY_VERSIONS {
-                return Err(Error::TooManyVersions(name.to_owned()));
+                return Err(RegistryError::TooManyVersions(name.to_owned()));
             }
             let number = policy.add(version.clone(), as_default);
             Ok((number, version))
@@ -35,7 +35,11 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown policy or version.
-    pub fn set_default_policy_version(&self, name: &str, version: u64) -> Result<(), Error> {
+    pub fn set_default_policy_version(
+        &self,
+        name: &str,
+        version: u64,
+    ) -> Result<(), RegistryError> {
         let now = self.clock().now();
         self.change(|account| {
             let policy = existing(account.policy(name)?, name, version)?;
@@ -49,11 +53,11 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown policy or version, and for the version in force.
-    pub fn delete_policy_version(&self, name: &str, version: u64) -> Result<(), Error> {
+    pub fn delete_policy_version(&self, name: &str, version: u64) -> Result<(), RegistryError> {
         self.change(|account| {
             let policy = existing(account.policy(name)?, name, version)?;
             if policy.default_version == version {
-                return Err(Error::DefaultVersion {
+                return Err(RegistryError::DefaultVersion {
                     policy: name.to_owned(),
                     version,
                 });
@@ -64,11 +68,15 @@ impl Registry {
     }
 }
 
-fn existing<'p>(policy: &'p mut Policy, name: &str, version: u64) -> Result<&'p mut Policy, Error> {
+fn existing<'p>(
+    policy: &'p mut Policy,
+    name: &str,
+    version: u64,
+) -> Result<&'p mut Policy, RegistryError> {
     if policy.versions.contains_key(&version) {
         return Ok(policy);
     }
-    Err(Error::UnknownVersion {
+    Err(RegistryError::UnknownVersion {
         policy: name.to_owned(),
         version,
     })

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use link::iot::Thing;
+use link::iot::limits::{THING_ATTRIBUTES, TYPED_THING_ATTRIBUTES};
 
-use super::{Account, Error, Fingerprint, RegisteredThing, Registry, ThingChange};
+use super::{Account, Fingerprint, RegisteredThing, Registry, RegistryError, ThingChange};
 
 // === impl Registry ===
 
@@ -14,7 +15,11 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown certificate.
-    pub fn attach_thing(&self, certificate: &Fingerprint, thing: Thing) -> Result<(), Error> {
+    pub fn attach_thing(
+        &self,
+        certificate: &Fingerprint,
+        thing: Thing,
+    ) -> Result<(), RegistryError> {
         self.change(|account| {
             account.certificate(certificate)?;
             let stored = account
@@ -36,13 +41,13 @@ impl Registry {
         &self,
         name: &str,
         attributes: BTreeMap<String, String>,
-    ) -> Result<RegisteredThing, Error> {
+    ) -> Result<RegisteredThing, RegistryError> {
         self.change(|account| {
             if let Some(known) = account.things.get(name) {
                 if known.attributes == attributes && known.type_name.is_none() {
                     return Ok(known.clone());
                 }
-                return Err(Error::ThingExists {
+                return Err(RegistryError::ThingExists {
                     name: name.to_owned(),
                     id: known.id.clone(),
                 });
@@ -58,7 +63,7 @@ impl Registry {
     ///
     /// # Errors
     /// For an unknown thing, another version than expected, and too many attributes.
-    pub fn update_thing(&self, name: &str, change: ThingChange) -> Result<(), Error> {
+    pub fn update_thing(&self, name: &str, change: ThingChange) -> Result<(), RegistryError> {
         self.change(|account| {
             let stored = account.thing(name)?;
             check_version(name, stored, change.expected_version)?;
@@ -77,14 +82,18 @@ impl Registry {
     ///
     /// # Errors
     /// For another version than expected, and while a certificate is attached.
-    pub fn delete_thing(&self, name: &str, expected_version: Option<i64>) -> Result<bool, Error> {
+    pub fn delete_thing(
+        &self,
+        name: &str,
+        expected_version: Option<i64>,
+    ) -> Result<bool, RegistryError> {
         self.change(|account| {
             let Some(thing) = account.things.get(name) else {
                 return Ok(false);
             };
             check_version(name, thing, expected_version)?;
             if !thing.principals.is_empty() {
-                return Err(Error::ThingAttached(name.to_owned()));
+                return Err(RegistryError::ThingAttached(name.to_owned()));
             }
             account.things.remove(name);
             Ok(true)
@@ -95,7 +104,11 @@ impl Registry {
     ///
     /// # Errors
     /// When either does not exist.
-    pub fn attach_principal(&self, thing: &str, certificate: &Fingerprint) -> Result<(), Error> {
+    pub fn attach_principal(
+        &self,
+        thing: &str,
+        certificate: &Fingerprint,
+    ) -> Result<(), RegistryError> {
         self.change(|account| {
             let thing = both(account, thing, certificate)?;
             thing.principals.insert(certificate.clone());
@@ -107,7 +120,11 @@ impl Registry {
     ///
     /// # Errors
     /// When either does not exist.
-    pub fn detach_principal(&self, thing: &str, certificate: &Fingerprint) -> Result<bool, Error> {
+    pub fn detach_principal(
+        &self,
+        thing: &str,
+        certificate: &Fingerprint,
+    ) -> Result<bool, RegistryError> {
         self.change(|account| {
             let thing = both(account, thing, certificate)?;
             Ok(thing.principals.remove(certificate))
@@ -145,14 +162,18 @@ fn both<'a>(
     account: &'a mut Account,
     thing: &str,
     certificate: &Fingerprint,
-) -> Result<&'a mut RegisteredThing, Error> {
+) -> Result<&'a mut RegisteredThing, RegistryError> {
     account.certificate(certificate)?;
     account.thing(thing)
 }
 
-fn check_version(name: &str, thing: &RegisteredThing, expected: Option<i64>) -> Result<(), Error> {
+fn check_version(
+    name: &str,
+    thing: &RegisteredThing,
+    expected: Option<i64>,
+) -> Result<(), RegistryError> {
     match expected {
-        Some(expected) if expected != thing.version => Err(Error::ThingVersion {
+        Some(expected) if expected != thing.version => Err(RegistryError::ThingVersion {
             name: name.to_owned(),
             version: thing.version,
         }),
@@ -160,22 +181,16 @@ fn check_version(name: &str, thing: &RegisteredThing, expected: Option<i64>) -> 
     }
 }
 
-fn check_attributes(name: &str, thing: &RegisteredThing) -> Result<(), Error> {
+fn check_attributes(name: &str, thing: &RegisteredThing) -> Result<(), RegistryError> {
     let limit = match thing.type_name {
-        None => ATTRIBUTES_WITHOUT_TYPE,
-        Some(_) => ATTRIBUTES_WITH_TYPE,
+        None => THING_ATTRIBUTES,
+        Some(_) => TYPED_THING_ATTRIBUTES,
     };
     if thing.attributes.len() > limit {
-        return Err(Error::TooManyAttributes {
+        return Err(RegistryError::TooManyAttributes {
             name: name.to_owned(),
             limit,
         });
     }
     Ok(())
 }
-
-/// Attributes of a thing without a thing type (AWS general reference, IoT Core quotas).
-const ATTRIBUTES_WITHOUT_TYPE: usize = 3;
-
-/// Attributes of a thing with a thing type (as above).
-const ATTRIBUTES_WITH_TYPE: usize = 50;

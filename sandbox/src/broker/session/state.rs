@@ -5,13 +5,14 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use link::iot::limits::REDELIVERY;
 use rmqtt_codec::types::QoS;
 use tokio::time::Instant;
 
 use super::{BATCH, Delivery, GroupQueue, Terms};
 use crate::broker::counters::Counters;
+use crate::broker::environment::Environment;
 use crate::broker::faults;
-use crate::broker::ground::Ground;
 use crate::broker::limits::Quotas;
 use crate::broker::live::Link;
 use crate::broker::lock;
@@ -60,7 +61,7 @@ pub(super) struct Pace {
 
 impl State {
     /// Turns what waits and what is unacknowledged into stored messages; QoS 0 and answers are lost.
-    pub(super) fn store(&mut self, ground: &Ground) {
+    pub(super) fn store(&mut self, environment: &Environment) {
         self.control.clear();
         let unacknowledged: Vec<Delivery> = self
             .in_flight
@@ -78,13 +79,13 @@ impl State {
         for delivery in std::mem::take(&mut self.live) {
             if delivery.qos == QoS::AtMostOnce {
                 self.waiting_bytes -= delivery.message.payload.len();
-                ground.counters.qos0_dropped.add(1);
+                environment.counters.qos0_dropped.add(1);
             } else {
                 self.stored.push_back(delivery);
             }
         }
         self.waiting_qos0 = 0;
-        debug_assert!(self.stored.len() <= ground.quotas.queue_messages + self.window + 1);
+        debug_assert!(self.stored.len() <= environment.quotas.queue_messages + self.window + 1);
     }
 
     pub(super) fn take_control(&mut self, hold_acks: bool, out: &mut Vec<Outbound>) -> bool {
@@ -109,10 +110,10 @@ impl State {
         out: &mut Vec<Outbound>,
         wake_at: &mut Option<Instant>,
     ) {
-        let limits = &terms.ground.limits;
+        let limits = &terms.environment.limits;
         self.in_flight.retain(|sent| {
-            let keep = now.saturating_duration_since(sent.first_sent) < limits.redelivery_for;
-            terms.ground.counters.expired.add(u64::from(!keep));
+            let keep = now.saturating_duration_since(sent.first_sent) < REDELIVERY;
+            terms.environment.counters.expired.add(u64::from(!keep));
             keep
         });
         for at in 0..self.in_flight.len() {
@@ -121,13 +122,13 @@ impl State {
                 earlier(wake_at, Some(due));
                 continue;
             }
-            if faults::strikes(terms.faults.new_packet_id) {
+            if faults::happens(terms.faults.new_packet_id) {
                 self.in_flight[at].packet_id = self.free_id();
             }
             let sent = &mut self.in_flight[at];
             sent.last_sent = now;
-            terms.ground.counters.redelivered.add(1);
-            terms.ground.counters.delivered.add(1);
+            terms.environment.counters.redelivered.add(1);
+            terms.environment.counters.delivered.add(1);
             out.push(sent.delivery.packet(Some(sent.packet_id), now));
             earlier(wake_at, Some(now + limits.redelivery_every));
         }
@@ -145,7 +146,7 @@ impl State {
                 return;
             }
             if let Some(ready) = self.pace.publishes.ready_at(now) {
-                self.drop_throttled_qos0(&terms.ground.counters);
+                self.drop_throttled_qos0(&terms.environment.counters);
                 if !(self.stored.is_empty() && self.live.is_empty() && self.groups_empty()) {
                     earlier(wake_at, Some(ready));
                 }
@@ -155,11 +156,11 @@ impl State {
                 return;
             };
             if delivery.message.seconds_left(now) == Some(0) {
-                terms.ground.counters.expired.add(1);
+                terms.environment.counters.expired.add(1);
                 continue;
             }
             if !(terms.receives)(&delivery.message) {
-                terms.ground.counters.receive_denied.add(1);
+                terms.environment.counters.receive_denied.add(1);
                 continue;
             }
             self.pace.publishes.take(now);
@@ -180,7 +181,7 @@ impl State {
         terms: &Terms<'_>,
         out: &mut Vec<Outbound>,
     ) {
-        if !delivery.copy && faults::strikes(terms.faults.duplicate) {
+        if !delivery.copy && faults::happens(terms.faults.duplicate) {
             self.waiting_bytes += delivery.message.payload.len();
             self.waiting_qos0 += usize::from(delivery.qos == QoS::AtMostOnce);
             self.live.push_front(Delivery {
@@ -190,7 +191,7 @@ impl State {
         }
         let packet_id = (delivery.qos != QoS::AtMostOnce).then(|| self.free_id());
         out.push(delivery.packet(packet_id, now));
-        terms.ground.counters.delivered.add(1);
+        terms.environment.counters.delivered.add(1);
         if let Some(packet_id) = packet_id {
             self.in_flight.push_back(InFlight {
                 packet_id,
@@ -226,7 +227,7 @@ impl State {
                 earlier(wake_at, self.pace.shared.ready_at(now));
             }
         }
-        if self.live.len() > 1 && faults::strikes(terms.faults.reorder) {
+        if self.live.len() > 1 && faults::happens(terms.faults.reorder) {
             self.live.swap(0, 1);
         }
         let delivery = self.live.pop_front()?;

@@ -1,4 +1,4 @@
-//! Conditions put together, as flat as they can be.
+//! Combines conditions of a search into one, flattening nested `and` and `or`.
 
 use crate::store::query::{Column, Comparison, Filter, Subject};
 

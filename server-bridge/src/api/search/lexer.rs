@@ -1,4 +1,4 @@
-//! Words, strings, numbers and symbols of the search language, each with its position.
+//! Tokens of the search language (words, strings, numbers, symbols), each with its position.
 
 use std::fmt;
 

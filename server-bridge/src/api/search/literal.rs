@@ -1,4 +1,4 @@
-//! Strings, numbers, times and patterns as the subject of a condition wants them.
+//! Parses literals (strings, numbers, times, patterns) by the type of the column they are compared with.
 
 use jiff::Timestamp;
 use jiff::civil::Date;

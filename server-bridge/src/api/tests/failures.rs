@@ -8,7 +8,7 @@ use prometheus::Registry;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::super::{Config, Metrics};
+use super::super::{ApiConfig, ApiMetrics};
 use crate::store::Store as _;
 use crate::store::sqlite::SqliteStore;
 
@@ -26,11 +26,11 @@ impl Server {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("bridge.db");
         let store = SqliteStore::open(&path).await.unwrap();
-        let config = Config {
+        let config = ApiConfig {
             listen: ([127, 0, 0, 1], 0).into(),
-            ..Config::new(SourceId::new("maestro").unwrap(), Scheme::default())
+            ..ApiConfig::new(SourceId::new("maestro").unwrap(), Scheme::default())
         };
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = ApiMetrics::register(&Registry::new()).unwrap();
         let api = config
             .build(store.clone(), Clock::system(), metrics)
             .await

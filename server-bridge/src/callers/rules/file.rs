@@ -1,4 +1,4 @@
-//! The authorisation file: YAML, all problems at once, each with its line and field.
+//! Parser of the authorisation file (YAML): reports all problems at once, each with its line and field.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;

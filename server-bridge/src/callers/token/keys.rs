@@ -15,6 +15,7 @@ use link::error::chain;
 use link::file;
 use reqwest::{Certificate, Client, Url};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -42,18 +43,20 @@ pub(in super::super) struct Keys {
     held: Mutex<Held>,
     /// One asks at a time.
     asking: tokio::sync::Mutex<()>,
+    /// Calls with a key that is not known, which wait for the answer.
+    waiting: Semaphore,
 }
 
 #[derive(Debug, Default)]
 struct Held {
-    keys: Vec<Arc<Key>>,
+    keys: Vec<Arc<VerificationKey>>,
     asked: Option<Instant>,
     problem: Option<String>,
 }
 
 /// One public key.
 #[derive(Debug)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     id: Option<String>,
     pub(super) key: DecodingKey,
     algorithms: &'static [Algorithm],
@@ -93,6 +96,7 @@ impl Keys {
             http: builder.build().map_err(|error| chain(&error))?,
             held: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            waiting: Semaphore::new(WAITING),
         })
     }
 
@@ -101,11 +105,17 @@ impl Keys {
         &self,
         id: Option<&str>,
         algorithm: Algorithm,
-    ) -> Result<Vec<Arc<Key>>, Denied> {
+    ) -> Result<Vec<Arc<VerificationKey>>, Denied> {
         let (found, _) = self.look(id, algorithm);
         if !found.is_empty() {
             return Ok(found);
         }
+        let Ok(_waiting) = self.waiting.try_acquire() else {
+            return Err(Denied::Unavailable(format!(
+                "too many calls wait for keys of issuer `{}`; try again later",
+                self.issuer
+            )));
+        };
         self.refresh(self.again).await;
         match self.look(id, algorithm) {
             (found, Some(problem)) if found.is_empty() => Err(Denied::Unavailable(format!(
@@ -165,9 +175,13 @@ impl Keys {
     }
 
     /// What is known, and if that is nothing at all, why.
-    fn look(&self, id: Option<&str>, algorithm: Algorithm) -> (Vec<Arc<Key>>, Option<String>) {
+    fn look(
+        &self,
+        id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> (Vec<Arc<VerificationKey>>, Option<String>) {
         let held = self.held();
-        let fits = |key: &&Arc<Key>| {
+        let fits = |key: &&Arc<VerificationKey>| {
             key.algorithms.contains(&algorithm) && (id.is_none() || key.id.as_deref() == id)
         };
         let found = held.keys.iter().filter(fits).cloned().collect();
@@ -179,7 +193,7 @@ impl Keys {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn fetch(&self) -> Result<Vec<Arc<Key>>, String> {
+    async fn fetch(&self) -> Result<Vec<Arc<VerificationKey>>, String> {
         let text = match &self.source {
             KeySource::File(path) => file::read(path, MAX_BYTES)
                 .map_err(|error| format!("`{}` {}", path.display(), chain(&error)))?,
@@ -224,7 +238,7 @@ impl Keys {
 }
 
 /// The keys that can be used; others of the set are for somebody else.
-fn parse(text: &[u8]) -> Result<Vec<Arc<Key>>, String> {
+fn parse(text: &[u8]) -> Result<Vec<Arc<VerificationKey>>, String> {
     let set: Value =
         serde_json::from_slice(text).map_err(|_| "the key set is not JSON".to_owned())?;
     let Some(keys) = set["keys"].as_array() else {
@@ -233,7 +247,7 @@ fn parse(text: &[u8]) -> Result<Vec<Arc<Key>>, String> {
     if keys.len() > MAX_KEYS {
         return Err(format!("the key set has more than {MAX_KEYS} keys"));
     }
-    let usable: Vec<Arc<Key>> = keys.iter().filter_map(one).map(Arc::new).collect();
+    let usable: Vec<Arc<VerificationKey>> = keys.iter().filter_map(one).map(Arc::new).collect();
     if usable.is_empty() {
         return Err(
             "the key set has no key for signatures with RSA, P-256, P-384 or Ed25519".into(),
@@ -242,7 +256,7 @@ fn parse(text: &[u8]) -> Result<Vec<Arc<Key>>, String> {
     Ok(usable)
 }
 
-fn one(value: &Value) -> Option<Key> {
+fn one(value: &Value) -> Option<VerificationKey> {
     let jwk: Jwk = serde_json::from_value(value.clone()).ok()?;
     if !matches!(
         jwk.common.public_key_use,
@@ -275,7 +289,7 @@ fn one(value: &Value) -> Option<Key> {
         }
     };
     let key = DecodingKey::from_jwk(&jwk).ok()?;
-    (key.family() != AlgorithmFamily::Hmac).then_some(Key {
+    (key.family() != AlgorithmFamily::Hmac).then_some(VerificationKey {
         id: jwk.common.key_id,
         key,
         algorithms,
@@ -316,6 +330,9 @@ pub(in super::super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// How late a withdrawn key is noticed.
 const REFRESH: Duration = Duration::from_secs(300);
+
+// Whoever waits is not known yet: with 32 KiB of head each these are 32 MiB. All wait for one answer.
+const WAITING: usize = 1024;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! What of the event that published a bundle travels again (docs/MAESTRO.md §2.3, "Maestro encoding"): its id, its time, and
+//! What of the event that published a bundle travels again (docs/MAESTRO.md §2.3): its id, its time, and
 //! attributes that this link gives no meaning of its own. Pure.
 
 use jiff::Timestamp;

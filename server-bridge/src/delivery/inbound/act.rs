@@ -1,4 +1,4 @@
-//! Does what an event asks for, and says what came of it.
+//! Executes what an event asks for, and records the outcome.
 
 use std::time::Duration;
 
@@ -8,13 +8,13 @@ use link::telemetry::clip;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::understand::{Refusal, Request, refusal};
+use super::understand::{AgentRequest, EventRefusal, refusal};
 use crate::delivery::history::{self, Ahead};
-use crate::delivery::log::Line;
-use crate::delivery::resync::Cause;
+use crate::delivery::log::DeliveryLine;
+use crate::delivery::status_requests::RequestCause;
 use crate::delivery::{Context, resync};
 use crate::store::{
-    Held, LIST_BYTES, Orphan, PartOutcome, ResyncPart, StatusOutcome, StatusUpdate, Store,
+    AgentVersion, LIST_BYTES, Orphan, PartOutcome, ResyncPart, StatusOutcome, StatusUpdate, Store,
     StoreError,
 };
 
@@ -23,19 +23,19 @@ pub(super) enum Acted {
     /// It is done, with this outcome.
     Done(&'static str),
     /// It was the last part of a list, which is to be answered before it is done.
-    Whole(Request),
+    Whole(AgentRequest),
 }
 
 /// Does what an event asks for. `repair` keeps, over attempts, whether what it shows to be wrong may be mended now.
 pub(super) async fn act<S: Store>(
     context: &Context<S>,
     consumer: &ConsumerName,
-    request: &Request,
+    request: &AgentRequest,
     repair: &mut Option<bool>,
-) -> Result<Result<Acted, Refusal>, StoreError> {
+) -> Result<Result<Acted, EventRefusal>, StoreError> {
     match request {
-        Request::Part(part) => keep_part(context, part).await,
-        Request::Resync {
+        AgentRequest::Part(part) => keep_part(context, part).await,
+        AgentRequest::Resync {
             held, came, joined, ..
         } => {
             resync::answer(context, consumer, held, *came).await?;
@@ -44,7 +44,7 @@ pub(super) async fn act<S: Store>(
             }
             Ok(Ok(Acted::Done("resync")))
         }
-        Request::Status(update) => {
+        AgentRequest::Status(update) => {
             let outcome = context.store.apply_status((**update).clone()).await?;
             let id = update.bundle_id.as_str();
             let mut admitted = || {
@@ -77,11 +77,11 @@ pub(super) async fn act<S: Store>(
 async fn keep_part<S: Store>(
     context: &Context<S>,
     part: &ResyncPart,
-) -> Result<Result<Acted, Refusal>, StoreError> {
+) -> Result<Result<Acted, EventRefusal>, StoreError> {
     let at = context.clock.now();
     let reason = match context.store.add_resync_part(part.clone(), at).await? {
         PartOutcome::Whole { held, began_at } => {
-            return Ok(Ok(Acted::Whole(Request::Resync {
+            return Ok(Ok(Acted::Whole(AgentRequest::Resync {
                 held,
                 made_at: part.made_at,
                 came: began_at,
@@ -120,7 +120,7 @@ async fn delete_again<S: Store>(
         .inc();
     if let Some(held_back) = context
         .log
-        .admit(Line::Repaired("deleted_again"), Some(consumer))
+        .admit(DeliveryLine::Repaired("deleted_again"), Some(consumer))
     {
         warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent holds again what was deleted; it is deleted there again");
     }
@@ -144,7 +144,7 @@ async fn send_again<S: Store>(
             .inc();
         if let Some(held_back) = context
             .log
-            .admit(Line::Repaired("sent_again"), Some(consumer))
+            .admit(DeliveryLine::Repaired("sent_again"), Some(consumer))
         {
             warn!(resource.id = %clip(id, ID_BYTES), %consumer, held_back, "An agent has deleted a bundle that nobody deletes; it is sent again");
         }
@@ -166,7 +166,7 @@ async fn ask_later<S: Store>(
         return Ok(());
     }
     if update.deleted {
-        let held = Held {
+        let held = AgentVersion {
             id: update.bundle_id.clone(),
             version: Version::UNVERSIONED,
         };
@@ -182,8 +182,8 @@ async fn ask_later<S: Store>(
     let now = Instant::now();
     let at = now + (delay + ASK_MARGIN).min(ASK_LATEST);
     context
-        .asks(&update.consumer)
-        .want_at(&update.consumer, Cause::Stale, at, now);
+        .requests(&update.consumer)
+        .want_at(&update.consumer, RequestCause::Stale, at, now);
     Ok(())
 }
 
@@ -191,7 +191,7 @@ fn explain<S: Store>(
     context: &Context<S>,
     update: &StatusUpdate,
     outcome: StatusOutcome,
-) -> Result<&'static str, Refusal> {
+) -> Result<&'static str, EventRefusal> {
     let id = clip(&update.bundle_id, ID_BYTES);
     let (label, reason) = match outcome {
         StatusOutcome::Stored => return Ok("stored"),
@@ -230,7 +230,10 @@ fn explain<S: Store>(
         }
     };
     let consumer = &update.consumer;
-    if let Some(held_back) = context.log.admit(Line::Event(label), Some(consumer)) {
+    if let Some(held_back) = context
+        .log
+        .admit(DeliveryLine::Event(label), Some(consumer))
+    {
         info!(resource.id = %id, %consumer, held_back, "{reason}");
     }
     Ok(label)

@@ -1,5 +1,5 @@
-//! From a message to what it asks for, or why it is refused. Does no I/O: what is refused here is refused by its
-//! content, and would be again.
+//! Decodes and validates a message of an agent. Does no I/O: what is refused here is refused by its content, and would be
+//! again.
 
 use std::collections::HashMap;
 
@@ -14,13 +14,13 @@ use link::topic::Channel;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
-use crate::delivery::Config;
+use crate::delivery::DeliveryConfig;
 use crate::delivery::resync::{self, Listed};
 use crate::store::{Json, ResyncPart, StatusUpdate};
 
 /// What an event asks for.
 #[derive(Debug)]
-pub(super) enum Request {
+pub(super) enum AgentRequest {
     /// Take a status.
     Status(Box<StatusUpdate>),
     /// Bring the agent what it lacks, compared with all it holds.
@@ -39,13 +39,13 @@ pub(super) enum Request {
 
 /// Why an event is refused: an outcome from a closed set, and a sentence without anything of the payload.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct EventRefusal {
     pub(super) outcome: &'static str,
     pub(super) reason: String,
 }
 
-pub(super) fn refusal(outcome: &'static str, reason: impl Into<String>) -> Refusal {
-    Refusal {
+pub(super) fn refusal(outcome: &'static str, reason: impl Into<String>) -> EventRefusal {
+    EventRefusal {
         outcome,
         reason: reason.into(),
     }
@@ -53,10 +53,10 @@ pub(super) fn refusal(outcome: &'static str, reason: impl Into<String>) -> Refus
 
 /// Reads an event; `consumer` is whom its topic speaks for.
 pub(super) fn understand(
-    config: &Config,
+    config: &DeliveryConfig,
     message: &Message,
     at: Timestamp,
-) -> Result<(ConsumerName, Request), Refusal> {
+) -> Result<(ConsumerName, AgentRequest), EventRefusal> {
     let Some((Channel::AgentEvents, consumer)) = config.scheme.recognise(&message.topic) else {
         return Err(refusal(
             "foreign_topic",
@@ -99,13 +99,13 @@ pub(super) fn understand(
             let listed = resync::listed(&consumer, &event, request.resource_versions, at)
                 .map_err(|reason| refusal("bad_resync", reason))?;
             let request = match listed {
-                Listed::Whole(held) => Request::Resync {
+                Listed::Whole(held) => AgentRequest::Resync {
                     held,
                     made_at: event.time.unwrap_or(at),
                     came: at,
                     joined: None,
                 },
-                Listed::Part(part) => Request::Part(part),
+                Listed::Part(part) => AgentRequest::Part(part),
             };
             Ok((consumer, request))
         }
@@ -122,7 +122,7 @@ pub(super) fn understand(
                 ));
             }
             let update = status_update(&consumer, &event, at)?;
-            Ok((consumer, Request::Status(Box::new(update))))
+            Ok((consumer, AgentRequest::Status(Box::new(update))))
         }
         _ => Err(refusal("not_for_a_bridge", kind())),
     }
@@ -132,7 +132,7 @@ pub(super) fn status_update(
     consumer: &ConsumerName,
     event: &Event,
     at: Timestamp,
-) -> Result<StatusUpdate, Refusal> {
+) -> Result<StatusUpdate, EventRefusal> {
     let missing = |name| refusal("incomplete", format!("attribute `{name}` is missing"));
     let bundle_id = event
         .resource_id

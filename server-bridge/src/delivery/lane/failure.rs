@@ -1,13 +1,13 @@
-//! Why a bundle did not go out, and whose fault it is.
+//! Classifies why a bundle was not published.
 
 use link::error::{Hint, chain};
-use link::iot::limits::Misfit;
+use link::iot::limits::LimitError;
 use link::mqtt::PublishError;
 
 /// Why a bundle did not go out.
 pub(super) enum Failure {
     /// It does not fit, which was found before it was handed to the session.
-    Misfit(Misfit),
+    Misfit(LimitError),
     /// The session or the broker refused it.
     Publish(PublishError),
 }

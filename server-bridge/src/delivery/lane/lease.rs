@@ -1,4 +1,4 @@
-//! What a lane owes the other replicas: to end in time, and to say when it was late.
+//! A lane's duties towards other replicas: it ends before its bucket's lease does, and reports when it was late.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::replicas::Metrics;
+    use crate::replicas::ReplicaMetrics;
     use crate::store::Instance;
 
     #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ mod tests {
         let began = Instant::now();
         out_of_time(&stop, &Ownership::sole()).await;
         assert_eq!(began.elapsed(), Duration::ZERO);
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = ReplicaMetrics::register(&Registry::new()).unwrap();
         let shared = Ownership::replica(Instance::random(), metrics);
         out_of_time(&stop, &shared).await;
         assert_eq!(began.elapsed(), FINISH);
@@ -62,7 +62,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nothing_is_waited_for_past_the_lease_unless_it_was_renewed() {
-        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let metrics = ReplicaMetrics::register(&Registry::new()).unwrap();
         let shared = Ownership::replica(Instance::random(), metrics);
         let began = Instant::now();
         shared.renewed(began + Duration::from_secs(2));
@@ -73,7 +73,7 @@ mod tests {
         let running = CancellationToken::new();
         tokio::join!(out_of_time(&running, &shared), renewing);
         assert_eq!(began.elapsed(), Duration::from_secs(3));
-        // The keeper has noticed before this lane has.
+        // The renewer has noticed before this lane has.
         shared.not_renewed();
         out_of_time(&running, &shared).await;
         assert_eq!(began.elapsed(), Duration::from_secs(3));

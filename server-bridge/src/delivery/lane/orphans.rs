@@ -1,4 +1,4 @@
-//! Deletes what only the agent holds, in the lane's order.
+//! Sends deletions of works that only the agent holds, in the lane's order.
 
 use futures_util::future::join_all;
 use link::error::chain;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::{BATCH, Lane, Pass, REASON_BYTES};
-use crate::delivery::log::Line;
+use crate::delivery::log::DeliveryLine;
 use crate::delivery::pacing::What;
 use crate::delivery::{event, history};
 use crate::store::{Fence, Orphan, Store, StoreError};
@@ -27,8 +27,8 @@ impl<S: Store> Lane<S> {
         // Behind those that are paced there may be others: read past them.
         let limit = most.saturating_add(self.pacing.held(now));
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let (store, gate) = (&context.store, &context.gate);
-        let mut waiting = gate.pass(store.orphans(&consumer, limit)).await?;
+        let (store, limiter) = (&context.store, &context.store_limiter);
+        let mut waiting = limiter.pass(store.orphans(&consumer, limit)).await?;
         waiting.retain(|(_, orphan)| !self.is_paced(&orphan.id, What::Orphan, now));
         waiting.truncate(most);
         if waiting.is_empty() {
@@ -38,10 +38,13 @@ impl<S: Store> Lane<S> {
             .iter()
             .map(|(_, orphan)| orphan.id.clone())
             .collect();
-        let gone = gate.pass(store.gone(&consumer, ids)).await?;
+        let gone = limiter.pass(store.gone(&consumer, ids)).await?;
         // What nobody here deleted was added before anybody noticed that the store is older than its agents.
         let unasked = waiting.iter().any(|(_, orphan)| !orphan.deleted_here);
-        let lost = unasked && gate.pass(history::lost_some(&context, &consumer)).await?;
+        let lost = unasked
+            && limiter
+                .pass(history::lost_some(&context, &consumer))
+                .await?;
         let mut receipts = Vec::with_capacity(waiting.len());
         let mut done = Vec::with_capacity(waiting.len());
         for (key, orphan) in waiting {
@@ -74,7 +77,10 @@ impl<S: Store> Lane<S> {
                 done.push(key);
                 continue;
             };
-            if let Some(held_back) = context.log.admit(Line::Publish("orphan"), Some(&consumer)) {
+            if let Some(held_back) = context
+                .log
+                .admit(DeliveryLine::Publish("orphan"), Some(&consumer))
+            {
                 warn!(%consumer, resource.id = %clip(&id, 80), held_back, "Could not delete a work that only the agent knows: {}", clip(&chain(&error), REASON_BYTES));
             }
             if error.is_retryable() || error.is_denied() {
@@ -85,7 +91,7 @@ impl<S: Store> Lane<S> {
         }
         if !done.is_empty() {
             // Sent once more if this fails, which changes nothing there.
-            gate.pass(store.remove_orphans(done)).await?;
+            limiter.pass(store.remove_orphans(done)).await?;
         }
         Ok(pass)
     }
@@ -93,7 +99,7 @@ impl<S: Store> Lane<S> {
     async fn publish_orphan(
         &self,
         orphan: &Orphan,
-    ) -> Result<crate::delivery::border::Receipt, PublishError> {
+    ) -> Result<crate::delivery::transport::Receipt, PublishError> {
         let context = &self.context;
         let now = context.clock.now();
         let event = event::orphan(

@@ -1,4 +1,4 @@
-//! A lane's share of the gauge of what is in quarantine, which goes with the lane, also when it panics.
+//! A lane's share of the gauge of quarantined bundles; removed when the lane is dropped, also when it panics.
 
 use prometheus::IntGauge;
 

@@ -1,5 +1,5 @@
-//! Lists of what an agent holds that come in parts. The store joins them: with a shared subscription the parts of one list
-//! reach several sessions of several replicas.
+//! Resync lists of agents that come in parts. The store joins them: with a shared subscription the parts of one list reach
+//! several sessions of several replicas.
 //!
 //! What an agent sends is not believed: an unfinished list is bounded in parts, in bytes and in age, and all unfinished
 //! lists together in bytes (`store/heard.rs`).

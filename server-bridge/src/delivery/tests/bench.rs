@@ -25,8 +25,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::border::{Incoming, Intake, Outlet, Receipt};
-use crate::delivery::{Config, Pool, Signs};
+use crate::delivery::transport::{Incoming, Intake, Outlet, Receipt};
+use crate::delivery::{DeliveryConfig, Pool, Signs};
 use crate::replicas::Ownership;
 use crate::store::faulty::Faulty;
 use crate::store::sqlite::SqliteStore;
@@ -143,7 +143,7 @@ impl Bench {
         self.registry = Registry::new();
         self.checks = Checks::new();
         self.drain = CancellationToken::new();
-        let config = Config {
+        let config = DeliveryConfig {
             source: source(),
             scheme: Scheme::default()
                 .with_share(self.shared.then_some("bridge"))

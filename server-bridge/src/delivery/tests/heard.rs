@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::bench::{APPLIED, Bench, consumer, from_agent, holds, now};
 use crate::store::faulty::Fault;
-use crate::store::{Heard, Orphan, Store, StoreError};
+use crate::store::{AgentStore, Orphan, Store, StoreError};
 
 /// Three sessions with a share group; delivery does not run yet.
 async fn shared() -> Bench {

@@ -5,7 +5,7 @@ use link::order::Version;
 
 use super::bench::{APPLIED, Bench, DELETED, consumer, from_agent, now};
 use crate::store::faulty::Fault;
-use crate::store::{Heard as _, Held, Orphan, Store, StoreError};
+use crate::store::{AgentStore as _, AgentVersion, Orphan, Store, StoreError};
 
 /// What `c1`'s agent says it holds.
 fn list(held: &[(&str, i32)]) -> Event {
@@ -161,7 +161,7 @@ async fn what_is_posted_again_to_an_agent_that_drops_it_in_silence_is_asked_for(
 async fn what_another_process_noted_is_enough_to_ask_after_a_first_sending() {
     let mut bench = Bench::prepare().await;
     let c1 = consumer("c1");
-    bench.store.note_stranger(&c1, now()).await.unwrap();
+    bench.store.note_foreign_work(&c1, now()).await.unwrap();
     bench.run();
     bench.connected(1);
     let asked = |bench: &Bench| {
@@ -206,7 +206,7 @@ async fn what_a_late_status_made_doubtful_is_over_with_a_whole_list_of_what_is_k
     bench.create("a", "c1").await;
     bench.until_settled("c1").await;
     let c1 = consumer("c1");
-    let strangers = async |bench: &Bench| bench.store.doubts(&c1).await.unwrap().strangers;
+    let strangers = async |bench: &Bench| bench.store.doubts(&c1).await.unwrap().foreign_works;
     // And it is noted anew each time, however soon.
     for _ in 0..2 {
         status(&mut bench, "gone", 1, APPLIED).await;
@@ -216,7 +216,7 @@ async fn what_a_late_status_made_doubtful_is_over_with_a_whole_list_of_what_is_k
         bench.until_acked(said).await;
         assert!(strangers(&bench).await);
         let before = now() - jiff::SignedDuration::from_secs(125);
-        bench.store.note_stranger(&c1, before).await.unwrap();
+        bench.store.note_foreign_work(&c1, before).await.unwrap();
         let said = bench.say(from_agent(&list(&[("a", 1)]))).await;
         bench.until_acked(said).await;
         assert!(!strangers(&bench).await);
@@ -226,7 +226,7 @@ async fn what_a_late_status_made_doubtful_is_over_with_a_whole_list_of_what_is_k
         .await;
     bench.until_acked(said).await;
     assert!(strangers(&bench).await);
-    let noted = bench.store.calls("forget_stranger");
+    let noted = bench.store.calls("forget_foreign_works");
     assert_eq!(
         noted, 4,
         "nothing is written where nothing is to be forgotten"
@@ -238,7 +238,7 @@ async fn what_was_to_be_deleted_unknown_is_left_alone_once_the_store_is_known_to
     let mut bench = Bench::prepare().await;
     let c1 = consumer("c1");
     bench.create("a", "c1").await;
-    let held = vec![Held {
+    let held = vec![AgentVersion {
         id: "a".into(),
         version: Version::new(7).unwrap(),
     }];

@@ -7,7 +7,7 @@ use prometheus::Registry;
 use tokio::time::Instant;
 
 use super::bench::{Bench, consumer};
-use crate::replicas::{Metrics, Ownership};
+use crate::replicas::{Ownership, ReplicaMetrics};
 use crate::store::faulty::Fault;
 use crate::store::{Bucket, Instance, Store, StoreError};
 
@@ -15,7 +15,7 @@ use crate::store::{Bucket, Instance, Store, StoreError};
 async fn owning(names: &[&str]) -> (Bench, Registry) {
     let mut bench = Bench::prepare().await;
     let registry = Registry::new();
-    let metrics = Metrics::register(&registry).unwrap();
+    let metrics = ReplicaMetrics::register(&registry).unwrap();
     bench.ownership = Ownership::replica(Instance::random(), metrics);
     bench.shared = true;
     own(&bench, names, 1);

@@ -36,7 +36,7 @@ async fn source(directory: &tempfile::TempDir) -> Source {
         publisher: Publisher {
             store,
             clock: Clock::fixed(now()),
-            limits: Limits::default(),
+            limits: BundleLimits::default(),
             envelope: Arc::new(Envelope {
                 source: SourceId::new("maestro").unwrap(),
                 scheme: Scheme::default(),

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_repetition_comes_to_its_end_and_what_was_to_be_repeated_meanwhile_follows() {
     let at = |second| Timestamp::from_second(second).unwrap();
-    let place = Some(ReportPlace::default());
+    let place = Some(ReportCursor::default());
     let mut replay = Replay::new(at(50));
     replay.read_since(at(60));
     assert_eq!(replay.since, at(50));

@@ -1,4 +1,4 @@
-//! The keeper's side of [`Ownership`]: what the store says is ours, until when, and what is given back.
+//! The renewer's side of [`Ownership`]: updates what is owned, until when, and what is given back.
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -165,7 +165,7 @@ impl Ownership {
         self.0.as_ref()?.lock().until
     }
 
-    /// Returns when the keeper is to look before its time.
+    /// Returns when the renewer is to look before its time.
     pub(in crate::replicas) async fn look(&self) {
         match &self.0 {
             Some(shared) => shared.look.notified().await,

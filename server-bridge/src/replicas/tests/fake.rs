@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::store::{
-    Bucket, Free, Hint, Instance, Lease, Leases, Renewal, Replica, Roster, Slot, StoreError,
+    Bucket, Free, Hint, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot, StoreError,
 };
 
 /// What a call does instead of its work.
@@ -175,7 +175,7 @@ impl World {
     }
 }
 
-impl Leases for Fake {
+impl LeaseStore for Fake {
     async fn take_slot(
         &self,
         instance: &Instance,

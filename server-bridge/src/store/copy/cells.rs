@@ -1,4 +1,4 @@
-//! Values as neither engine's, and the sum that says whether two tables hold the same.
+//! Values independent of an engine, and the checksum of a table.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What PostgreSQL keeps beside the text of a row for searches. Pure.
+//! The column `search` of PostgreSQL, derived from a row. Pure.
 
 use super::super::Labels;
 use super::super::json::Json;

@@ -1,23 +1,23 @@
-//! A PostgreSQL schema as one side of a copy. No bridge opens it meanwhile: the lock under which tables are changed is held.
+//! A PostgreSQL schema as one side of a copy, under the lock of migrations, so that no bridge opens it meanwhile.
 
 use futures_util::stream::{BoxStream, StreamExt as _};
 use link::id::SourceId;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::super::postgres::{Alone, Bridges, Config, labels_search};
+use super::super::postgres::{Bridges, Exclusive, PostgresConfig, labels_search};
 use super::super::sql::rows::driver;
 use super::super::{Labels, StoreError};
 use super::cells::{Cell, Row, text_of_labels};
-use super::tables::{Kind, Table};
+use super::tables::{CellKind, Table};
 
-pub(super) struct Side(Alone);
+pub(super) struct Side(Exclusive);
 
 // === impl Side ===
 
 impl Side {
-    pub(super) async fn open(config: &Config, source: bool) -> Result<Self, StoreError> {
-        let mut alone = Alone::open(config, source).await?;
+    pub(super) async fn open(config: &PostgresConfig, source: bool) -> Result<Self, StoreError> {
+        let mut exclusive = Exclusive::open(config, source).await?;
         let patient = if source {
             // One state of all tables, for as long as the other side takes to write it.
             "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
@@ -25,28 +25,34 @@ impl Side {
         } else {
             "SET statement_timeout = 0"
         };
-        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        let patient = sqlx::raw_sql(patient)
+            .execute(&mut exclusive.connection)
+            .await;
         patient.map_err(driver(READ))?;
-        Ok(Self(alone))
+        Ok(Self(exclusive))
     }
 
-    pub(super) async fn adopting(config: &Config) -> Result<Self, StoreError> {
-        let mut alone = Alone::open(config, true).await?;
+    pub(super) async fn importing(config: &PostgresConfig) -> Result<Self, StoreError> {
+        let mut exclusive = Exclusive::open(config, true).await?;
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0";
-        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        let patient = sqlx::raw_sql(patient)
+            .execute(&mut exclusive.connection)
+            .await;
         patient.map_err(driver(WRITE))?;
-        Ok(Self(alone))
+        Ok(Self(exclusive))
     }
 
-    pub(super) async fn looking(config: &Config) -> Result<Option<Self>, StoreError> {
-        let Some(mut alone) = Alone::look(config).await? else {
+    pub(super) async fn looking(config: &PostgresConfig) -> Result<Option<Self>, StoreError> {
+        let Some(mut exclusive) = Exclusive::look(config).await? else {
             return Ok(None);
         };
         let patient = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
              BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        let patient = sqlx::raw_sql(patient).execute(&mut alone.connection).await;
+        let patient = sqlx::raw_sql(patient)
+            .execute(&mut exclusive.connection)
+            .await;
         patient.map_err(driver(READ))?;
-        Ok(Some(Self(alone)))
+        Ok(Some(Self(exclusive)))
     }
 
     pub(super) fn place(&self) -> &str {
@@ -72,7 +78,7 @@ impl Side {
         for (cell, (_, kind)) in after.into_iter().flatten().zip(table.columns) {
             query = match (cell, kind) {
                 (Cell::Text(text), _) => query.bind(text),
-                (Cell::Integer(number), Kind::Flag) => query.bind(number != 0),
+                (Cell::Integer(number), CellKind::Flag) => query.bind(number != 0),
                 (Cell::Integer(number), _) => query.bind(number),
                 (Cell::Null, _) => query.bind(None::<i64>),
             };
@@ -80,6 +86,21 @@ impl Side {
         let rows = query.fetch(self.connection());
         rows.map(|row| read(&row.map_err(driver(READ))?, table.columns))
             .boxed()
+    }
+
+    /// The row with this key.
+    pub(super) async fn row(
+        &mut self,
+        table: &'static Table,
+        key: i64,
+    ) -> Result<Option<Row>, StoreError> {
+        let text = table.select_one(&table.postgres);
+        let row = sqlx::query(AssertSqlSafe(text))
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        row.map(|row| read(&row, table.columns)).transpose()
     }
 
     pub(super) async fn last(&mut self, table: &'static Table) -> Result<Option<Row>, StoreError> {
@@ -127,12 +148,14 @@ impl Side {
         for (cells, (_, kind)) in columns.into_iter().zip(table.columns) {
             let cells = cells.into_iter();
             query = match kind {
-                Kind::Integer => query.bind(cells.map(|cell| integer(&cell)).collect::<Vec<_>>()),
-                Kind::Flag => {
+                CellKind::Integer => {
+                    query.bind(cells.map(|cell| integer(&cell)).collect::<Vec<_>>())
+                }
+                CellKind::Flag => {
                     let flags = cells.map(|cell| integer(&cell).map(|number| number != 0));
                     query.bind(flags.collect::<Vec<_>>())
                 }
-                Kind::Text => query.bind(cells.map(text_of).collect::<Vec<_>>()),
+                CellKind::Text => query.bind(cells.map(text_of).collect::<Vec<_>>()),
             };
         }
         if let Some(search) = search {
@@ -208,12 +231,12 @@ impl Side {
         self.0.owner().await
     }
 
-    /// Everything until [`Self::end_adoption`] is one transaction. Whose the tables are, which are made this source's if they
+    /// Everything until [`Self::end_import`] is one transaction. Whose the tables are, which are made this source's if they
     /// were nobody's.
-    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<String, StoreError> {
+    pub(super) async fn begin_import(&mut self, source: &SourceId) -> Result<String, StoreError> {
         let begun = sqlx::raw_sql("BEGIN").execute(self.connection()).await;
         begun.map_err(driver(WRITE))?;
-        self.0.claim(source).await
+        self.0.assign_source(source).await
     }
 
     /// Gives a consumer other labels.
@@ -252,7 +275,7 @@ impl Side {
     }
 
     /// What has a key above `first` was put in: its versions are those of the present epoch. New rows come after it.
-    pub(super) async fn end_adoption(&mut self, first: i64) -> Result<(), StoreError> {
+    pub(super) async fn end_import(&mut self, first: i64) -> Result<(), StoreError> {
         let end = format!(
             "SELECT setval(pg_get_serial_sequence('consumers', 'key'), COALESCE(MAX(key), 0) + 1, false) FROM consumers; \
              SELECT setval(pg_get_serial_sequence('bundles', 'key'), GREATEST(COALESCE(MAX(key), 0), \
@@ -279,9 +302,9 @@ fn insertion(table: &Table) -> String {
     let mut arrays: Vec<String> = Vec::new();
     for (place, (_, kind)) in table.columns.iter().enumerate() {
         let kind = match kind {
-            Kind::Integer => "bigint",
-            Kind::Text => "text",
-            Kind::Flag => "boolean",
+            CellKind::Integer => "bigint",
+            CellKind::Text => "text",
+            CellKind::Flag => "boolean",
         };
         arrays.push(format!("${}::{kind}[]", place + 1));
     }
@@ -313,12 +336,12 @@ fn text_of(cell: Cell) -> Option<String> {
     }
 }
 
-fn read(row: &PgRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {
+fn read(row: &PgRow, columns: &[(&'static str, CellKind)]) -> Result<Row, StoreError> {
     let cells = columns.iter().map(|(name, kind)| {
         Ok(match kind {
-            Kind::Integer => row.try_get::<Option<i64>, _>(name)?.into(),
-            Kind::Flag => row.try_get::<Option<bool>, _>(name)?.into(),
-            Kind::Text => row.try_get::<Option<String>, _>(name)?.into(),
+            CellKind::Integer => row.try_get::<Option<i64>, _>(name)?.into(),
+            CellKind::Flag => row.try_get::<Option<bool>, _>(name)?.into(),
+            CellKind::Text => row.try_get::<Option<String>, _>(name)?.into(),
         })
     });
     cells.collect::<Result<_, _>>().map_err(driver(READ))

@@ -1,4 +1,4 @@
-//! A SQLite file as one side of a copy, used by nobody else meanwhile.
+//! A SQLite file as one side of a copy, under its lock.
 
 use std::path::Path;
 
@@ -8,41 +8,49 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use super::super::sql::rows::driver;
-use super::super::sqlite::Alone;
+use super::super::sqlite::Exclusive;
 use super::super::{Labels, StoreError};
 use super::cells::{Cell, Row, text_of_labels};
-use super::tables::{Kind, Table};
+use super::tables::{CellKind, Table};
 
 pub(super) struct Side {
-    alone: Alone,
+    exclusive: Exclusive,
     /// Whether everything is one transaction.
-    adopts: bool,
+    one_transaction: bool,
 }
 
 // === impl Side ===
 
 impl Side {
     pub(super) async fn open(file: &Path, source: bool) -> Result<Self, StoreError> {
-        Ok(Self::of(Alone::open(file, !source, source).await?))
+        Ok(Self::of(Exclusive::open(file, !source, source).await?))
     }
 
-    pub(super) async fn adopting(file: &Path) -> Result<Self, StoreError> {
-        Ok(Self::of(Alone::open(file, true, true).await?))
+    pub(super) async fn importing(file: &Path) -> Result<Self, StoreError> {
+        Ok(Self::of(Exclusive::open(file, true, true).await?))
     }
 
     pub(super) async fn looking(file: &Path) -> Result<Option<Self>, StoreError> {
-        Ok(Alone::look(file).await?.map(Self::of))
+        let Some(mut exclusive) = Exclusive::look(file).await? else {
+            return Ok(None);
+        };
+        // One state of all tables, also while a bridge writes.
+        let begun = sqlx::raw_sql("BEGIN")
+            .execute(&mut exclusive.connection)
+            .await;
+        begun.map_err(driver(READ))?;
+        Ok(Some(Self::of(exclusive)))
     }
 
-    fn of(alone: Alone) -> Self {
+    fn of(exclusive: Exclusive) -> Self {
         Self {
-            alone,
-            adopts: false,
+            exclusive,
+            one_transaction: false,
         }
     }
 
     fn connection(&mut self) -> &mut SqliteConnection {
-        &mut self.alone.connection
+        &mut self.exclusive.connection
     }
 
     pub(super) fn rows(
@@ -62,6 +70,21 @@ impl Side {
         let rows = query.fetch(self.connection());
         rows.map(|row| read(&row.map_err(driver(READ))?, table.columns))
             .boxed()
+    }
+
+    /// The row with this key.
+    pub(super) async fn row(
+        &mut self,
+        table: &'static Table,
+        key: i64,
+    ) -> Result<Option<Row>, StoreError> {
+        let text = table.select_one(&table.sqlite);
+        let row = sqlx::query(AssertSqlSafe(text))
+            .bind(key)
+            .fetch_optional(self.connection())
+            .await
+            .map_err(driver(READ))?;
+        row.map(|row| read(&row, table.columns)).transpose()
     }
 
     pub(super) async fn last(&mut self, table: &'static Table) -> Result<Option<Row>, StoreError> {
@@ -88,7 +111,7 @@ impl Side {
         table: &'static Table,
         rows: Vec<Row>,
     ) -> Result<(), StoreError> {
-        if self.adopts {
+        if self.one_transaction {
             return put(self.connection(), table, rows).await;
         }
         let mut batch = self.connection().begin().await.map_err(driver(WRITE))?;
@@ -154,14 +177,14 @@ impl Side {
             .map_err(driver(READ))
     }
 
-    /// Everything until [`Self::end_adoption`] is one transaction. Whose the file is, which is made this source's if it was
+    /// Everything until [`Self::end_import`] is one transaction. Whose the file is, which is made this source's if it was
     /// nobody's.
-    pub(super) async fn begin_adoption(&mut self, source: &SourceId) -> Result<String, StoreError> {
+    pub(super) async fn begin_import(&mut self, source: &SourceId) -> Result<String, StoreError> {
         let begun = sqlx::raw_sql("BEGIN IMMEDIATE")
             .execute(self.connection())
             .await;
         begun.map_err(driver(WRITE))?;
-        self.adopts = true;
+        self.one_transaction = true;
         sqlx::query("INSERT INTO installation (id, source) VALUES (1, ?) ON CONFLICT DO NOTHING")
             .bind(source.as_str())
             .execute(self.connection())
@@ -199,7 +222,7 @@ impl Side {
     }
 
     /// What has a key above `first` was put in: its versions are those of the present epoch.
-    pub(super) async fn end_adoption(&mut self, first: i64) -> Result<(), StoreError> {
+    pub(super) async fn end_import(&mut self, first: i64) -> Result<(), StoreError> {
         sqlx::query(
             "UPDATE bundles SET epoch = (SELECT COALESCE(MAX(number), 1) FROM epochs) WHERE key > ?",
         )
@@ -209,7 +232,7 @@ impl Side {
         .map_err(driver(WRITE))?;
         let ended = sqlx::raw_sql("COMMIT").execute(self.connection()).await;
         ended.map_err(driver(WRITE))?;
-        self.adopts = false;
+        self.one_transaction = false;
         // The copy of the pages is nobody's need: a bridge that opens the file does it, too.
         let _ = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
             .execute(self.connection())
@@ -218,7 +241,7 @@ impl Side {
     }
 
     pub(super) async fn close(self) {
-        self.alone.close().await;
+        self.exclusive.close().await;
     }
 }
 
@@ -252,11 +275,11 @@ async fn put(
     Ok(())
 }
 
-fn read(row: &SqliteRow, columns: &[(&'static str, Kind)]) -> Result<Row, StoreError> {
+fn read(row: &SqliteRow, columns: &[(&'static str, CellKind)]) -> Result<Row, StoreError> {
     let cells = columns.iter().map(|(name, kind)| {
         Ok(match kind {
-            Kind::Integer | Kind::Flag => row.try_get::<Option<i64>, _>(name)?.into(),
-            Kind::Text => row.try_get::<Option<String>, _>(name)?.into(),
+            CellKind::Integer | CellKind::Flag => row.try_get::<Option<i64>, _>(name)?.into(),
+            CellKind::Text => row.try_get::<Option<String>, _>(name)?.into(),
         })
     });
     cells.collect::<Result<_, _>>().map_err(driver(READ))

@@ -1,16 +1,15 @@
-//! What is copied: each table as both engines can give and take it.
+//! The tables that are copied, as both engines read and write them.
 //!
-//! Where an engine keeps something elsewhere, a view says where it is found and a statement where it goes. Tables that are
-//! not named here are not copied: they hold nothing that outlives a process (beats, leases, lists in parts), or are of the
-//! place alone (epochs, the order of reports). A table that both engines have
-//! alike is one line of [`TABLES`].
+//! Where an engine stores something elsewhere, a view and an insertion say where. Tables that are not listed are not copied:
+//! they hold nothing that outlives a process (heartbeats, leases, lists in parts), or belong to one database (epochs, the
+//! order of reports). A table that both engines have alike is one line of [`TABLES`].
 
 use super::cells::Row;
 use super::derived;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum CellKind {
     Integer,
     Text,
     Flag,
@@ -20,7 +19,7 @@ pub(super) enum Kind {
 #[derive(Debug)]
 pub(super) struct Table {
     pub(super) name: &'static str,
-    pub(super) columns: &'static [(&'static str, Kind)],
+    pub(super) columns: &'static [(&'static str, CellKind)],
     /// How many of the columns, from the first on, are the key that rows are read in the order of.
     pub(super) key: usize,
     pub(super) sqlite: Dialect,
@@ -48,7 +47,7 @@ macro_rules! table {
     ($name:literal, $key:literal; $($column:ident: $kind:ident),* $(,)?) => {
         Table {
             name: $name,
-            columns: &[$((stringify!($column), Kind::$kind)),*],
+            columns: &[$((stringify!($column), CellKind::$kind)),*],
             key: $key,
             sqlite: ALIKE,
             postgres: ALIKE,
@@ -115,12 +114,12 @@ pub(super) const TABLES: &[Table] = &[
 ];
 
 /// For which source the bridges on the tables speak: of an empty store, too.
-pub(super) const CLAIM: &str = "installation";
+pub(super) const INSTALLATION: &str = "installation";
 
 // === impl Table ===
 
 impl Table {
-    /// The names of the columns, or of the key's alone.
+    /// The names of the first `count` columns.
     pub(super) fn names(&self, count: usize) -> String {
         let names: Vec<&str> = self.columns[..count]
             .iter()
@@ -140,6 +139,13 @@ impl Table {
             String::new()
         };
         format!("SELECT {columns} FROM {from} AS t{after} ORDER BY {key}")
+    }
+
+    /// The row whose key, a single column, is bound.
+    pub(super) fn select_one(&self, dialect: &Dialect) -> String {
+        let from = dialect.view.unwrap_or(self.name);
+        let (columns, key) = (self.names(self.columns.len()), self.names(1));
+        format!("SELECT {columns} FROM {from} AS t WHERE {key} = $1")
     }
 
     /// The last key.

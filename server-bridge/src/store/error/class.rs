@@ -1,4 +1,4 @@
-//! What kind of failure an error of a database's driver is.
+//! Classes of driver errors.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Why a database could not be opened, and what to do about it.
+//! Errors of opening a store, each with a hint.
 
 use std::io;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use link::error::Hint;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
-use super::super::overview::Tables;
+use super::FailureClass;
 
 /// The stage at which opening failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,10 +23,12 @@ pub enum OpenError {
     #[error(transparent)]
     Files(#[from] io::Error),
     /// Another process uses this file.
-    #[error("another process holds `{}`", lock.display())]
+    #[error("another process holds `{}`{}", lock.display(), named(holder.as_deref()))]
     Locked {
         /// The file that is locked.
         lock: PathBuf,
+        /// Process and host, where they are known.
+        holder: Option<String>,
     },
     /// A file that says where the server is, who we are or whom to trust cannot be used.
     #[error("`{}` {problem}", file.display())]
@@ -179,20 +181,21 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Why tables in this state cannot be looked at as they are, if there are any.
-    pub(in crate::store) fn to_look_at(tables: &Tables) -> Option<Self> {
-        let Tables {
-            version: found,
-            known,
-            copying,
-            ..
-        } = *tables;
-        match found {
-            0 => None,
-            _ if copying => Some(Self::Copying),
-            _ => (found < known).then_some(Self::Older { found, known }),
+    /// Whether no space was left.
+    fn is_full(&self) -> bool {
+        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
+        match self {
+            Self::Connect(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
+                FailureClass::of(error) == FailureClass::Full
+            }
+            Self::Files(error) => error.kind() == io::ErrorKind::StorageFull,
+            _ => false,
         }
     }
+}
+
+fn named(holder: Option<&str>) -> String {
+    holder.map_or_else(String::new, |holder| format!(": {holder}"))
 }
 
 impl Hint for OpenError {
@@ -200,6 +203,9 @@ impl Hint for OpenError {
         Some(match self {
             Self::Locked { .. } => {
                 "one bridge per file: stop the other one, or name another file with `--db`".into()
+            }
+            Self::Connect(_) | Self::Migrate(_) | Self::Files(_) if self.is_full() => {
+                "make room on the disk of the database, then start again".into()
             }
             Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => {
                 "check that this user may write in the directory and owns the file".into()
@@ -265,5 +271,25 @@ impl Hint for OpenError {
             ),
             Self::Foreign { .. } => "name another schema with `--db-schema`".into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_by_its_name_whichever_step_finds_it() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let executed = sqlx::migrate::MigrateError::Execute(full().into());
+        for error in [
+            OpenError::Files(full()),
+            OpenError::Connect(full().into()),
+            OpenError::Migrate(executed),
+        ] {
+            assert!(error.hint().unwrap().contains("make room"), "{error}");
+        }
+        let denied = OpenError::Files(io::ErrorKind::PermissionDenied.into());
+        assert!(denied.hint().unwrap().contains("may write"));
     }
 }

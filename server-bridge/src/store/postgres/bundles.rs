@@ -1,12 +1,14 @@
-//! Bundles in PostgreSQL: what a caller of the API does to them.
+//! Bundles in PostgreSQL: creation, new versions, deletion requests.
 
 use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{PgConnection, PgExecutor};
 
-use super::super::decide::{Changing, Next};
+use super::super::bundle::BundleChange;
+use super::super::decide::Next;
 use super::super::sql::rows::{self, Cells as _, consumer_name, micros, truncated, version};
-use super::super::{Bundle, Content, Json, LEDGER_VERSIONS, NewBundle, StoreError};
+use super::super::sql::status::update_context;
+use super::super::{Bundle, Json, LEDGER_VERSIONS, NewBundle, StoreError};
 use super::Written;
 use super::failure::driver;
 use super::text::{bundle_search, storable};
@@ -35,13 +37,6 @@ macro_rules! select_bundle {
     };
 }
 pub(super) use select_bundle;
-
-/// What a change puts in the place of what is there.
-pub(super) struct New {
-    pub(super) metadata: Option<Json>,
-    pub(super) content: Content,
-    pub(super) origin: Option<Json>,
-}
 
 pub(super) async fn create(
     connection: &mut PgConnection,
@@ -86,10 +81,8 @@ pub(super) async fn create(
     .execute(connection)
     .await
     .map_err(driver("forget an earlier bundle of the same id"))?;
-    Ok(Written {
-        hint: Some(new.consumer_name.clone()),
-        value: new.stored(truncated(now)),
-    })
+    let consumer = new.consumer_name.clone();
+    Ok(Written::and_send(new.stored(truncated(now)), consumer))
 }
 
 /// Which rule of the tables a new bundle breaks.
@@ -132,7 +125,7 @@ pub(super) async fn update(
     connection: &mut PgConnection,
     id: String,
     expected: Option<Version>,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     // Both rows are locked: had it waited for the first one only, it would compare with content of before.
@@ -156,13 +149,7 @@ pub(super) async fn update(
     let Some(row) = row else {
         return Err(StoreError::BundleNotFound { id });
     };
-    let held = Changing {
-        latest: version(&row, "version", &id)?,
-        deleting: row.optional_integer("deleted_at")?.is_some(),
-        same: row.flag("same")?,
-        known: row.flag("known")?,
-        epoch: row.text("epoch_id")?,
-    };
+    let held = update_context(&row, &id)?;
     let hint = match held.next(&id, expected)? {
         None => None,
         Some(next) => {
@@ -173,17 +160,17 @@ pub(super) async fn update(
     let value = by_id(&mut *connection, &id)
         .await?
         .ok_or(StoreError::BundleNotFound { id })?;
-    Ok(Written { value, hint })
+    Ok(Written::and_maybe_send(value, hint))
 }
 
 async fn replace(
     connection: &mut PgConnection,
     key: i64,
     next: Next,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let New {
+    let BundleChange {
         metadata,
         content,
         origin,
@@ -233,10 +220,7 @@ pub(super) async fn mark_deleting(
         return Err(StoreError::BundleNotFound { id });
     };
     if row.optional_integer("deleted_at")?.is_some() {
-        return Ok(Written {
-            value: (),
-            hint: None,
-        });
+        return Ok(Written::of(()));
     }
     sqlx::query(
         "WITH b AS (UPDATE bundles SET deleted_at = $3, updated_at = $3, deletion_acked = false, unsent = true, \
@@ -249,8 +233,8 @@ pub(super) async fn mark_deleting(
     .execute(connection)
     .await
     .map_err(driver("mark a bundle as being deleted"))?;
-    Ok(Written {
-        value: (),
-        hint: Some(consumer_name(&row, "consumer_name", &id)?),
-    })
+    Ok(Written::and_send(
+        (),
+        consumer_name(&row, "consumer_name", &id)?,
+    ))
 }

@@ -1,11 +1,8 @@
-//! Connections: how one is made, how a whole set of them follows credentials that change, and how one that nobody closed
-//! is noticed.
+//! The connections of one store: how they follow credentials that change, and how dead ones are noticed.
 //!
-//! User and password are two files that are replaced one after the other: only the server knows whether they are a pair.
-//! So what was read is tried on a connection of its own, and new connections of the pool use it only once it was let in;
-//! those that are open stay as they are.
-
-// Long because a pool, its credentials and the watch over both change together.
+//! User and password are two files that are replaced one after the other, and only the server knows whether they belong
+//! together. So new credentials are tried on a connection of their own, and the pool uses them for new connections only
+//! after the server accepted them; open connections stay.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,53 +12,57 @@ use link::error::chain;
 use link::id::SourceId;
 use link::telemetry::Throttle;
 use sqlx::postgres::{PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
-use tokio::sync::{Notify, watch as channel};
+use sqlx::{Connection as _, PgConnection};
+use tokio::sync::Notify;
+use tokio::sync::watch::{Receiver, Sender};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::warn;
 
-use super::super::history::Place as Found;
+use super::super::history::DatabaseIdentity;
 use super::super::{OpenError, StoreError};
-use super::config::{Config, Credentials, Limits};
-use super::doorbell;
-use super::failure::{driver, is_denied, opening, worth_waiting};
-use super::lease::Lease;
-use super::queue::Place;
-use super::refused::{self, Refused};
+use super::checkout::Checkout;
+use super::clock::DatabaseClock;
+use super::config::PostgresConfig;
+use super::credentials::Credentials;
+use super::failure::{driver, is_denied, opening};
+use super::limits::{Limits, PING_ANSWER};
+use super::queue::Permit;
+use super::refused::RefusedCredentials;
 use super::session::{options, session, set};
-use super::time::Time;
 
-mod place;
+mod dial;
+mod identity;
 mod pool;
 
-pub(super) use place::watch;
+pub(super) use dial::{connect, first};
+pub(super) use identity::watch;
 use pool::pool;
 
 /// The connections of one store. Clones share them.
 #[derive(Clone)]
 pub(super) struct Connections {
-    /// Another one when the database is another.
+    /// Replaced when the credentials lead to another database.
     pool: Arc<Mutex<PgPool>>,
-    config: Arc<Config>,
+    config: Arc<PostgresConfig>,
     current: Arc<Mutex<Credentials>>,
-    /// Held while files are looked at.
+    /// Locked while the files are read.
     looking: Arc<tokio::sync::Mutex<Look>>,
-    /// When a connection last failed; what is idle since before that is tried before it is used.
+    /// When a connection last failed; a connection idle since before is pinged before it is used.
     suspected: Suspected,
-    /// What the server refused last.
-    refused: Arc<Mutex<Refused>>,
+    /// The credentials the server refused last.
+    refused: Arc<Mutex<RefusedCredentials>>,
     /// Changes whenever the database is another one.
-    moved: channel::Sender<()>,
-    time: Time,
-    /// Told of every new connection.
+    moved: Sender<()>,
+    time: DatabaseClock,
+    /// Notified of every new connection.
     made: Arc<Notify>,
-    /// Whose the tables must be.
+    /// The source that the tables must belong to.
     source: Arc<Mutex<Option<SourceId>>>,
-    /// Where they lead.
-    found: Arc<Mutex<Found>>,
-    /// Why the database behind the connections is not used.
+    /// The database the connections lead to.
+    found: Arc<Mutex<DatabaseIdentity>>,
+    /// Why the database must not be used, if it must not.
     barred: Arc<Mutex<Option<String>>>,
-    /// On which replicas ring.
+    /// The channel of notifications.
     channel: Arc<str>,
     said: Arc<Throttle<String>>,
 }
@@ -72,9 +73,9 @@ type Suspected = Arc<Mutex<Option<Instant>>>;
 #[derive(Default)]
 struct Look {
     began: Option<Instant>,
-    /// What led to another database, and was not there yet when it was looked at before.
+    /// Credentials of another database, followed only if the next read finds them again.
     elsewhere: Option<Credentials>,
-    refused: Refused,
+    refused: RefusedCredentials,
 }
 
 // === impl Connections ===
@@ -82,18 +83,18 @@ struct Look {
 impl Connections {
     /// Makes the pool; it dials when a connection is needed.
     pub(super) fn new(
-        config: Arc<Config>,
+        config: Arc<PostgresConfig>,
         credentials: Credentials,
-        found: Found,
+        found: DatabaseIdentity,
     ) -> Result<Self, OpenError> {
         let (suspected, refused) = (Suspected::default(), Arc::default());
         let made = Arc::default();
         let pool = pool(&config, &credentials, &suspected, &refused, &made)?;
         Ok(Self {
             pool: Arc::new(Mutex::new(pool)),
-            moved: channel::Sender::new(()),
-            channel: doorbell::channel(config.schema.as_str()),
-            time: Time::new(config.clock.clone()),
+            moved: Sender::new(()),
+            channel: channel(config.schema.as_str()),
+            time: DatabaseClock::new(config.clock.clone()),
             config,
             current: Arc::new(Mutex::new(credentials)),
             looking: Arc::default(),
@@ -112,11 +113,11 @@ impl Connections {
     }
 
     /// Tells when the database is another one.
-    pub(super) fn moved(&self) -> channel::Receiver<()> {
+    pub(super) fn moved(&self) -> Receiver<()> {
         self.moved.subscribe()
     }
 
-    pub(super) fn time(&self) -> &Time {
+    pub(super) fn time(&self) -> &DatabaseClock {
         &self.time
     }
 
@@ -132,7 +133,7 @@ impl Connections {
     pub(super) async fn begin(&self) {
         let first = timeout(self.config.limits.acquire, self.pool().acquire()).await;
         if let Ok(Ok(connection)) = first {
-            Lease::new(connection, None).give_back();
+            Checkout::new(connection, None).give_back();
         }
     }
 
@@ -158,9 +159,9 @@ impl Connections {
     pub(super) async fn acquire(
         &self,
         operation: &'static str,
-        place: Place,
+        permit: Permit,
         until: Instant,
-    ) -> Result<Lease, StoreError> {
+    ) -> Result<Checkout, StoreError> {
         if let Some(reason) = lock(&self.barred).clone() {
             return Err(StoreError::Unavailable { reason });
         }
@@ -175,7 +176,7 @@ impl Connections {
                 continue;
             }
             match timeout_at(until, pool.acquire()).await {
-                Ok(Ok(connection)) => return Ok(Lease::new(connection, Some(place))),
+                Ok(Ok(connection)) => return Ok(Checkout::new(connection, Some(permit))),
                 Ok(Err(error)) if is_denied(&error) && Instant::now() + PAUSE < until => {
                     lock(&self.refused).failed(self.lock().clone());
                     if let Some(iam) = &self.config.iam {
@@ -202,7 +203,7 @@ impl Connections {
         if lock(&self.barred).is_some() {
             return Ok(None);
         }
-        let mut config = Config::clone(&self.config);
+        let mut config = PostgresConfig::clone(&self.config);
         config.application_name = format!("{} {work}", config.application_name);
         connect(&config, &credentials).await.map(Some)
     }
@@ -285,16 +286,16 @@ impl Connections {
         let pool = self.pool();
         let idle = (0..pool.num_idle()).map_while(|_| pool.try_acquire());
         let tried = idle.enumerate().map(|(number, connection)| async move {
-            let mut lease = Lease::new(connection, None);
+            let mut connection = Checkout::new(connection, None);
             // Answers that come together would overwrite each other in any order.
             let asked = async {
                 match number {
-                    0 => self.time.look(&mut lease).await.map(drop),
-                    _ => lease.ping().await,
+                    0 => self.time.look(&mut connection).await.map(drop),
+                    _ => connection.ping().await,
                 }
             };
             match timeout(PING_ANSWER, asked).await {
-                Ok(Ok(())) => lease.give_back(),
+                Ok(Ok(())) => connection.give_back(),
                 Ok(Err(error)) => warn!(%error, "An idle connection to the database is dead"),
                 Err(_) => warn!("An idle connection to the database does not answer"),
             }
@@ -342,72 +343,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The first connection: tried again while a server starts, has no connection left, or half of the files is new.
-pub(super) async fn first(
-    config: &Config,
-) -> Result<(PgConnection, Credentials), (String, OpenError)> {
-    let began = Instant::now();
-    let mut said = false;
-    loop {
-        let (place, error) = match config.credentials().await {
-            Ok(credentials) => match connect(config, &credentials).await {
-                Ok(connection) => return Ok((connection, credentials)),
-                Err(error) => (credentials.place(), error),
-            },
-            Err(error) => ("postgres".to_owned(), error),
-        };
-        if began.elapsed() + AGAIN > worth_waiting(&error, config.limits.patience) {
-            return Err((place, error));
-        }
-        if !said {
-            warn!(
-                database = place,
-                error = chain(&error),
-                "The database cannot be opened yet"
-            );
-            said = true;
-        }
-        sleep(match error {
-            OpenError::Denied(_) | OpenError::TokenDenied { .. } => refused::HOLD,
-            _ => AGAIN,
-        })
-        .await;
-    }
+/// The channel of a schema, which carries the notifications of no other schema.
+fn channel(schema: &str) -> Arc<str> {
+    format!("{schema}.wake").into()
 }
 
-/// One connection outside the pool, with the session settings of all.
-pub(super) async fn connect(
-    config: &Config,
-    credentials: &Credentials,
-) -> Result<PgConnection, OpenError> {
-    let fault = |error| {
-        let error = opening(error, config.schema.as_str(), config.root_cert.is_some());
-        match (error, &config.iam) {
-            (OpenError::Denied(source), Some(iam)) => OpenError::TokenDenied {
-                region: iam.region_of(&credentials.host).unwrap_or_default(),
-                source,
-            },
-            (error, _) => error,
-        }
-    };
-    let options = options(config, credentials)?;
-    let dial = async {
-        let mut connection = options.connect().await?;
-        set(&mut connection, session(config)).await?;
-        Ok(connection)
-    };
-    match timeout(config.limits.acquire, dial).await {
-        Ok(connected) => connected.map_err(fault),
-        Err(_) => Err(fault(sqlx::Error::PoolTimedOut)),
-    }
-}
-
-/// How long a connection may take to answer that it works.
-pub(super) const PING_ANSWER: Duration = Duration::from_secs(2);
-
-// Between two attempts with credentials that are refused, and at opening.
+// Between two attempts with credentials that are refused.
 const PAUSE: Duration = Duration::from_millis(200);
-const AGAIN: Duration = Duration::from_millis(500);
 
 const CLOSING: Duration = Duration::from_secs(10);
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::PgConnection;
 
-use super::super::heard::{Signs, refuse_if_alive};
+use super::super::agents::{Activity, refuse_if_alive};
 use super::super::sql::rows::{self, micros, truncated};
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::Written;
@@ -123,10 +123,7 @@ pub(super) async fn set_labels(
     .await
     .map_err(driver("store the labels of a consumer"))?;
     match row {
-        Some(row) => Ok(Written {
-            value: rows::consumer(&row)?,
-            hint: None,
-        }),
+        Some(row) => Ok(Written::of(rows::consumer(&row)?)),
         None => Err(StoreError::ConsumerNotFound { consumer: id }),
     }
 }
@@ -161,10 +158,7 @@ pub(super) async fn delete(
         .execute(connection)
         .await
         .map_err(driver("delete a consumer"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }
 
 /// Removes a consumer with all that is kept of it. Its row is locked before those of its bundles: nobody who holds a lock
@@ -192,7 +186,7 @@ pub(super) async fn remove(
     .fetch_all(&mut *connection)
     .await
     .map_err(driver("lock the bundles of a consumer"))?;
-    let signs = Signs {
+    let signs = Activity {
         last_seen_at,
         bundles: bundles.len() as u64,
         reported: bundles.iter().any(|(_, reported)| *reported),
@@ -259,10 +253,7 @@ pub(super) async fn ensure(
     .execute(&mut *connection)
     .await;
     match done {
-        Ok(done) => Ok(Written {
-            value: done.rows_affected(),
-            hint: None,
-        }),
+        Ok(done) => Ok(Written::of(done.rows_affected())),
         Err(sqlx::Error::Database(error)) if error.constraint() == Some("consumers_pkey") => {
             Err(StoreError::ConsumerExists {
                 consumer: taken(error.as_ref()).unwrap_or_else(|| "of the list".to_owned()),

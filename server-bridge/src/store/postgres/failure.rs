@@ -1,4 +1,4 @@
-//! What a failure of the driver means: while working, and while opening.
+//! What an error of the driver means, during an operation and while opening.
 
 use std::io;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! How PostgreSQL writes filters ([`crate::store::sql::filter`]). Columns of text compare by their bytes; what is made
-//! from `search` is told to.
+//! How PostgreSQL writes filters ([`crate::store::sql::filter`]). Text compares by bytes: columns are declared so, and
+//! values taken out of `search` are compared so explicitly.
 
 use serde_json::{Value, json};
 use sqlx::{Postgres, QueryBuilder};

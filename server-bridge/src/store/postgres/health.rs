@@ -1,4 +1,4 @@
-//! What the engine knows of its own state, and the proof that it works: a row is written, committed and read back.
+//! Failures that were seen, and the readiness check: a row is written, committed and read back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,7 +1,7 @@
-//! Epochs in PostgreSQL, and raising versions above those agents hold. What is decided is in [`crate::store::history`].
+//! Epochs in PostgreSQL, and raising versions above those that agents hold ([`crate::store::history`] decides).
 //!
-//! A database is known by the server's identifier and timeline, as far as they may be asked for, by its own oid and by that
-//! of the table of epochs: what a dump is restored into has other oids. A snapshot of the server's disk has all the same;
+//! A database is identified by the server's identifier and timeline, as far as this user may read them, by its own oid and
+//! by that of the table of epochs: a restored dump has other oids. A snapshot of the server's disk has all of them alike;
 //! it shows only in what agents hold.
 
 // Long because what begins an epoch and what follows from it are told in one place.
@@ -14,23 +14,25 @@ use sqlx::{Connection as _, PgConnection};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
+use super::super::history::{
+    DatabaseIdentity, DoubtContext, EPOCHS, FIRST, begins, plan, signs_since,
+};
+use super::super::sql::history as sql;
 use super::super::sql::rows::{self, micros};
-use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, Raising, StoreError};
+use super::super::{AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, Raising, StoreError};
 use super::Written;
+use super::clock;
 use super::failure::driver;
 use super::outbox::storables;
-use super::time;
 
-/// Notes that the database is opened, and begins a new epoch if it is not where it was opened last; gives the place. To be
-/// called by one process at a time.
-pub(super) async fn open(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
+/// Records that the database was opened, begins a new epoch if its identity changed, and returns the identity. Only one
+/// process at a time may call it.
+pub(super) async fn open(connection: &mut PgConnection) -> Result<DatabaseIdentity, sqlx::Error> {
     let found = place(connection).await?;
-    let recorded: Option<(i64, String)> =
-        sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
-            .fetch_optional(&mut *connection)
-            .await?;
-    let recorded = recorded.map(|(number, place)| (number, Place::parse(&place)));
+    let recorded: Option<(i64, String)> = sqlx::query_as(sql::RECORDED)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let recorded = recorded.map(|(number, place)| (number, DatabaseIdentity::parse(&place)));
     let (present, why) = match &recorded {
         None => (0, Some(FIRST.to_owned())),
         Some((number, place)) => (*number, found.moved_from(place)),
@@ -45,7 +47,7 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<Place, sqlx::E
                 .await?;
         }
         Some(why) => {
-            let at = time::now(connection).await?;
+            let at = clock::now(connection).await?;
             let at = Timestamp::from_microsecond(at).unwrap_or_default();
             let mut transaction = connection.begin().await?;
             take_turn(&mut transaction).await?;
@@ -74,7 +76,7 @@ pub(super) async fn open(connection: &mut PgConnection) -> Result<Place, sqlx::E
 }
 
 pub(super) async fn present(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
-    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+    let row = sqlx::query(sql::PRESENT)
         .fetch_one(connection)
         .await
         .map_err(driver("read the present epoch"))?;
@@ -82,29 +84,22 @@ pub(super) async fn present(connection: &mut PgConnection) -> Result<Epoch, Stor
 }
 
 pub(super) async fn read(connection: &mut PgConnection) -> Result<History, StoreError> {
-    let epochs = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT $1")
+    let epochs = sqlx::query(sql::LAST)
         .bind(EPOCHS)
         .fetch_all(&mut *connection)
         .await
         .map_err(driver("read the epochs"))?;
-    let (bundles, consumers): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(*), COUNT(DISTINCT consumer_name) FROM bundles \
-         WHERE epoch <> (SELECT MAX(number) FROM epochs)",
-    )
-    .fetch_one(connection)
-    .await
-    .map_err(driver("count what is not confirmed"))?;
-    Ok(History {
-        epochs: epochs.iter().map(rows::epoch).collect::<Result<_, _>>()?,
-        unconfirmed: bundles.unsigned_abs(),
-        unconfirmed_consumers: consumers.unsigned_abs(),
-    })
+    let unconfirmed = sqlx::query_as(sql::UNCONFIRMED)
+        .fetch_one(connection)
+        .await
+        .map_err(driver("count what is not confirmed"))?;
+    sql::history(&epochs, unconfirmed)
 }
 
 pub(super) async fn raise(
     connection: &mut PgConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
     at: Timestamp,
 ) -> Result<Written<Raising>, StoreError> {
     // Of one that is named twice the newest counts: it is locked and raised once.
@@ -130,22 +125,19 @@ pub(super) async fn raise(
     .await
     .map_err(driver("find what an agent holds in a newer version"))?;
     if found.is_empty() {
-        return Ok(Written {
-            value: Raising::default(),
-            hint: None,
-        });
+        return Ok(Written::of(Raising::default()));
     }
     let behind = found.iter().map(rows::behind).collect::<Result<_, _>>()?;
     let present = present(connection).await?;
     let past = past(connection, &consumer, &present).await?;
-    let plan = plan(behind, &consumer, &past, at);
+    let mut plan = plan(behind, &consumer, &past, at);
     let began = match &plan.sign {
         None => None,
         Some(sign) => doubt(connection, &consumer, &present, sign, at).await?,
     };
     let raised = plan.changes.len();
     let mut changes: (Vec<_>, Vec<_>, Vec<_>) = (Vec::new(), Vec::new(), Vec::new());
-    for (key, version, note) in plan.changes {
+    for (key, version, note) in std::mem::take(&mut plan.changes) {
         changes.0.push(key);
         changes.1.push(version);
         changes.2.push(note);
@@ -179,15 +171,10 @@ pub(super) async fn raise(
         .await
         .map_err(driver("raise versions above those an agent holds"))?;
     }
-    let (bundles, doubted) = (plan.raised, plan.sign.is_some());
-    Ok(Written {
-        value: Raising {
-            bundles,
-            doubted,
-            began,
-        },
-        hint: (raised > 0).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        sql::raising(plan, began),
+        (raised > 0).then_some(consumer),
+    ))
 }
 
 pub(super) async fn doubts(
@@ -198,7 +185,7 @@ pub(super) async fn doubts(
         "SELECT NULLIF(GREATEST(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
            WHERE consumer_name = $1), 0)), 0) AS since, \
          EXISTS (SELECT FROM bundles WHERE consumer_name = $1 AND epoch <> number) AS unconfirmed, \
-         EXISTS (SELECT FROM doubts WHERE consumer_name = $1 AND stranger_at IS NOT NULL) AS strangers \
+         EXISTS (SELECT FROM doubts WHERE consumer_name = $1 AND stranger_at IS NOT NULL) AS foreign_works \
          FROM epochs ORDER BY number DESC LIMIT 1",
     )
     .bind(consumer.as_str())
@@ -208,61 +195,45 @@ pub(super) async fn doubts(
     rows::doubts(&row, consumer.as_str())
 }
 
-pub(super) async fn note_stranger(
+pub(super) async fn note_foreign_work(
     connection: &mut PgConnection,
     consumer: ConsumerName,
     at: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "INSERT INTO doubts (consumer_name, stranger_at) VALUES ($1, $2) \
-         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(at))
-    .execute(connection)
-    .await
-    .map_err(driver("note that a consumer holds what is not known"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    sqlx::query(sql::NOTE_FOREIGN_WORK)
+        .bind(consumer.as_str())
+        .bind(micros(at))
+        .execute(connection)
+        .await
+        .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written::of(()))
 }
 
-pub(super) async fn forget_stranger(
+pub(super) async fn forget_foreign_works(
     connection: &mut PgConnection,
     consumer: ConsumerName,
     until: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = $1 AND stranger_at <= $2",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(until))
-    .execute(connection)
-    .await
-    .map_err(driver("note that a consumer holds what is known"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    sqlx::query(sql::FORGET_FOREIGN_WORKS)
+        .bind(consumer.as_str())
+        .bind(micros(until))
+        .execute(connection)
+        .await
+        .map_err(driver("note that a consumer holds what is known"))?;
+    Ok(Written::of(()))
 }
 
 async fn past(
     connection: &mut PgConnection,
     consumer: &ConsumerName,
     present: &Epoch,
-) -> Result<Past, StoreError> {
-    let doubted: Option<Option<i64>> =
-        sqlx::query_scalar("SELECT behind_at FROM doubts WHERE consumer_name = $1")
-            .bind(consumer.as_str())
-            .fetch_optional(connection)
-            .await
-            .map_err(driver("read when a consumer was doubted"))?;
-    Ok(Past {
-        epoch: present.number,
-        began_at: present.began_at,
-        doubted_at: rows::moment(doubted.flatten(), consumer.as_str())?,
-    })
+) -> Result<DoubtContext, StoreError> {
+    let doubted: Option<Option<i64>> = sqlx::query_scalar(sql::DOUBTED)
+        .bind(consumer.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(driver("read when a consumer was doubted"))?;
+    sql::past(consumer.as_str(), present, doubted)
 }
 
 /// Takes the bundles of a consumer for unconfirmed, and begins an epoch if several consumers have come to this lately.
@@ -292,15 +263,12 @@ async fn doubt(
         .execute(&mut *connection)
         .await
         .map_err(driver("forget what was to be deleted at a consumer"))?;
-    sqlx::query(
-        "INSERT INTO doubts (consumer_name, behind_at) VALUES ($1, $2) \
-         ON CONFLICT (consumer_name) DO UPDATE SET behind_at = excluded.behind_at",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(at))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver("note that a consumer is doubted"))?;
+    sqlx::query(sql::DOUBT)
+        .bind(consumer.as_str())
+        .bind(micros(at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("note that a consumer is doubted"))?;
     let consumers: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > $1")
         .bind(micros(signs_since(at)))
         .fetch_one(&mut *connection)
@@ -309,7 +277,7 @@ async fn doubt(
     let Some(why) = begins(sign, consumers) else {
         return Ok(None);
     };
-    let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = $1")
+    let place: String = sqlx::query_scalar(sql::PLACE)
         .bind(present.number)
         .fetch_one(&mut *connection)
         .await
@@ -338,30 +306,23 @@ async fn begin(
     at: Timestamp,
 ) -> Result<Option<Epoch>, sqlx::Error> {
     let id = Uuid::new_v4().to_string();
-    let done = sqlx::query(
-        "INSERT INTO epochs (number, id, began_at, why, place, heard) VALUES ($1, $2, $3, $4, $5, $6) \
-         ON CONFLICT (number) DO NOTHING",
-    )
-    .bind(number)
-    .bind(&id)
-    .bind(micros(at))
-    .bind(why)
-    .bind(place)
-    .bind(heard)
-    .execute(&mut *connection)
-    .await?;
+    let done = sqlx::query(sql::BEGIN)
+        .bind(number)
+        .bind(&id)
+        .bind(micros(at))
+        .bind(why)
+        .bind(place)
+        .bind(heard)
+        .execute(&mut *connection)
+        .await?;
     if done.rows_affected() == 0 {
         return Ok(None);
     }
-    // What agents say takes no room from what was seen.
-    sqlx::query(
-        "DELETE FROM epochs WHERE heard = $1 AND number <= (SELECT number FROM epochs WHERE heard = $1 \
-         ORDER BY number DESC LIMIT 1 OFFSET $2)",
-    )
-    .bind(heard)
-    .bind(EPOCHS / 2)
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query(sql::FORGET)
+        .bind(heard)
+        .bind(EPOCHS / 2)
+        .execute(&mut *connection)
+        .await?;
     // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
     if number > 1 {
         sqlx::query(
@@ -378,13 +339,13 @@ async fn begin(
     }))
 }
 
-async fn place(connection: &mut PgConnection) -> Result<Place, sqlx::Error> {
+async fn place(connection: &mut PgConnection) -> Result<DatabaseIdentity, sqlx::Error> {
     let (database, table): (i64, i64) = sqlx::query_as(
         "SELECT oid::bigint, to_regclass('epochs')::oid::bigint FROM pg_database WHERE datname = current_database()",
     )
     .fetch_one(&mut *connection)
     .await?;
-    let mut place = Place::default()
+    let mut place = DatabaseIdentity::default()
         .with("database", &database)
         .with("table", &table);
     for (sign, ask) in [

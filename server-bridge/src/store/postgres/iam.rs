@@ -1,9 +1,8 @@
-//! IAM instead of a password: a token for one server and user, signed with the credentials of the pod's role.
+//! IAM authentication: tokens for one server and user, signed with the credentials of the pod's role.
 //!
-//! RDS lets whoever shows it in within fifteen minutes; connections that are open stay. A token is made anew well before
-//! that, and while none can be made the last one is used for as long as it is good: nothing is lost by a service of
-//! credentials that is away for minutes. Credentials come from where the AWS SDK finds them: Pod Identity, a web identity,
-//! the environment.
+//! RDS accepts a token for fifteen minutes; open connections stay. A token is renewed well before that, and while no new one
+//! can be made the last one is used as long as it is valid, so that an outage of the credential service of some minutes
+//! costs nothing. Credentials come from the AWS SDK's default chain: Pod Identity, a web identity, the environment.
 //!
 //! **Boundary:** the only place of this member that knows the AWS SDK.
 
@@ -26,7 +25,8 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::super::OpenError;
-use super::config::{Credentials, Limits};
+use super::credentials::Credentials;
+use super::limits::Limits;
 
 /// Makes tokens. Clones share the last one.
 #[derive(Clone)]

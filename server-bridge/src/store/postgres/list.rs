@@ -10,8 +10,8 @@ use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, SqlSafeStr as 
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::sql::page;
-use super::super::sql::rows::{self, Cells as _};
-use super::super::{Bundle, Consumer, End, Page, StoreError};
+use super::super::sql::rows;
+use super::super::{Bundle, Consumer, Page, PageEnd, StoreError};
 use super::bundles::select_bundle;
 use super::consumers::columns;
 use super::failure::driver;
@@ -69,7 +69,7 @@ pub(super) async fn consumers(
                 let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
                 Ok(Page {
                     total,
-                    end: End::default(),
+                    end: PageEnd::default(),
                     rows: stream::iter(rows).boxed(),
                 })
             })
@@ -123,20 +123,11 @@ async fn batch(
                     .fetch_all(&mut *connection)
                     .await
                     .map_err(driver("read a batch of bundles"))?;
-                let mut progress = match parts.progress {
+                let progress = match parts.progress {
                     true => progress::of(connection, &keys).await?,
                     false => HashMap::new(),
                 };
-                let mut bundles = Vec::with_capacity(found.len());
-                for row in &found {
-                    let key = row.integer("key")?;
-                    let place = keys.iter().position(|k| *k == key);
-                    let mut bundle = rows::bundle(row)?;
-                    bundle.progress = progress.remove(&key);
-                    bundles.push((place, (key, bundle)));
-                }
-                bundles.sort_by_key(|(place, _)| *place);
-                Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
+                page::in_order(&keys, &found, progress)
             })
         })
         .await

@@ -1,10 +1,10 @@
-//! The schema's history, and bringing a database up to it.
+//! The migrations of the schema, and running them.
 //!
-//! Changes go forward only, and first expand: a bridge of the version before goes on with the tables of the next. One that
-//! contracts raises `compatibility.oldest` to the change that a bridge must know. Processes that start together take turns
-//! by an advisory lock; tables belong to whom the schema belongs, whichever of two alternating users makes them. No bridge that
-//! runs is held up for longer than a change waits for the lock on its table, which is [`LOCK`]. What takes long and is needed
-//! by nobody at once, the index of searches, is no change: it is built beside what runs ([`super::search`]).
+//! Migrations go forward only and expand first: a bridge of the previous version works with the tables of the next. One that
+//! contracts raises `compatibility.oldest` to the migration that a bridge must know. Processes that start together take
+//! turns by an advisory lock; tables belong to the owner of the schema, whichever of two alternating users makes them. A
+//! running bridge is held up at most for the time a migration waits for the lock on its table ([`LOCK`]). What takes long
+//! and is not needed at once, the index of searches, is no migration: it is built concurrently ([`super::search`]).
 
 use std::time::Duration;
 
@@ -15,11 +15,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
 use super::super::OpenError;
-use super::super::history::Place;
-use super::claim;
-use super::config::Config;
+use super::super::history::DatabaseIdentity;
+use super::config::PostgresConfig;
 use super::failure::{is_locked, opening};
 use super::history;
+use super::source;
 
 mod turn;
 
@@ -27,9 +27,9 @@ mod turn;
 /// in another place; gives the place. With a source they must be its own. Nothing is changed in tables that are refused.
 pub(super) async fn prepare(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
     source: Option<&SourceId>,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let asked = Asked {
         source,
         whole: true,
@@ -40,8 +40,8 @@ pub(super) async fn prepare(
 /// The same for whoever goes on with a copy, whose tables need not be whole.
 pub(super) async fn prepare_copy(
     connection: &mut PgConnection,
-    config: &Config,
-) -> Result<Place, OpenError> {
+    config: &PostgresConfig,
+) -> Result<DatabaseIdentity, OpenError> {
     let asked = Asked {
         source: None,
         whole: false,
@@ -60,9 +60,9 @@ struct Asked<'a> {
 
 async fn in_time(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
     asked: Asked<'_>,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let longest = config.limits.turn + SILENCE;
     match timeout(longest, prepare_patiently(connection, config, asked)).await {
         Ok(prepared) => prepared,
@@ -72,9 +72,9 @@ async fn in_time(
 
 async fn prepare_patiently(
     connection: &mut PgConnection,
-    config: &Config,
+    config: &PostgresConfig,
     asked: Asked<'_>,
-) -> Result<Place, OpenError> {
+) -> Result<DatabaseIdentity, OpenError> {
     let schema = config.schema.as_str();
     let fault = |error| opening(error, schema, config.root_cert.is_some());
     fit(connection).await.map_err(fault)??;
@@ -127,13 +127,13 @@ async fn attempt(
     connection: &mut PgConnection,
     schema: &str,
     asked: Asked<'_>,
-) -> Result<Place, Fault> {
+) -> Result<DatabaseIdentity, Fault> {
     let behind = is_behind(connection, schema).await?;
     if let Some(source) = asked.source
         && exists(connection, schema, "installation").await?
-        && let Some(owner) = claim::present(connection).await?
+        && let Some(owner) = source::present(connection).await?
     {
-        claim::granted(owner, schema, source)?;
+        source::granted(owner, schema, source)?;
     }
     if asked.whole && exists(connection, schema, "copying").await? {
         return Err(OpenError::Copying.into());
@@ -146,8 +146,8 @@ async fn attempt(
         change(connection, schema).await?;
     }
     if let Some(source) = asked.source {
-        let owner = claim::owner(connection, source).await?;
-        claim::granted(owner, schema, source)?;
+        let owner = source::owner(connection, source).await?;
+        source::granted(owner, schema, source)?;
     }
     // Under the lock too: of processes that open a restored database together one begins the new epoch.
     Ok(history::open(connection).await?)

@@ -1,4 +1,4 @@
-//! Opening: credentials, server, tables, then the connections and the task that looks after them.
+//! Opening: credentials, server and tables are checked, then the pool and its background tasks start.
 
 use std::sync::Arc;
 
@@ -9,10 +9,10 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::super::{OpenError, StoreError};
-use super::config::{Config, MIN_CONNECTIONS};
+use super::config::{MIN_CONNECTIONS, PostgresConfig};
 use super::connect::{self, Connections};
-use super::doorbell::{self, Doorbell};
 use super::health::Health;
+use super::notifier::{self, Notifier};
 use super::queue::Queue;
 use super::{PostgresStore, migrate, progress, search};
 
@@ -22,7 +22,7 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`StoreError::Open`] names the server and the database.
-    pub async fn open(config: Config) -> Result<Self, StoreError> {
+    pub async fn open(config: PostgresConfig) -> Result<Self, StoreError> {
         Self::open_counting(config, Restarts::unregistered()).await
     }
 
@@ -30,7 +30,10 @@ impl PostgresStore {
     ///
     /// # Errors
     /// [`StoreError::Open`] names the server and the database.
-    pub async fn open_counting(config: Config, restarts: Restarts) -> Result<Self, StoreError> {
+    pub async fn open_counting(
+        config: PostgresConfig,
+        restarts: Restarts,
+    ) -> Result<Self, StoreError> {
         let failed = |(database, source)| StoreError::Open {
             database,
             source: Arc::new(source),
@@ -57,11 +60,11 @@ impl PostgresStore {
             queue: Queue::new(config.max_connections, &config.limits),
             connections: connections.clone(),
             health: Health::new(),
-            doorbell: config.notify.then(|| {
-                let every = config.limits.ring;
-                Doorbell::new(every, config.metrics.clone())
+            notifier: config.notify.then(|| {
+                let every = config.limits.notify_interval;
+                Notifier::new(every, config.metrics.clone())
             }),
-            silent: CancellationToken::new(),
+            notified: CancellationToken::new(),
             changes,
             fence: None,
             closing: stop.clone(),
@@ -98,26 +101,26 @@ impl PostgresStore {
         Ok(store)
     }
 
-    /// Rings and hears rings from now on, unless nobody is to be rung.
+    /// Sends and receives notifications from now on, unless they are turned off.
     fn listen(&self, restarts: Restarts, stop: CancellationToken) {
-        let silent = self.silent.clone();
-        let Some(bell) = self.doorbell.clone() else {
-            return silent.cancel();
+        let notified = self.notified.clone();
+        let Some(notifier) = self.notifier.clone() else {
+            return notified.cancel();
         };
         let (connections, changes) = (self.connections.clone(), self.changes.clone());
         tokio::spawn(async move {
             restarting("store-doorbell", &restarts, &stop, || {
-                let (bell, connections) = (bell.clone(), connections.clone());
-                doorbell::tend(bell, connections, changes.clone(), stop.clone())
+                let (notifier, connections) = (notifier.clone(), connections.clone());
+                notifier::tend(notifier, connections, changes.clone(), stop.clone())
             })
             .await;
-            silent.cancel();
+            notified.cancel();
         });
     }
 }
 
 /// A file of authorities that cannot be used is found before anything is dialled.
-pub(super) fn trusted(config: &Config) -> Result<(), OpenError> {
+pub(super) fn trusted(config: &PostgresConfig) -> Result<(), OpenError> {
     let Some(file) = &config.root_cert else {
         return Ok(());
     };
@@ -133,7 +136,11 @@ pub(super) fn trusted(config: &Config) -> Result<(), OpenError> {
 }
 
 /// Follows the files and tries idle connections until `stop` is done.
-async fn look_after(connections: Connections, config: Arc<Config>, stop: CancellationToken) {
+async fn look_after(
+    connections: Connections,
+    config: Arc<PostgresConfig>,
+    stop: CancellationToken,
+) {
     let mut look = interval(config.limits.look);
     let mut ping = interval(config.limits.ping);
     let work = async {

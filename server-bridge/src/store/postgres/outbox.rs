@@ -1,5 +1,5 @@
-//! The outbox in PostgreSQL: what needs sending, and what became of it. Whatever decides about a bundle locks its row
-//! first (`migrations/postgres/0001_bundles.sql`).
+//! The outbox in PostgreSQL. Every decision about a bundle locks its row first
+//! (`migrations/postgres/0001_bundles.sql`).
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
@@ -7,7 +7,7 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::sql::rows::{self, micros};
-use super::super::{BundleVersion, Fence, Held, PendingBundle, PendingHead, StoreError};
+use super::super::{AgentVersion, BundleVersion, Fence, PendingBundle, PendingHead, StoreError};
 use super::failure::driver;
 use super::text::storable;
 use super::{Written, replicas};
@@ -195,7 +195,7 @@ pub(super) async fn versions(
 pub(super) async fn resend(
     connection: &mut PgConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
 ) -> Result<Written<u64>, StoreError> {
     let (ids, versions): (Vec<_>, Vec<_>) = held
         .into_iter()
@@ -232,10 +232,7 @@ pub(super) async fn resend(
         .map(|row| (row.0, row.1))
         .collect();
     if locked.is_empty() {
-        return Ok(Written {
-            value: 0,
-            hint: None,
-        });
+        return Ok(Written::of(0));
     }
     let (keys, versions): (Vec<_>, Vec<_>) = locked.into_iter().unzip();
     let again: i64 = sqlx::query_scalar(
@@ -254,10 +251,10 @@ pub(super) async fn resend(
     .fetch_one(connection)
     .await
     .map_err(driver("put bundles back into the outbox"))?;
-    Ok(Written {
-        value: again.unsigned_abs(),
-        hint: (again > 0).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        again.unsigned_abs(),
+        (again > 0).then_some(consumer),
+    ))
 }
 
 pub(super) async fn send_again(
@@ -277,10 +274,7 @@ pub(super) async fn send_again(
     .await
     .map_err(driver("put a bundle back into the outbox"))?;
     let Some((key, version)) = found else {
-        return Ok(Written {
-            value: false,
-            hint: None,
-        });
+        return Ok(Written::of(false));
     };
     // Its story begins again: what was received and applied is not there any more.
     sqlx::query(
@@ -295,10 +289,7 @@ pub(super) async fn send_again(
     .execute(connection)
     .await
     .map_err(driver("note in the ledger why a bundle is sent again"))?;
-    Ok(Written {
-        value: true,
-        hint: Some(consumer),
-    })
+    Ok(Written::and_send(true, consumer))
 }
 
 /// Locks the row of a bundle before anything of it is decided.
@@ -316,7 +307,4 @@ pub(super) fn storables(ids: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-const NOTED: Written<()> = Written {
-    value: (),
-    hint: None,
-};
+const NOTED: Written<()> = Written::of(());

@@ -1,4 +1,4 @@
-//! A look at a schema and its server, which changes nothing.
+//! A read-only look at a schema and its server.
 
 use std::sync::Arc;
 
@@ -8,17 +8,17 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::time::timeout;
 
 use super::super::StoreError;
-use super::super::overview::{
-    COUNTS, Connections, EPOCHS, Holds, Member, Overview, Past, Tables, UNCONFIRMED,
-};
+use super::super::overview::{ConnectionCounts, HistorySummary, Member, Overview, Tables};
+use super::super::sql::overview::{COUNTS, EPOCHS, UNCONFIRMED, holds, past};
 use super::super::sql::rows::Cells as _;
-use super::config::Config;
+use super::config::PostgresConfig;
 use super::failure::driver;
+use super::limits::PING_ANSWER;
 use super::{connect, migrate, open};
 
 /// What is there, and how it is reached.
 pub(in crate::store) async fn overview(
-    config: &Config,
+    config: &PostgresConfig,
     now: Timestamp,
 ) -> Result<Overview, StoreError> {
     let failed = |(database, source)| StoreError::Open {
@@ -36,15 +36,15 @@ pub(in crate::store) async fn overview(
         None
     } else {
         let row = sqlx::query(COUNTS).fetch_one(&mut connection).await;
-        Some(Holds::of(&row.map_err(driver(LOOK))?, now)?)
+        Some(holds(&row.map_err(driver(LOOK))?, now)?)
     };
-    let (past, members): (bool, bool) = sqlx::query_as(
+    let (remembered, members): (bool, bool) = sqlx::query_as(
         "SELECT to_regclass('epochs') IS NOT NULL, to_regclass('replicas') IS NOT NULL",
     )
     .fetch_one(&mut connection)
     .await
     .map_err(driver(LOOK))?;
-    let history = match past {
+    let history = match remembered {
         true => Some(history(&mut connection).await?),
         false => None,
     };
@@ -60,23 +60,27 @@ pub(in crate::store) async fn overview(
     .fetch_one(&mut connection)
     .await
     .map_err(driver(LOOK))?;
-    let _ = timeout(connect::PING_ANSWER, connection.close()).await;
+    let _ = timeout(PING_ANSWER, connection.close()).await;
     Ok(Overview {
         engine: "postgres",
         place,
         schema,
         holds,
-        connections: Some(Connections::of(config, used, limit)),
+        connections: Some(ConnectionCounts {
+            used: used.unsigned_abs(),
+            limit: limit.unsigned_abs(),
+            each: config.max_connections + u32::from(config.notify),
+        }),
         history,
         replicas: Some(replicas),
         notify: Some(config.notify),
     })
 }
 
-async fn history(connection: &mut PgConnection) -> Result<Past, StoreError> {
+async fn history(connection: &mut PgConnection) -> Result<HistorySummary, StoreError> {
     let epochs = sqlx::query(EPOCHS).fetch_all(&mut *connection).await;
     let unconfirmed = sqlx::query(UNCONFIRMED).fetch_one(connection).await;
-    Past::of(
+    past(
         &epochs.map_err(driver(LOOK))?,
         &unconfirmed.map_err(driver(LOOK))?,
     )

@@ -1,6 +1,6 @@
-//! How far bundles have come, in PostgreSQL. A bridge of the version before stores statuses that nobody has looked into: each
-//! replica looks for them now and then, a few rows at a time and on a connection of its own, and passes over what somebody
-//! else has in hand.
+//! Progress of bundles in PostgreSQL. An older bridge stores statuses without their conditions in columns; each replica
+//! looks for such statuses now and then and fills the columns, a few rows at a time and on a connection of its own, skipping
+//! rows that another process has locked.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,12 +11,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::super::progress::{Load, Progress, Unread};
-use super::super::sql::progress::statements;
+use super::super::progress::{Load, Progress};
+use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};
-use super::connect::{Connections, PING_ANSWER};
+use super::connect::Connections;
 use super::failure::driver;
+use super::limits::PING_ANSWER;
 
 statements!(
     "t.status_version",
@@ -39,7 +40,7 @@ pub(super) async fn of(
         .await
         .map_err(driver("read how far bundles have come"))?;
     rows.iter()
-        .map(|row| Ok((row.integer("key")?, Progress::of(row)?)))
+        .map(|row| Ok((row.integer("key")?, progress::progress(row)?)))
         .collect()
 }
 
@@ -53,11 +54,7 @@ pub(super) async fn loads(
         .fetch_all(connection)
         .await
         .map_err(driver("count what waits of consumers"))?;
-    let mut loads = HashMap::with_capacity(names.len());
-    for row in &rows {
-        Load::add(row, &mut loads)?;
-    }
-    Ok(loads)
+    progress::loads(&rows)
 }
 
 /// Looks into statuses that nobody has looked into, until `stop` is done.
@@ -111,7 +108,7 @@ async fn read_all(connection: &mut PgConnection) -> Result<usize, sqlx::Error> {
         after = sqlx::Row::try_get(last, "key")?;
         let mut columns: (Vec<_>, Vec<_>, Vec<_>, Vec<_>) = Default::default();
         // What cannot be read is corrupt, which whoever reads the bundle is told.
-        for one in rows.iter().filter_map(|row| Unread::of(row).ok()) {
+        for one in rows.iter().filter_map(|row| progress::unparsed(row).ok()) {
             let told = one.told();
             columns.0.push(one.key);
             columns.1.push(one.sequence);

@@ -1,9 +1,9 @@
-//! The queue before the connections: fair, bounded, and with a share for each use.
+//! The queue for connections: fair, bounded, and with a share for each use.
 //!
-//! Whoever needs a connection takes a place, in the order of asking. Searches and the API are bounded apart, before they
-//! stand in the queue of all, so that neither takes the last connection from delivery, nor from the writes of what agents
-//! sent. One connection is for upkeep alone: readiness and what holds the replicas together do not fail under load. Only so
-//! many wait at each of these queues; the next one is told at once, and comes again later.
+//! An operation waits for a permit in the order of asking. Searches and the API have limits of their own before they enter
+//! the common queue, so that neither takes the last connection from delivery, nor from writes of what agents sent. One
+//! connection is reserved for upkeep: readiness and the replicas' leases do not fail under load. Each queue has a maximum
+//! length; beyond it an operation fails at once and may be retried.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::super::StoreError;
-use super::{Limits, Use};
+use super::Use;
+use super::limits::Limits;
 
 /// How many of the connections each use may take at once.
 #[derive(Clone)]
@@ -25,13 +26,13 @@ pub(super) struct Queue {
 }
 
 /// A right to one of the connections.
-pub(super) struct Place {
+pub(super) struct Permit {
     _of_use: Option<OwnedSemaphorePermit>,
     _of_all: OwnedSemaphorePermit,
 }
 
-/// Why there is no place.
-pub(super) enum NoPlace {
+/// Why there is no permit.
+pub(super) enum NoPermit {
     /// Too many wait already.
     Full(usize),
     /// None became free in time.
@@ -40,7 +41,7 @@ pub(super) enum NoPlace {
 
 #[derive(Clone)]
 struct Share {
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
     most: usize,
 }
@@ -50,10 +51,10 @@ struct Share {
 impl Queue {
     pub(super) fn new(connections: u32, limits: &Limits) -> Self {
         let connections = usize::try_from(connections).unwrap_or(usize::MAX).max(4);
-        let share = |places: usize| Share {
-            places: Arc::new(Semaphore::new(places)),
+        let share = |permits: usize| Share {
+            permits: Arc::new(Semaphore::new(permits)),
             waiting: Arc::default(),
-            most: places.saturating_mul(limits.waiting),
+            most: permits.saturating_mul(limits.waiting),
         };
         Self {
             search: share(connections / 4),
@@ -63,8 +64,8 @@ impl Queue {
         }
     }
 
-    /// Waits for a place until `until`.
-    pub(super) async fn enter(&self, purpose: Use, until: Instant) -> Result<Place, NoPlace> {
+    /// Waits for a permit until `until`.
+    pub(super) async fn enter(&self, purpose: Use, until: Instant) -> Result<Permit, NoPermit> {
         let (of_use, of_all) = match purpose {
             Use::Delivery => (None, &self.all),
             Use::Api => (Some(&self.api), &self.all),
@@ -75,7 +76,7 @@ impl Queue {
             Some(share) => Some(share.enter(until).await?),
             None => None,
         };
-        Ok(Place {
+        Ok(Permit {
             _of_use: of_use,
             _of_all: of_all.enter(until).await?,
         })
@@ -85,18 +86,18 @@ impl Queue {
 // === impl Share ===
 
 impl Share {
-    async fn enter(&self, until: Instant) -> Result<OwnedSemaphorePermit, NoPlace> {
+    async fn enter(&self, until: Instant) -> Result<OwnedSemaphorePermit, NoPermit> {
         // Never before those who wait.
-        if let Ok(place) = self.places.clone().try_acquire_owned() {
-            return Ok(place);
+        if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+            return Ok(permit);
         }
         let waiting = Waiting::join(&self.waiting, self.most)?;
-        let place = timeout_at(until, self.places.clone().acquire_owned()).await;
+        let permit = timeout_at(until, self.permits.clone().acquire_owned()).await;
         drop(waiting);
-        match place {
-            Ok(Ok(place)) => Ok(place),
+        match permit {
+            Ok(Ok(permit)) => Ok(permit),
             // It is never closed.
-            Ok(Err(_)) | Err(_) => Err(NoPlace::Late),
+            Ok(Err(_)) | Err(_) => Err(NoPermit::Late),
         }
     }
 }
@@ -105,13 +106,13 @@ impl Share {
 struct Waiting(Arc<AtomicUsize>);
 
 impl Waiting {
-    fn join(waiting: &Arc<AtomicUsize>, most: usize) -> Result<Self, NoPlace> {
+    fn join(waiting: &Arc<AtomicUsize>, most: usize) -> Result<Self, NoPermit> {
         let joined = waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |waiting| {
             (waiting < most).then_some(waiting + 1)
         });
         match joined {
             Ok(_) => Ok(Self(waiting.clone())),
-            Err(waiting) => Err(NoPlace::Full(waiting)),
+            Err(waiting) => Err(NoPermit::Full(waiting)),
         }
     }
 }
@@ -122,10 +123,10 @@ impl Drop for Waiting {
     }
 }
 
-// === impl NoPlace ===
+// === impl NoPermit ===
 
-impl NoPlace {
-    /// What the caller is told; `late` is what it is when no place became free.
+impl NoPermit {
+    /// What the caller is told; `late` is what it is when no permit became free.
     pub(super) fn told(self, operation: &'static str, late: StoreError) -> StoreError {
         match self {
             Self::Full(waiting) => StoreError::Overloaded { operation, waiting },
@@ -153,18 +154,18 @@ mod tests {
         Queue::new(connections, &limits)
     }
 
-    async fn places(queue: &Queue, purpose: Use, count: usize) -> Vec<Place> {
-        let mut places = Vec::new();
+    async fn permits(queue: &Queue, purpose: Use, count: usize) -> Vec<Permit> {
+        let mut permits = Vec::new();
         for _ in 0..count {
-            let place = queue.enter(purpose, Instant::now()).await;
-            places.push(place.unwrap_or_else(|_| panic!("no place of {purpose:?}")));
+            let permit = queue.enter(purpose, Instant::now()).await;
+            permits.push(permit.unwrap_or_else(|_| panic!("no permit of {purpose:?}")));
         }
-        places
+        permits
     }
 
     async fn is_late(queue: &Queue, purpose: Use) -> bool {
         let until = Instant::now() + Duration::from_millis(1);
-        matches!(queue.enter(purpose, until).await, Err(NoPlace::Late))
+        matches!(queue.enter(purpose, until).await, Err(NoPermit::Late))
     }
 
     #[tokio::test(start_paused = true)]
@@ -172,14 +173,14 @@ mod tests {
         for connections in [4, 5, 8, 200] {
             let queue = queue(connections, 1);
             let most = connections as usize;
-            let _api = places(&queue, Use::Api, (most / 2).min(most - 3)).await;
+            let _api = permits(&queue, Use::Api, (most / 2).min(most - 3)).await;
             assert!(is_late(&queue, Use::Api).await);
-            let _searches = places(&queue, Use::Search, most / 4).await;
+            let _searches = permits(&queue, Use::Search, most / 4).await;
             assert!(is_late(&queue, Use::Search).await);
             let taken = (most / 2).min(most - 3) + most / 4;
-            let _delivery = places(&queue, Use::Delivery, most - 1 - taken).await;
+            let _delivery = permits(&queue, Use::Delivery, most - 1 - taken).await;
             assert!(is_late(&queue, Use::Delivery).await);
-            let _upkeep = places(&queue, Use::Upkeep, 1).await;
+            let _upkeep = permits(&queue, Use::Upkeep, 1).await;
             assert!(is_late(&queue, Use::Upkeep).await);
         }
     }
@@ -187,24 +188,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn as_many_wait_as_may_the_next_is_turned_away_and_places_go_in_order() {
         let queue = queue(4, 2);
-        let mut held = places(&queue, Use::Delivery, 3).await;
+        let mut held = permits(&queue, Use::Delivery, 3).await;
         let until = Instant::now() + Duration::from_secs(5);
         let mut waiting = JoinSet::new();
         for number in 0..6 {
             let queue = queue.clone();
             waiting.spawn(async move {
-                let place = queue.enter(Use::Delivery, until).await;
-                (number, place.ok())
+                let permit = queue.enter(Use::Delivery, until).await;
+                (number, permit.ok())
             });
             tokio::task::yield_now().await;
         }
         let turned_away = queue.enter(Use::Delivery, until).await;
-        assert!(matches!(turned_away, Err(NoPlace::Full(6))));
+        assert!(matches!(turned_away, Err(NoPermit::Full(6))));
         for number in 0..6 {
             drop(held.pop());
-            let (first, place) = waiting.join_next().await.unwrap().unwrap();
+            let (first, permit) = waiting.join_next().await.unwrap().unwrap();
             assert_eq!(first, number);
-            held.insert(0, place.unwrap());
+            held.insert(0, permit.unwrap());
         }
         // Those who went away wait no more.
         assert!(is_late(&queue, Use::Delivery).await);

@@ -1,18 +1,18 @@
-//! Credentials that a server refused: they are tried once a second, whoever needs a connection.
+//! Credentials that the server refused: all operations together try them at most once a second.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::config::Credentials;
+use super::credentials::Credentials;
 
 /// What was refused last, and when it was tried last.
 #[derive(Default)]
-pub(super) struct Refused(Option<(Credentials, Instant)>);
+pub(super) struct RefusedCredentials(Option<(Credentials, Instant)>);
 
-// === impl Refused ===
+// === impl RefusedCredentials ===
 
-impl Refused {
+impl RefusedCredentials {
     /// Whether these may be tried now; whoever is told so is the only one until [`HOLD`] is over.
     pub(super) fn may_try(&mut self, credentials: &Credentials) -> bool {
         let now = Instant::now();
@@ -56,7 +56,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_refused_is_tried_by_one_a_second_and_what_is_new_at_once() {
-        let mut refused = Refused::default();
+        let mut refused = RefusedCredentials::default();
         assert!(refused.may_try(&with("old")) && refused.may_try(&with("old")));
         refused.failed(with("old"));
         assert!(!refused.may_try(&with("old")));

@@ -1,7 +1,7 @@
-//! Replicas and their buckets in PostgreSQL (`migrations/postgres/0002_replicas.sql`).
+//! Replicas and their leases of buckets in PostgreSQL (`migrations/postgres/0002_replicas.sql`).
 //!
-//! What is done every few seconds is one statement that commits itself, so that a process that is stopped in between
-//! keeps no row from the others. Only taking a slot is a transaction, under a lock that makes them take turns.
+//! What happens every few seconds is one statement that commits itself, so that a process stopped in between locks no row.
+//! Only taking a slot is a transaction, under a lock that serialises them.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use tokio::sync::broadcast;
 
+use super::super::bucket::Bucket;
 use super::super::replica::{
-    Bucket, Fence, Free, Instance, Lease, Leases, Renewal, Replica, Roster, Slot,
+    Fence, Free, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot,
 };
 use super::super::{Hint, StoreError};
 use super::failure::driver;
 use super::text::storable;
 use super::{PostgresStore, Use, Written};
 
-impl Leases for PostgresStore {
+impl LeaseStore for PostgresStore {
     async fn take_slot(
         &self,
         instance: &Instance,
@@ -158,7 +159,7 @@ async fn take_slot(
     .map_err(&failed)?;
     if let Some(slot) = ours {
         let value = Slot::Taken(slot.unsigned_abs());
-        return Ok(Written { value, hint: None });
+        return Ok(Written::of(value));
     }
     // One that was late only may come back to its own slot while there are others.
     let taken: Option<i16> = sqlx::query_scalar(
@@ -184,7 +185,7 @@ async fn take_slot(
         Some(slot) => Slot::Taken(slot.unsigned_abs()),
         None => Slot::Full(replicas(connection).await?),
     };
-    Ok(Written { value, hint: None })
+    Ok(Written::of(value))
 }
 
 async fn renew(

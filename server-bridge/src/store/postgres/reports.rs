@@ -1,35 +1,40 @@
-//! Reports in PostgreSQL. Each status is stamped with the transaction that wrote it
+//! The feed of reports in PostgreSQL. Each status is stamped with the transaction that wrote it
 //! (`migrations/postgres/0007_reports.sql`), and a position is a snapshot of the server: what is not visible in it was
-//! committed since, however late. A transaction that stays open holds nobody up, and makes nothing come twice. One call
-//! gives a part of what came between two snapshots, and the last of them moves the reader to the newer one.
+//! committed later, however long the transaction took. A long transaction neither blocks readers nor repeats reports. One
+//! call returns a part of what was committed between two snapshots; the last part moves the reader to the newer snapshot.
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
 use sqlx::postgres::PgRow;
 
 use super::super::reports::{
-    Position, Report, ReportPage, ReportPlace, Reported, Reports, Seen, Sweep, consumer_removed,
-    cut,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, Sweep, Watermark,
+    consumer_removed,
 };
+use super::super::sql::reports::{Paging, cut};
 use super::super::sql::rows::{self, Cells as _, micros};
 use super::super::{SourceName, StatusUpdate, StoreError};
 use super::failure::driver;
 use super::text::storable;
 use super::{PostgresStore, Use, Written};
 
-impl Reports for PostgresStore {
-    async fn reports_end(&self) -> Result<Position, StoreError> {
+impl ReportStore for PostgresStore {
+    async fn reports_end(&self) -> Result<ReportPosition, StoreError> {
         self.read(Use::Api, "read where reports stand", |c| {
             Box::pin(async move {
                 let (epoch, until, _) = present(c, EMPTY).await?;
-                let seen = Seen::Snapshot { until, sweep: None };
-                Ok(Position { epoch, seen })
+                let seen = Watermark::Snapshot { until, sweep: None };
+                Ok(ReportPosition { epoch, seen })
             })
         })
         .await
     }
 
-    async fn reports_after(&self, after: Position, limit: u32) -> Result<Reported, StoreError> {
+    async fn reports_after(
+        &self,
+        after: ReportPosition,
+        limit: u32,
+    ) -> Result<ReportHeads, StoreError> {
         self.read(Use::Api, READ, move |c| {
             Box::pin(reports_after(c, after, limit))
         })
@@ -40,7 +45,7 @@ impl Reports for PostgresStore {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> Result<ReportPage, StoreError> {
         let source = source.clone();
@@ -87,10 +92,10 @@ async fn present(
 
 async fn reports_after(
     connection: &mut PgConnection,
-    after: Position,
+    after: ReportPosition,
     limit: u32,
-) -> Result<Reported, StoreError> {
-    let Seen::Snapshot { until: seen, sweep } = after.seen else {
+) -> Result<ReportHeads, StoreError> {
+    let Watermark::Snapshot { until: seen, sweep } = after.seen else {
         return Err(StoreError::PositionLost);
     };
     let newest = sweep.as_ref().map_or(&seen, |sweep| &sweep.until);
@@ -117,7 +122,7 @@ async fn reports_after(
         .map(rows::report_head)
         .collect::<Result<_, _>>();
     let seen = match found.last() {
-        Some(last) if more => Seen::Snapshot {
+        Some(last) if more => Watermark::Snapshot {
             until: seen,
             sweep: Some(Sweep {
                 until: sweep.until,
@@ -125,17 +130,17 @@ async fn reports_after(
             }),
         },
         // One who asks for nothing stays where it is.
-        None if more => Seen::Snapshot {
+        None if more => Watermark::Snapshot {
             until: seen,
             sweep: Some(sweep),
         },
-        _ => Seen::Snapshot {
+        _ => Watermark::Snapshot {
             until: sweep.until,
             sweep: None,
         },
     };
-    let next = Position { epoch, seen };
-    Ok(Reported {
+    let next = ReportPosition { epoch, seen };
+    Ok(ReportHeads {
         heads: heads?,
         next,
         more,
@@ -150,36 +155,22 @@ async fn reports_since(
     connection: &mut PgConnection,
     source: SourceName,
     since: Timestamp,
-    after: Option<ReportPlace>,
+    after: Option<ReportCursor>,
     limit: u32,
 ) -> Result<ReportPage, StoreError> {
-    let mut after = after.unwrap_or_default();
-    let mut page = ReportPage::default();
-    // A bundle that goes meanwhile is found among those that are gone.
-    while page.next.is_none() {
-        let room = limit.saturating_sub(u32::try_from(page.heads.len()).unwrap_or(u32::MAX));
-        let found = sqlx::query(if after.gone { GONE_SINCE } else { SINCE })
+    let mut paging = Paging::new(after, limit);
+    while let Some(ask) = paging.ask() {
+        let found = sqlx::query(if ask.gone { GONE_SINCE } else { SINCE })
             .bind(source.as_str())
             .bind(micros(since))
-            .bind(after.key)
-            .bind(i64::from(room) + 1)
+            .bind(ask.after)
+            .bind(ask.rows)
             .fetch_all(&mut *connection)
             .await
             .map_err(driver("read the latest reports of a source"))?;
-        let (found, more) = cut(found, room);
-        for row in &found {
-            page.heads.push(rows::report_head(row)?);
-            after.key = row.integer("key")?;
-        }
-        if more {
-            page.next = Some(after);
-        } else if after.gone {
-            break;
-        } else {
-            after = ReportPlace { gone: true, key: 0 };
-        }
+        paging.take(found)?;
     }
-    Ok(page)
+    Ok(paging.page())
 }
 
 // A number that is computed has no statistics: those of the column would say that next to nothing is that young, when all of
@@ -220,10 +211,7 @@ async fn prune(
     .execute(connection)
     .await
     .map_err(driver("forget reports of bundles that are gone"))?;
-    Ok(Written {
-        value: done.rows_affected(),
-        hint: None,
-    })
+    Ok(Written::of(done.rows_affected()))
 }
 
 /// Keeps the report with which a bundle goes, in the transaction that removes it.

@@ -1,6 +1,5 @@
-//! How work gets a connection, ends in time, and is committed.
-//!
-//! One set of connections, which is small, and the queue before it ([`super::queue`]).
+//! Runs operations: each gets a connection through the queue ([`super::queue`]), has a deadline, and a write is one
+//! transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +11,9 @@ use sqlx::{Connection as _, PgConnection};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::super::{FailureClass, Hint, StoreError};
-use super::config::Span;
 use super::failure::{driver, keeps_connection};
-use super::{Limits, PostgresStore, Use, Written};
+use super::limits::{Limits, Span};
+use super::{PostgresStore, Use, Written};
 
 // === impl PostgresStore ===
 
@@ -124,15 +123,15 @@ impl PostgresStore {
 
     /// The one place where a committed write is told of: here, and to the other replicas.
     pub(super) fn announce(&self, hint: Hint) {
-        self.ring(hint.clone());
+        self.notify_others(hint.clone());
         // Nobody listening is fine: the hint is only a hint.
         let _ = self.changes.send(hint);
     }
 
     /// Tells the other replicas, soon and perhaps not at all; this one is not told.
-    pub(super) fn ring(&self, hint: Hint) {
-        if let Some(bell) = &self.doorbell {
-            bell.ring(hint);
+    pub(super) fn notify_others(&self, hint: Hint) {
+        if let Some(notifier) = &self.notifier {
+            notifier.notify(hint);
         }
     }
 
@@ -145,20 +144,20 @@ impl PostgresStore {
         work: impl for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
     ) -> Result<T, StoreError> {
         let until = Instant::now() + self.limits().acquire;
-        let place = self.queue.enter(purpose, until).await;
-        let place = place
+        let permit = self.queue.enter(purpose, until).await;
+        let permit = permit
             .map_err(|none| none.told(operation, driver(operation)(self.connections.none())))?;
-        let mut lease = self.connections.acquire(operation, place, until).await?;
+        let mut connection = self.connections.acquire(operation, permit, until).await?;
         let limit = span.answer;
         let until = Instant::now() + limit;
-        match timeout_at(until, work(&mut lease)).await {
+        match timeout_at(until, work(&mut connection)).await {
             Ok(Ok(value)) => {
-                lease.give_back();
+                connection.give_back();
                 Ok(value)
             }
             Ok(Err(error)) => {
                 if keeps_connection(&error) {
-                    lease.give_back();
+                    connection.give_back();
                 } else {
                     self.connections.suspect();
                 }

@@ -1,7 +1,6 @@
-//! The index in which searches for a label or a name look, built beside what runs: reads and writes of bundles do not wait for
-//! it, no start does, and searches work without it. But it waits itself for every transaction that began before it, in
-//! whatever table, such as a dump: so it is no change of the schema's history, and one replica at a time builds it, after
-//! opening and for as long as that takes.
+//! The index of searches by label and name. It is built concurrently: neither reads and writes of bundles nor a start wait
+//! for it, and searches work without it. The building itself waits for every older transaction in any table, such as a dump,
+//! so it is no migration: one replica at a time builds it after opening, for as long as that takes.
 
 use std::time::Duration;
 
@@ -12,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::super::OpenError;
-use super::connect::{Connections, PING_ANSWER};
+use super::connect::Connections;
+use super::limits::PING_ANSWER;
 use super::migrate;
 
 /// Sees to it that the index is there, in each database that is moved to, until `stop` is done.

@@ -1,4 +1,4 @@
-//! One session at the server: how it is asked for, and what it runs with.
+//! Connection options and session settings.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{Executor as _, PgConnection};
 
 use super::super::OpenError;
-use super::config::{Config, Credentials, TlsMode};
+use super::config::{PostgresConfig, TlsMode};
+use super::credentials::Credentials;
 
 /// Where and as whom.
 pub(super) fn options(
-    config: &Config,
+    config: &PostgresConfig,
     credentials: &Credentials,
 ) -> Result<PgConnectOptions, OpenError> {
     let mode = match config.tls {
@@ -35,7 +36,7 @@ pub(super) fn options(
 
 /// What every session of ours runs with, as one text of statements. By `SET` and not as start-up options, which a proxy in
 /// between may refuse.
-pub(super) fn session(config: &Config) -> Arc<str> {
+pub(super) fn session(config: &PostgresConfig) -> Arc<str> {
     // Without `jit`: compiling an order by what is derived from several columns takes a second, and running it on 20 000
     // bundles 40 ms.
     let limits = &config.limits;

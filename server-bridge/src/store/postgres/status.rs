@@ -1,5 +1,4 @@
-//! Statuses in PostgreSQL, and what remains of a deleted bundle. What is done with one is decided in
-//! [`crate::store::decide`], under a lock on the bundle's row.
+//! Statuses and tombstones in PostgreSQL. [`crate::store::decide`] decides about a status, under a lock on the bundle's row.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
@@ -7,13 +6,12 @@ use link::order::Version;
 use sqlx::PgConnection;
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Reported, of_earlier};
+use super::super::decide::{StatusDecision, of_earlier};
 use super::super::order::capped;
-use super::super::progress::Told;
+use super::super::progress::WorkConditions;
 use super::super::sql::progress::stage;
-use super::super::sql::rows::{
-    self, Cells as _, consumer_name, micros, optional_time, sequence, time, version,
-};
+use super::super::sql::rows::micros;
+use super::super::sql::status::{self, ADD_TOMBSTONE, RENEW_TOMBSTONE, TOMBSTONE, known_bundle};
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::Written;
 use super::failure::driver;
@@ -43,38 +41,27 @@ pub(super) async fn apply(
             .await
             .map_err(driver("read the bundle of a status"))?;
         return match there {
-            true => Ok(Written {
-                value: None,
-                hint: None,
-            }),
+            true => Ok(Written::of(None)),
             false => Ok(taken(without_bundle(connection, &update).await?)),
         };
     };
-    let known = Reported {
-        consumer: consumer_name(&row, "consumer_name", id)?,
-        version: version(&row, "version", id)?,
-        deleting: optional_time(&row, "deleted_at", id)?.is_some(),
-        created_at: time(&row, "created_at", id)?,
-        sequence: sequence(&row, id)?,
-        described: row.optional_integer("status_version")?,
-        taken_at: optional_time(&row, "status_taken_at", id)?,
-    };
-    let (key, stored) = (row.integer("key")?, known.version);
-    let outcome = match known.judge(&update) {
-        Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
+    let (key, known) = known_bundle(&row, id)?;
+    let stored = known.version;
+    let outcome = match known.decide(&update) {
+        StatusDecision::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
             let earlier = without_bundle(connection, &update).await?;
             of_earlier(wrong, earlier)
         }
-        Judgement::Leave(outcome) => outcome,
-        Judgement::Keep => {
+        StatusDecision::Leave(outcome) => outcome,
+        StatusDecision::Keep => {
             keep(connection, key, known.deleting, &update).await?;
             StatusOutcome::Stored
         }
-        Judgement::KeepAhead => {
+        StatusDecision::KeepAhead => {
             keep_ahead(connection, key, stored, &update).await?;
             StatusOutcome::Ahead { stored }
         }
-        Judgement::Remove => {
+        StatusDecision::Remove => {
             remove(connection, key, &update).await?;
             StatusOutcome::Deleted
         }
@@ -97,15 +84,12 @@ pub(super) async fn tombstone(
     connection: &mut PgConnection,
     id: String,
 ) -> Result<Option<Tombstone>, StoreError> {
-    let row = sqlx::query(
-        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = $1 \
-         ORDER BY removed_at DESC LIMIT 1",
-    )
-    .bind(storable(&id))
-    .fetch_optional(connection)
-    .await
-    .map_err(driver("read what is remembered of a bundle"))?;
-    row.as_ref().map(rows::tombstone).transpose()
+    let row = sqlx::query(TOMBSTONE)
+        .bind(storable(&id))
+        .fetch_optional(connection)
+        .await
+        .map_err(driver("read what is remembered of a bundle"))?;
+    row.as_ref().map(status::tombstone).transpose()
 }
 
 pub(super) async fn gone(
@@ -152,10 +136,7 @@ pub(super) async fn prune_tombstones(
     .execute(connection)
     .await
     .map_err(driver("forget bundles deleted long ago"))?;
-    Ok(Written {
-        value: done.rows_affected(),
-        hint: None,
-    })
+    Ok(Written::of(done.rows_affected()))
 }
 
 /// A status of a bundle that is not there.
@@ -177,18 +158,16 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(StatusOutcome::UnknownBundle);
     };
-    let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
+    let (outcome, renews) = status::remembered(&row, id)?.decide(update);
     if renews {
-        sqlx::query(
-            "UPDATE tombstones SET status_sequence = $3, removed_at = $4 WHERE bundle_id = $1 AND consumer_name = $2",
-        )
-        .bind(storable(id))
-        .bind(update.consumer.as_str())
-        .bind(capped(update.sequence_id, update.at).to_string())
-        .bind(micros(update.at))
-        .execute(connection)
-        .await
-        .map_err(driver("renew what is remembered of a bundle"))?;
+        sqlx::query(RENEW_TOMBSTONE)
+            .bind(storable(id))
+            .bind(update.consumer.as_str())
+            .bind(capped(update.sequence_id, update.at).to_string())
+            .bind(micros(update.at))
+            .execute(connection)
+            .await
+            .map_err(driver("renew what is remembered of a bundle"))?;
     }
     Ok(outcome)
 }
@@ -202,7 +181,7 @@ async fn keep(
     deleting: bool,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
-    let told = Told::of(&update.payload, update.version.get().into());
+    let told = WorkConditions::of(&update.payload, update.version.get().into());
     sqlx::query(concat!(
         "WITH s AS (INSERT INTO statuses (bundle_key, payload, metadata) VALUES ($1, $2, $3) \
              ON CONFLICT (bundle_key) DO UPDATE SET payload = excluded.payload, metadata = excluded.metadata), \
@@ -281,19 +260,15 @@ async fn remove(
     key: i64,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO tombstones (bundle_id, consumer_name, version, status_sequence, removed_at) \
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (bundle_id, consumer_name) DO UPDATE SET \
-         version = excluded.version, status_sequence = excluded.status_sequence, removed_at = excluded.removed_at",
-    )
-    .bind(storable(&update.bundle_id))
-    .bind(update.consumer.as_str())
-    .bind(i64::from(update.version.get()))
-    .bind(capped(update.sequence_id, update.at).to_string())
-    .bind(micros(update.at))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver("remember a deleted bundle"))?;
+    sqlx::query(ADD_TOMBSTONE)
+        .bind(storable(&update.bundle_id))
+        .bind(update.consumer.as_str())
+        .bind(i64::from(update.version.get()))
+        .bind(capped(update.sequence_id, update.at).to_string())
+        .bind(micros(update.at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("remember a deleted bundle"))?;
     reports::leave(connection, key, update).await?;
     sqlx::query("DELETE FROM bundles WHERE key = $1")
         .bind(key)
@@ -304,8 +279,5 @@ async fn remove(
 }
 
 const fn taken(outcome: StatusOutcome) -> Written<Option<StatusOutcome>> {
-    Written {
-        value: Some(outcome),
-        hint: None,
-    }
+    Written::of(Some(outcome))
 }

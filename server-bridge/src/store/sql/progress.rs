@@ -3,6 +3,71 @@
 //!
 //! Everything is about a row `t` of `bundles`.
 
+use std::collections::HashMap;
+
+use super::rows::{self, Cells, corrupt};
+use crate::store::StoreError;
+use crate::store::progress::{ConditionStatus, Load, Progress, UnparsedStatus, WaitingFor};
+
+/// How far a bundle has come, from a row of an engine's `PROGRESS`.
+pub(in crate::store) fn progress(row: &impl Cells) -> Result<Progress, StoreError> {
+    let key = row.integer("key")?.to_string();
+    let version = match row.optional_integer("status_version")? {
+        None => None,
+        Some(_) => Some(rows::version(row, "status_version", &key)?),
+    };
+    Ok(Progress {
+        applied: condition_status(row, "applied")?,
+        available: condition_status(row, "available")?,
+        status_version: version,
+        status_at: rows::optional_time(row, "status_at", &key)?,
+        waiting_for: waits_for(row)?,
+        waiting_since: rows::optional_time(row, "waiting_since", &key)?,
+    })
+}
+
+fn condition_status(
+    row: &impl Cells,
+    column: &'static str,
+) -> Result<Option<ConditionStatus>, StoreError> {
+    Ok(row
+        .optional_text(column)?
+        .and_then(|text| ConditionStatus::parse(&text)))
+}
+
+fn waits_for(row: &impl Cells) -> Result<Option<WaitingFor>, StoreError> {
+    Ok(row
+        .optional_text("waiting_for")?
+        .and_then(|text| WaitingFor::parse(&text)))
+}
+
+/// What waits of each consumer, from rows of an engine's `LOADS`.
+pub(in crate::store) fn loads<R: Cells>(rows: &[R]) -> Result<HashMap<String, Load>, StoreError> {
+    let mut loads: HashMap<String, Load> = HashMap::new();
+    for row in rows {
+        let consumer = row.text("consumer")?;
+        let bundles = row.integer("bundles")?.unsigned_abs();
+        let since = rows::optional_time(row, "oldest", &consumer)?;
+        let load = loads.entry(consumer).or_default();
+        load.add(waits_for(row)?, bundles, since);
+    }
+    Ok(loads)
+}
+
+/// A status that nobody has looked into, from a row of an engine's `UNREAD`.
+pub(in crate::store) fn unparsed(row: &impl Cells) -> Result<UnparsedStatus, StoreError> {
+    let key = row.integer("key")?;
+    let payload = rows::json(row, "payload")?;
+    Ok(UnparsedStatus {
+        key,
+        sequence: row.text("status_sequence")?,
+        ours: row.flag("ours")?,
+        version: row.integer("status_version")?,
+        payload: payload
+            .ok_or_else(|| corrupt("statuses.payload", &key.to_string(), "there is none"))?,
+    })
+}
+
 /// How far the work is by what is kept of a status: 0 not applied, 1 applied and not available, 2 both.
 macro_rules! stage {
     () => {

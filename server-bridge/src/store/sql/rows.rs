@@ -8,11 +8,10 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use sqlx::Row as _;
 
-use super::super::decide::Remembered;
 use super::super::history::Behind;
 use super::super::{
     Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Json, LedgerEntry, Orphan,
-    PendingBundle, PendingHead, Report, ReportHead, SourceName, Status, StoreError, Tombstone,
+    PendingBundle, PendingHead, Report, ReportHead, SourceName, Status, StoreError,
 };
 
 /// The cells of a row by the name of their column, whichever engine it comes from.
@@ -225,7 +224,7 @@ pub(in crate::store) fn doubts(row: &impl Cells, key: &str) -> Result<Doubts, St
     Ok(Doubts {
         since: optional_time(row, "since", key)?,
         unconfirmed: row.flag("unconfirmed")?,
-        strangers: row.flag("strangers")?,
+        foreign_works: row.flag("foreign_works")?,
     })
 }
 
@@ -347,24 +346,5 @@ pub(in crate::store) fn epoch(row: &impl Cells) -> Result<Epoch, StoreError> {
         began_at: time(row, "began_at", &id)?,
         why: row.text("why")?,
         id,
-    })
-}
-
-/// What is remembered of a bundle, and whether it `counts`.
-pub(in crate::store) fn remembered(row: &impl Cells, id: &str) -> Result<Remembered, StoreError> {
-    Ok(Remembered {
-        sequence: sequence(row, id)?,
-        removed_at: time(row, "removed_at", id)?,
-        counts: row.flag("counts")?,
-    })
-}
-
-pub(in crate::store) fn tombstone(row: &impl Cells) -> Result<Tombstone, StoreError> {
-    let bundle_id = row.text("bundle_id")?;
-    Ok(Tombstone {
-        consumer: consumer_name(row, "consumer_name", &bundle_id)?,
-        version: version(row, "version", &bundle_id)?,
-        removed_at: time(row, "removed_at", &bundle_id)?,
-        bundle_id,
     })
 }

@@ -1,21 +1,16 @@
-//! Bundles in SQLite: what a caller of the API does to them.
+//! Bundles in SQLite: creation, new versions, deletion requests.
 
 use jiff::Timestamp;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqliteExecutor};
 
-use super::super::decide::{Changing, Next};
-use super::super::{Bundle, Content, Json, NewBundle, StoreError};
+use super::super::bundle::BundleChange;
+use super::super::decide::Next;
+use super::super::sql::Written;
+use super::super::sql::status::update_context;
+use super::super::{Bundle, Json, NewBundle, StoreError};
 use super::history;
 use super::rows::{self, consumer_name, driver, get, micros, select_bundle, truncated, version};
-use super::writer::Written;
-
-/// What a change puts in the place of what is there.
-pub(super) struct New {
-    pub(super) metadata: Option<Json>,
-    pub(super) content: Content,
-    pub(super) origin: Option<Json>,
-}
 
 pub(super) async fn create(
     connection: &mut SqliteConnection,
@@ -78,10 +73,8 @@ pub(super) async fn create(
         .execute(&mut *connection)
         .await
         .map_err(driver("forget an earlier bundle of the same id"))?;
-    Ok(Written {
-        hint: Some(new.consumer_name.clone()),
-        value: new.stored(truncated(now)),
-    })
+    let consumer = new.consumer_name.clone();
+    Ok(Written::and_send(new.stored(truncated(now)), consumer))
 }
 
 pub(super) async fn by_id(
@@ -103,7 +96,7 @@ pub(super) async fn update(
     connection: &mut SqliteConnection,
     id: String,
     expected: Option<Version>,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<Written<Bundle>, StoreError> {
     let row = sqlx::query(
@@ -125,13 +118,7 @@ pub(super) async fn update(
     let Some(row) = row else {
         return Err(StoreError::BundleNotFound { id });
     };
-    let held = Changing {
-        latest: version(&row, "version", &id)?,
-        deleting: get::<Option<i64>>(&row, "deleted_at")?.is_some(),
-        same: get(&row, "same")?,
-        known: get(&row, "known")?,
-        epoch: get(&row, "epoch_id")?,
-    };
+    let held = update_context(&row, &id)?;
     let hint = match held.next(&id, expected)? {
         None => None,
         Some(next) => {
@@ -143,7 +130,7 @@ pub(super) async fn update(
     let value = by_id(&mut *connection, &id)
         .await?
         .ok_or(StoreError::BundleNotFound { id })?;
-    Ok(Written { value, hint })
+    Ok(Written::and_maybe_send(value, hint))
 }
 
 pub(super) async fn mark_deleting(
@@ -161,10 +148,7 @@ pub(super) async fn mark_deleting(
         return Err(StoreError::BundleNotFound { id });
     };
     if get::<Option<i64>>(&row, "deleted_at")?.is_some() {
-        return Ok(Written {
-            value: (),
-            hint: None,
-        });
+        return Ok(Written::of(()));
     }
     let key: i64 = get(&row, "key")?;
     sqlx::query(
@@ -178,20 +162,20 @@ pub(super) async fn mark_deleting(
     .map_err(driver("mark a bundle as being deleted"))?;
     let latest = version(&row, "version", &id)?;
     enter(connection, key, (latest, None), true, now).await?;
-    Ok(Written {
-        value: (),
-        hint: Some(consumer_name(&row, "consumer_name", &id)?),
-    })
+    Ok(Written::and_send(
+        (),
+        consumer_name(&row, "consumer_name", &id)?,
+    ))
 }
 
 async fn replace(
     connection: &mut SqliteConnection,
     key: i64,
     next: Next,
-    new: New,
+    new: BundleChange,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let New {
+    let BundleChange {
         metadata,
         content,
         origin,

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::heard::{Signs, refuse_if_alive};
+use super::super::agents::{Activity, refuse_if_alive};
+use super::super::sql::Written;
 use super::super::{Consumer, Labels, NewConsumer, RemovedConsumer, StoreError};
 use super::reports;
 use super::rows::{self, driver, get, micros, truncated};
-use super::writer::Written;
 
 pub(super) async fn create(
     connection: &mut SqliteConnection,
@@ -92,10 +92,7 @@ pub(super) async fn set_labels(
             .await
             .map_err(driver("store the labels of a consumer"))?;
     match row {
-        Some(row) => Ok(Written {
-            value: rows::consumer(&row)?,
-            hint: None,
-        }),
+        Some(row) => Ok(Written::of(rows::consumer(&row)?)),
         None => Err(StoreError::ConsumerNotFound { consumer: id }),
     }
 }
@@ -127,10 +124,7 @@ pub(super) async fn delete(
         .execute(connection)
         .await
         .map_err(driver("delete a consumer"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }
 
 /// Removes a consumer with all that is kept of it. The rows of a bundle go with it.
@@ -157,7 +151,7 @@ pub(super) async fn remove(
     let last_seen_at = rows::optional_time(&row, "last_seen_at", &id)?;
     let bundles: i64 = get(&row, "bundles")?;
     let bundles = bundles.unsigned_abs();
-    let signs = Signs {
+    let signs = Activity {
         last_seen_at,
         bundles,
         reported: get(&row, "reported")?,
@@ -215,10 +209,7 @@ pub(super) async fn ensure(
         })?;
         created += done.rows_affected();
     }
-    Ok(Written {
-        value: created,
-        hint: None,
-    })
+    Ok(Written::of(created))
 }
 
 fn text(labels: &Labels) -> String {

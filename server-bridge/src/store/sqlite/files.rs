@@ -1,25 +1,17 @@
-//! The files of the database: private, locked against a second process, and still the ones that were opened.
+//! The files of the database: private, and checked to be still the ones that were opened.
 //!
 //! SQLite goes on writing to a file that somebody removed or replaced, and every commit succeeds until the process ends.
 //! So the identity of each file is remembered when it is opened and compared before a write is answered. Nothing here
 //! opens the database itself once SQLite has: closing any descriptor of it would drop SQLite's own locks.
 
-use std::fs::{self, File, TryLockError};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use link::private;
-use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
-
-use super::super::OpenError;
-
-/// Held for as long as a process uses the database; dropped, the next one may.
-#[derive(Debug)]
-pub(super) struct Lock(File);
 
 /// The files that were opened.
 #[derive(Clone, Debug)]
@@ -83,47 +75,6 @@ pub(super) fn prepare(path: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-// === impl Lock ===
-
-impl Lock {
-    /// Takes the lock beside the database; waits a moment for a process that is just ending.
-    ///
-    /// # Errors
-    /// [`OpenError::Locked`] when another process keeps it.
-    pub(super) async fn take(database: &Path) -> Result<Self, OpenError> {
-        let path = beside(database, ".lock");
-        let file = private::write_options()
-            .read(true)
-            .truncate(false)
-            .open(&path)?;
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(PAUSE).await,
-                Err(TryLockError::WouldBlock) => return Err(OpenError::Locked { lock: path }),
-                Err(TryLockError::Error(error)) => return Err(error.into()),
-            }
-        }
-    }
-}
-
-impl Lock {
-    /// What the last process wrote into it; nothing if it cannot be read as text.
-    pub(super) fn read(&self) -> io::Result<String> {
-        let mut text = [0; LOCK_BYTES];
-        let length = self.0.read_at(&mut text, 0)?;
-        Ok(String::from_utf8_lossy(&text[..length]).into_owned())
-    }
-
-    /// Replaces what it says, durably. Cut only afterwards: a full disk has room for what is written over.
-    pub(super) fn write(&self, text: &str) -> io::Result<()> {
-        self.0.write_all_at(text.as_bytes(), 0)?;
-        self.0.set_len(text.len() as u64)?;
-        self.0.sync_all()
-    }
-}
-
 // === impl Files ===
 
 impl Files {
@@ -182,15 +133,8 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-// Two UUIDs.
-const LOCK_BYTES: usize = 128;
-
 const WRITABLE_BY_ALL: u32 = 0o002;
 const STICKY: u32 = 0o1000;
-
-// A process that was told to stop closes its database within a second.
-const PATIENCE: Duration = Duration::from_secs(2);
-const PAUSE: Duration = Duration::from_millis(50);
 
 // The largest bundle (512 000 bytes) in the log and again in the database, and as much for a status beside it.
 const SPACE_BYTES: u64 = 2 * 1024 * 1024;

@@ -3,9 +3,9 @@
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
+use super::super::sql::Written;
 use super::SqliteStore;
 use super::rows::driver;
-use super::writer::Written;
 
 /// Writes and reads back one beat. After a failed write the beat is as large as the largest bundle: a small one may
 /// find room in the log where a bundle does not.
@@ -37,10 +37,7 @@ async fn beat(connection: &mut SqliteConnection, filler: i64) -> Result<Written<
     .fetch_one(connection)
     .await
     .map_err(driver("write the heartbeat"))?;
-    Ok(Written {
-        value: beats,
-        hint: None,
-    })
+    Ok(Written::of(beats))
 }
 
 // Manifests of at most 512 000 bytes, and a status beside them.

@@ -1,9 +1,8 @@
-//! Epochs in SQLite, and raising versions above those agents hold. What is decided is in [`crate::store::history`].
+//! Epochs in SQLite, and raising versions above those that agents hold ([`crate::store::history`] decides).
 //!
-//! The file is known by its inode and by when it was made; and by a **seal** that every opening renews in the database and
-//! in the lock file beside it, so that an older copy written over it is known too. What copies both, such as a snapshot
-//! of the volume, shows only in what agents hold. The number of the device says nothing: a volume gets another one with
-//! every mount.
+//! The file is identified by its inode and its time of creation; and by a **seal** that every opening renews in the database
+//! and in the lock file beside it, so that an older copy written over the file is noticed. A copy of both, such as a
+//! snapshot of the volume, shows only in what agents hold. The device number is not used: it changes with every mount.
 
 // Long because what begins an epoch and what follows from it are told in one place.
 
@@ -21,26 +20,29 @@ use sqlx::{Connection as _, SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use super::super::history::{EPOCHS, FIRST, Past, Place, begins, plan, signs_since};
-use super::super::{Doubts, Epoch, Held, History, LEDGER_VERSIONS, OpenError, Raising, StoreError};
-use super::files::Lock;
+use super::super::history::{
+    DatabaseIdentity, DoubtContext, EPOCHS, FIRST, begins, plan, signs_since,
+};
+use super::super::sql::{Written, history as sql};
+use super::super::{
+    AgentVersion, Doubts, Epoch, History, LEDGER_VERSIONS, OpenError, Raising, StoreError,
+};
+use super::lock::Lock;
 use super::outbox::array;
 use super::rows::{self, driver, micros};
-use super::writer::Written;
 
-/// Notes that the file is opened, and begins a new epoch if it is not the one that was opened last.
+/// Records that the file was opened, and begins a new epoch if it is not the one that was opened last.
 pub(super) async fn open(
     connection: &mut SqliteConnection,
     path: &Path,
     lock: &Lock,
 ) -> Result<(), OpenError> {
     let found = place(path)?;
-    let sealed = lock.read()?;
-    let recorded: Option<(i64, String)> =
-        sqlx::query_as("SELECT number, place FROM epochs ORDER BY number DESC LIMIT 1")
-            .fetch_optional(&mut *connection)
-            .await?;
-    let recorded = recorded.map(|(number, place)| (number, Place::parse(&place)));
+    let sealed = lock.seals()?;
+    let recorded: Option<(i64, String)> = sqlx::query_as(sql::RECORDED)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let recorded = recorded.map(|(number, place)| (number, DatabaseIdentity::parse(&place)));
     let seal = recorded
         .as_ref()
         .and_then(|(_, place)| place.sign(SEAL))
@@ -75,18 +77,18 @@ pub(super) async fn open(
     Ok(())
 }
 
-/// Notes the place and a new seal with the epoch of this number, which begins if there is a reason.
+/// Writes the identity and a new seal to the epoch of this number, which begins if there is a reason.
 async fn renew(
     connection: &mut SqliteConnection,
     lock: &Lock,
     seal: &str,
     number: i64,
-    place: Place,
+    place: DatabaseIdentity,
     why: Option<&str>,
 ) -> Result<(), OpenError> {
     let renewed = Uuid::new_v4().to_string();
     // Either is right until the database has the new one.
-    lock.write(&format!("{seal}\n{renewed}"))?;
+    lock.seal(&format!("{seal}\n{renewed}"))?;
     let place = place.with(SEAL, &renewed).text();
     let mut transaction = connection.begin().await?;
     if let Some(why) = why {
@@ -100,11 +102,11 @@ async fn renew(
             .await?;
     }
     transaction.commit().await?;
-    Ok(lock.write(&renewed)?)
+    Ok(lock.seal(&renewed)?)
 }
 
 pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {
-    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+    let row = sqlx::query(sql::PRESENT)
         .fetch_one(pool)
         .await
         .map_err(driver("read the present epoch"))?;
@@ -112,29 +114,22 @@ pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {
 }
 
 pub(super) async fn read(pool: &SqlitePool) -> Result<History, StoreError> {
-    let epochs = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT ?1")
+    let epochs = sqlx::query(sql::LAST)
         .bind(EPOCHS)
         .fetch_all(pool)
         .await
         .map_err(driver("read the epochs"))?;
-    let (bundles, consumers): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(*), COUNT(DISTINCT consumer_name) FROM bundles \
-         WHERE epoch <> (SELECT MAX(number) FROM epochs)",
-    )
-    .fetch_one(pool)
-    .await
-    .map_err(driver("count what is not confirmed"))?;
-    Ok(History {
-        epochs: epochs.iter().map(rows::epoch).collect::<Result<_, _>>()?,
-        unconfirmed: bundles.unsigned_abs(),
-        unconfirmed_consumers: consumers.unsigned_abs(),
-    })
+    let unconfirmed = sqlx::query_as(sql::UNCONFIRMED)
+        .fetch_one(pool)
+        .await
+        .map_err(driver("count what is not confirmed"))?;
+    sql::history(&epochs, unconfirmed)
 }
 
 pub(super) async fn raise(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
     at: Timestamp,
 ) -> Result<Written<Raising>, StoreError> {
     let pairs: Vec<(&str, i32)> = held
@@ -153,13 +148,10 @@ pub(super) async fn raise(
     .await
     .map_err(driver("find what an agent holds in a newer version"))?;
     if found.is_empty() {
-        return Ok(Written {
-            value: Raising::default(),
-            hint: None,
-        });
+        return Ok(Written::of(Raising::default()));
     }
     let behind = found.iter().map(rows::behind).collect::<Result<_, _>>()?;
-    let row = sqlx::query("SELECT * FROM epochs ORDER BY number DESC LIMIT 1")
+    let row = sqlx::query(sql::PRESENT)
         .fetch_one(&mut *connection)
         .await
         .map_err(driver("read the present epoch"))?;
@@ -199,15 +191,10 @@ pub(super) async fn raise(
         .await
         .map_err(driver("note in the ledger why versions are raised"))?;
     }
-    let (bundles, doubted) = (plan.raised, plan.sign.is_some());
-    Ok(Written {
-        value: Raising {
-            bundles,
-            doubted,
-            began,
-        },
-        hint: (!keys.is_empty()).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        sql::raising(plan, began),
+        (!keys.is_empty()).then_some(consumer),
+    ))
 }
 
 /// Makes room in the ledgers of bundles for one more version each.
@@ -236,7 +223,7 @@ pub(super) async fn doubts(
         "SELECT NULLIF(MAX(CASE WHEN number > 1 THEN began_at ELSE 0 END, COALESCE((SELECT behind_at FROM doubts \
            WHERE consumer_name = ?1), 0)), 0) AS since, \
          EXISTS (SELECT 1 FROM bundles WHERE consumer_name = ?1 AND epoch <> number) AS unconfirmed, \
-         EXISTS (SELECT 1 FROM doubts WHERE consumer_name = ?1 AND stranger_at IS NOT NULL) AS strangers \
+         EXISTS (SELECT 1 FROM doubts WHERE consumer_name = ?1 AND stranger_at IS NOT NULL) AS foreign_works \
          FROM epochs ORDER BY number DESC LIMIT 1",
     )
     .bind(consumer.as_str())
@@ -246,61 +233,45 @@ pub(super) async fn doubts(
     rows::doubts(&row, consumer.as_str())
 }
 
-pub(super) async fn note_stranger(
+pub(super) async fn note_foreign_work(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
     at: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "INSERT INTO doubts (consumer_name, stranger_at) VALUES (?1, ?2) \
-         ON CONFLICT (consumer_name) DO UPDATE SET stranger_at = excluded.stranger_at",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(at))
-    .execute(connection)
-    .await
-    .map_err(driver("note that a consumer holds what is not known"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    sqlx::query(sql::NOTE_FOREIGN_WORK)
+        .bind(consumer.as_str())
+        .bind(micros(at))
+        .execute(connection)
+        .await
+        .map_err(driver("note that a consumer holds what is not known"))?;
+    Ok(Written::of(()))
 }
 
-pub(super) async fn forget_stranger(
+pub(super) async fn forget_foreign_works(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
     until: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    sqlx::query(
-        "UPDATE doubts SET stranger_at = NULL WHERE consumer_name = ?1 AND stranger_at <= ?2",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(until))
-    .execute(connection)
-    .await
-    .map_err(driver("note that a consumer holds what is known"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    sqlx::query(sql::FORGET_FOREIGN_WORKS)
+        .bind(consumer.as_str())
+        .bind(micros(until))
+        .execute(connection)
+        .await
+        .map_err(driver("note that a consumer holds what is known"))?;
+    Ok(Written::of(()))
 }
 
 async fn past(
     connection: &mut SqliteConnection,
     consumer: &ConsumerName,
     present: &Epoch,
-) -> Result<Past, StoreError> {
-    let doubted: Option<Option<i64>> =
-        sqlx::query_scalar("SELECT behind_at FROM doubts WHERE consumer_name = ?1")
-            .bind(consumer.as_str())
-            .fetch_optional(connection)
-            .await
-            .map_err(driver("read when a consumer was doubted"))?;
-    Ok(Past {
-        epoch: present.number,
-        began_at: present.began_at,
-        doubted_at: rows::moment(doubted.flatten(), consumer.as_str())?,
-    })
+) -> Result<DoubtContext, StoreError> {
+    let doubted: Option<Option<i64>> = sqlx::query_scalar(sql::DOUBTED)
+        .bind(consumer.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(driver("read when a consumer was doubted"))?;
+    sql::past(consumer.as_str(), present, doubted)
 }
 
 /// Takes the bundles of a consumer for unconfirmed, and begins an epoch if several consumers have come to this lately.
@@ -321,15 +292,12 @@ async fn doubt(
         .execute(&mut *connection)
         .await
         .map_err(driver("forget what was to be deleted at a consumer"))?;
-    sqlx::query(
-        "INSERT INTO doubts (consumer_name, behind_at) VALUES (?1, ?2) \
-         ON CONFLICT (consumer_name) DO UPDATE SET behind_at = excluded.behind_at",
-    )
-    .bind(consumer.as_str())
-    .bind(micros(at))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver("note that a consumer is doubted"))?;
+    sqlx::query(sql::DOUBT)
+        .bind(consumer.as_str())
+        .bind(micros(at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("note that a consumer is doubted"))?;
     let consumers: i64 =
         sqlx::query_scalar("SELECT COUNT(*) FROM doubts WHERE behind_at > ?1 AND behind_at <= ?2")
             .bind(micros(signs_since(at)))
@@ -340,7 +308,7 @@ async fn doubt(
     let Some(why) = begins(sign, consumers) else {
         return Ok(None);
     };
-    let place: String = sqlx::query_scalar("SELECT place FROM epochs WHERE number = ?1")
+    let place: String = sqlx::query_scalar(sql::PLACE)
         .bind(present.number)
         .fetch_one(&mut *connection)
         .await
@@ -359,26 +327,20 @@ async fn begin(
     at: Timestamp,
 ) -> Result<Option<Epoch>, sqlx::Error> {
     let id = Uuid::new_v4().to_string();
-    sqlx::query(
-        "INSERT INTO epochs (number, id, began_at, why, place, heard) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )
-    .bind(number)
-    .bind(&id)
-    .bind(micros(at))
-    .bind(why)
-    .bind(place)
-    .bind(heard)
-    .execute(&mut *connection)
-    .await?;
-    // What agents say takes no room from what was seen.
-    sqlx::query(
-        "DELETE FROM epochs WHERE heard = ?1 AND number <= (SELECT number FROM epochs WHERE heard = ?1 \
-         ORDER BY number DESC LIMIT 1 OFFSET ?2)",
-    )
-    .bind(heard)
-    .bind(EPOCHS / 2)
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query(sql::BEGIN)
+        .bind(number)
+        .bind(&id)
+        .bind(micros(at))
+        .bind(why)
+        .bind(place)
+        .bind(heard)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(sql::FORGET)
+        .bind(heard)
+        .bind(EPOCHS / 2)
+        .execute(&mut *connection)
+        .await?;
     // What was to be deleted in the time before may have been made anew in the time that was lost. Agents are asked.
     if number > 1 {
         sqlx::query("DELETE FROM orphans")
@@ -393,9 +355,9 @@ async fn begin(
     }))
 }
 
-fn place(path: &Path) -> io::Result<Place> {
+fn place(path: &Path) -> io::Result<DatabaseIdentity> {
     let metadata = fs::metadata(path)?;
-    let place = Place::default().with("inode", &metadata.ino());
+    let place = DatabaseIdentity::default().with("inode", &metadata.ino());
     // Not every file system knows it.
     let made = metadata.created().ok();
     let made = made.and_then(|made| made.duration_since(UNIX_EPOCH).ok());

@@ -10,14 +10,14 @@ use sqlx::{Connection as _, QueryBuilder, Sqlite, SqliteConnection, SqlitePool};
 use super::super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::super::sql::filter::{Table, push_from, push_page};
 use super::super::sql::page;
-use super::super::{Bundle, Consumer, End, Page, StoreError};
+use super::super::{Bundle, Consumer, Page, PageEnd, StoreError};
 use super::outbox::array;
 use super::progress;
-use super::rows::{self, driver, get, select_bundle};
-use super::search::Searches;
+use super::rows::{self, driver, select_bundle};
+use super::search::SearchPool;
 
 pub(super) async fn bundles(
-    searches: &Searches,
+    searches: &SearchPool,
     pool: &SqlitePool,
     query: Query<BundleColumn>,
     parts: Parts,
@@ -46,7 +46,7 @@ pub(super) async fn bundles(
 }
 
 pub(super) async fn consumers(
-    searches: &Searches,
+    searches: &SearchPool,
     query: Query<ConsumerColumn>,
 ) -> Result<Page<Consumer>, StoreError> {
     searches
@@ -66,7 +66,7 @@ pub(super) async fn consumers(
                 let rows: Vec<_> = rows.iter().map(rows::consumer).collect();
                 Ok(Page {
                     total,
-                    end: End::default(),
+                    end: PageEnd::default(),
                     rows: stream::iter(rows).boxed(),
                 })
             })
@@ -104,18 +104,9 @@ async fn read(
     .fetch_all(&pool)
     .await
     .map_err(driver("read a batch of bundles"))?;
-    let mut progress = match parts.progress {
+    let progress = match parts.progress {
         true => progress::of(&pool, &keys).await?,
         false => HashMap::new(),
     };
-    let mut bundles = Vec::with_capacity(found.len());
-    for row in &found {
-        let key: i64 = get(row, "key")?;
-        let place = keys.iter().position(|k| *k == key);
-        let mut bundle = rows::bundle(row)?;
-        bundle.progress = progress.remove(&key);
-        bundles.push((place, (key, bundle)));
-    }
-    bundles.sort_by_key(|(place, _)| *place);
-    Ok(bundles.into_iter().map(|(_, bundle)| bundle).collect())
+    page::in_order(&keys, &found, progress)
 }

@@ -12,11 +12,12 @@ use tokio::sync::broadcast;
 
 use super::super::{OpenError, StoreError};
 use super::SqliteStore;
-use super::files::{self, Files, Lock};
+use super::files::{self, Files};
 use super::health::Health;
 use super::history;
+use super::lock::Lock;
 use super::progress;
-use super::search::{self, Searches};
+use super::search::{self, SearchPool};
 use super::writer::{self, Writer};
 
 impl SqliteStore {
@@ -63,7 +64,7 @@ impl SqliteStore {
                 .connect_with(options.clone().read_only(true))
         };
         let (readers, api) = (pool(READERS).await?, pool(READERS).await?);
-        let searches = Searches::new(pool(search::readers()).await?, search::DEADLINE);
+        let searches = SearchPool::new(pool(search::readers()).await?, search::DEADLINE);
         let health = Health::new(Files::remember(&path)?);
         let (changes, _) = broadcast::channel(CHANGE_HINTS);
         let parts = writer::Parts {

@@ -1,13 +1,13 @@
-//! The outbox in SQLite: what needs sending, and what became of it.
+//! The outbox in SQLite.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
-use super::super::{BundleVersion, Held, PendingBundle, PendingHead, StoreError};
+use super::super::sql::Written;
+use super::super::{AgentVersion, BundleVersion, PendingBundle, PendingHead, StoreError};
 use super::rows::{self, driver, micros};
-use super::writer::Written;
 
 pub(super) async fn heads(
     pool: &SqlitePool,
@@ -83,10 +83,7 @@ pub(super) async fn published(
     .execute(connection)
     .await
     .map_err(driver("note a publication"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }
 
 pub(super) async fn acked(
@@ -97,10 +94,7 @@ pub(super) async fn acked(
     matched: bool,
     at: Timestamp,
 ) -> Result<Written<()>, StoreError> {
-    let written = Written {
-        value: (),
-        hint: None,
-    };
+    let written = Written::of(());
     let noted = sqlx::query(
         "UPDATE ledger SET acked_at = ?4, matched = ?5, failed_at = NULL, failure = NULL \
          WHERE bundle_key = (SELECT key FROM bundles WHERE id = ?1) AND version = ?2 AND deletion = ?3 \
@@ -167,10 +161,7 @@ pub(super) async fn failed(
     .execute(connection)
     .await
     .map_err(driver("put a bundle back into the outbox"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }
 
 pub(super) async fn versions(
@@ -190,7 +181,7 @@ pub(super) async fn versions(
 pub(super) async fn resend(
     connection: &mut SqliteConnection,
     consumer: ConsumerName,
-    held: Vec<Held>,
+    held: Vec<AgentVersion>,
 ) -> Result<Written<u64>, StoreError> {
     let pairs: Vec<(&str, i32)> = held
         .iter()
@@ -235,10 +226,10 @@ pub(super) async fn resend(
     .execute(connection)
     .await
     .map_err(driver("forget publications that did not arrive"))?;
-    Ok(Written {
-        value: keys.len() as u64,
-        hint: (!keys.is_empty()).then_some(consumer),
-    })
+    Ok(Written::and_maybe_send(
+        keys.len() as u64,
+        (!keys.is_empty()).then_some(consumer),
+    ))
 }
 
 pub(super) async fn send_again(
@@ -258,10 +249,7 @@ pub(super) async fn send_again(
     .await
     .map_err(driver("put a bundle back into the outbox"))?;
     let Some(key) = key else {
-        return Ok(Written {
-            value: false,
-            hint: None,
-        });
+        return Ok(Written::of(false));
     };
     // Its story begins again: what was received and applied is not there any more.
     sqlx::query(
@@ -275,10 +263,7 @@ pub(super) async fn send_again(
     .execute(connection)
     .await
     .map_err(driver("note in the ledger why a bundle is sent again"))?;
-    Ok(Written {
-        value: true,
-        hint: Some(consumer),
-    })
+    Ok(Written::and_send(true, consumer))
 }
 
 /// A list as one JSON parameter, so that its length does not change the statement.

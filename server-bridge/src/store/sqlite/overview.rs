@@ -1,4 +1,4 @@
-//! A look at a file, which changes nothing and needs no lock.
+//! A read-only look at a file, which needs no lock.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
-use super::super::overview::{COUNTS, EPOCHS, Holds, Overview, Past, Tables, UNCONFIRMED};
+use super::super::overview::{Overview, Tables};
+use super::super::sql::overview::{COUNTS, EPOCHS, UNCONFIRMED, holds, past};
 use super::super::{OpenError, StoreError};
 use super::open;
 use super::rows::driver;
@@ -32,18 +33,18 @@ pub(in crate::store) async fn overview(
         None
     } else {
         let row = sqlx::query(COUNTS).fetch_one(&mut connection).await;
-        Some(Holds::of(&row.map_err(driver(LOOK))?, now)?)
+        Some(holds(&row.map_err(driver(LOOK))?, now)?)
     };
-    let past: bool =
+    let remembered: bool =
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'epochs')")
             .fetch_one(&mut connection)
             .await
             .map_err(driver(LOOK))?;
     let mut history = None;
-    if past {
+    if remembered {
         let epochs = sqlx::query(EPOCHS).fetch_all(&mut connection).await;
         let unconfirmed = sqlx::query(UNCONFIRMED).fetch_one(&mut connection).await;
-        history = Some(Past::of(
+        history = Some(past(
             &epochs.map_err(driver(LOOK))?,
             &unconfirmed.map_err(driver(LOOK))?,
         )?);

@@ -1,5 +1,5 @@
-//! How far bundles have come, in SQLite. Statuses that were stored before the columns were there are looked into once, after
-//! opening and a few at a time.
+//! Progress of bundles in SQLite. Conditions of statuses that an older bridge stored are filled in once, after opening, a few
+//! rows at a time.
 
 use std::collections::HashMap;
 
@@ -8,13 +8,13 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tracing::{info, warn};
 
 use super::super::StoreError;
-use super::super::progress::{Load, Progress, Unread};
-use super::super::sql::progress::statements;
+use super::super::progress::{Load, Progress, UnparsedStatus};
+use super::super::sql::Written;
+use super::super::sql::progress::{self, statements};
 use super::super::sql::rows::Cells as _;
 use super::SqliteStore;
 use super::outbox::array;
 use super::rows::driver;
-use super::writer::Written;
 
 statements!(
     "(SELECT s.version FROM statuses s WHERE s.bundle_key = t.key)",
@@ -37,7 +37,7 @@ pub(super) async fn of(
         .await
         .map_err(driver("read how far bundles have come"))?;
     rows.iter()
-        .map(|row| Ok((row.integer("key")?, Progress::of(row)?)))
+        .map(|row| Ok((row.integer("key")?, progress::progress(row)?)))
         .collect()
 }
 
@@ -51,11 +51,7 @@ pub(super) async fn loads(
         .fetch_all(connection)
         .await
         .map_err(driver("count what waits of consumers"))?;
-    let mut loads = HashMap::with_capacity(names.len());
-    for row in &rows {
-        Load::add(row, &mut loads)?;
-    }
-    Ok(loads)
+    progress::loads(&rows)
 }
 
 /// Looks into the statuses that nobody has looked into. What cannot be done now is done after the next opening.
@@ -76,7 +72,7 @@ impl SqliteStore {
         let (mut after, mut all) = (0, 0);
         loop {
             let search = self.searches.run("find statuses to look into", move |c| {
-                Box::pin(unread(c, after))
+                Box::pin(unparsed(c, after))
             });
             let found = search.await?;
             let Some(last) = found.last() else {
@@ -89,19 +85,22 @@ impl SqliteStore {
     }
 }
 
-async fn unread(connection: &mut SqliteConnection, after: i64) -> Result<Vec<Unread>, StoreError> {
+async fn unparsed(
+    connection: &mut SqliteConnection,
+    after: i64,
+) -> Result<Vec<UnparsedStatus>, StoreError> {
     let rows = sqlx::query(UNREAD)
         .bind(after)
         .fetch_all(connection)
         .await
         .map_err(driver("find statuses to look into"))?;
-    rows.iter().map(Unread::of).collect()
+    rows.iter().map(progress::unparsed).collect()
 }
 
 /// One that was replaced meanwhile was looked into when that came.
 async fn note(
     connection: &mut SqliteConnection,
-    found: Vec<Unread>,
+    found: Vec<UnparsedStatus>,
 ) -> Result<Written<()>, StoreError> {
     let told: Vec<_> = found
         .iter()
@@ -121,8 +120,5 @@ async fn note(
     .execute(connection)
     .await
     .map_err(driver("note what statuses say"))?;
-    Ok(Written {
-        value: (),
-        hint: None,
-    })
+    Ok(Written::of(()))
 }

@@ -1,26 +1,32 @@
-//! Reports in SQLite. The one writer numbers them as it takes them, so that a reader that remembers a number misses none.
+//! The feed of reports in SQLite. The single writer numbers reports as it takes them, so that a position is a number.
 
 use jiff::Timestamp;
 use link::id::SourceId;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::reports::{
-    Position, Report, ReportPage, ReportPlace, Reported, Reports, Seen, consumer_removed, cut,
+    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, Watermark,
+    consumer_removed,
 };
+use super::super::sql::Written;
+use super::super::sql::reports::{Paging, cut};
 use super::super::{SourceName, StatusUpdate, StoreError};
 use super::SqliteStore;
 use super::rows::{self, driver, get, micros};
-use super::writer::Written;
 
-impl Reports for SqliteStore {
-    async fn reports_end(&self) -> Result<Position, StoreError> {
+impl ReportStore for SqliteStore {
+    async fn reports_end(&self) -> Result<ReportPosition, StoreError> {
         let end = present(self.reading()?).await;
         let (epoch, last) = self.health.noted(end)?;
-        let seen = Seen::Count(last);
-        Ok(Position { epoch, seen })
+        let seen = Watermark::Number(last);
+        Ok(ReportPosition { epoch, seen })
     }
 
-    async fn reports_after(&self, after: Position, limit: u32) -> Result<Reported, StoreError> {
+    async fn reports_after(
+        &self,
+        after: ReportPosition,
+        limit: u32,
+    ) -> Result<ReportHeads, StoreError> {
         let found = reports_after(self.reading()?, after, limit).await;
         self.health.noted(found)
     }
@@ -29,7 +35,7 @@ impl Reports for SqliteStore {
         &self,
         source: &SourceName,
         since: Timestamp,
-        after: Option<ReportPlace>,
+        after: Option<ReportCursor>,
         limit: u32,
     ) -> Result<ReportPage, StoreError> {
         self.reading()?;
@@ -58,7 +64,7 @@ impl SqliteStore {
     ///
     /// # Errors
     /// The store's.
-    pub async fn claim(&self, source: &SourceId) -> Result<(), StoreError> {
+    pub async fn assign_source(&self, source: &SourceId) -> Result<(), StoreError> {
         let source = source.clone();
         self.write(move |c| {
             Box::pin(async move {
@@ -74,10 +80,7 @@ impl SqliteStore {
                         .await
                         .map_err(driver("take over bundles that were nobody's"))?;
                 }
-                Ok(Written {
-                    value: (),
-                    hint: None,
-                })
+                Ok(Written::of(()))
             })
         })
         .await
@@ -96,10 +99,10 @@ async fn present(pool: &SqlitePool) -> Result<(String, i64), StoreError> {
 
 async fn reports_after(
     pool: &SqlitePool,
-    after: Position,
+    after: ReportPosition,
     limit: u32,
-) -> Result<Reported, StoreError> {
-    let Seen::Count(seen) = after.seen else {
+) -> Result<ReportHeads, StoreError> {
+    let Watermark::Number(seen) = after.seen else {
         return Err(StoreError::PositionLost);
     };
     let (epoch, last) = present(pool).await?;
@@ -126,11 +129,11 @@ async fn reports_after(
         .iter()
         .map(rows::report_head)
         .collect::<Result<_, _>>();
-    Ok(Reported {
+    Ok(ReportHeads {
         heads: heads?,
-        next: Position {
+        next: ReportPosition {
             epoch,
-            seen: Seen::Count(seen),
+            seen: Watermark::Number(seen),
         },
         more,
     })
@@ -140,36 +143,22 @@ async fn reports_since(
     connection: &mut SqliteConnection,
     source: SourceName,
     since: Timestamp,
-    after: Option<ReportPlace>,
+    after: Option<ReportCursor>,
     limit: u32,
 ) -> Result<ReportPage, StoreError> {
-    let mut after = after.unwrap_or_default();
-    let mut page = ReportPage::default();
-    // A bundle that goes meanwhile is found among those that are gone.
-    while page.next.is_none() {
-        let room = limit.saturating_sub(u32::try_from(page.heads.len()).unwrap_or(u32::MAX));
-        let found = sqlx::query(if after.gone { GONE_SINCE } else { SINCE })
+    let mut paging = Paging::new(after, limit);
+    while let Some(ask) = paging.ask() {
+        let found = sqlx::query(if ask.gone { GONE_SINCE } else { SINCE })
             .bind(source.as_str())
             .bind(micros(since))
-            .bind(after.key)
-            .bind(i64::from(room) + 1)
+            .bind(ask.after)
+            .bind(ask.rows)
             .fetch_all(&mut *connection)
             .await
             .map_err(driver("read the latest reports of a source"))?;
-        let (found, more) = cut(found, room);
-        for row in &found {
-            page.heads.push(rows::report_head(row)?);
-            after.key = get(row, "key")?;
-        }
-        if more {
-            page.next = Some(after);
-        } else if after.gone {
-            break;
-        } else {
-            after = ReportPlace { gone: true, key: 0 };
-        }
+        paging.take(found)?;
     }
-    Ok(page)
+    Ok(paging.page())
 }
 
 // In the order of the index of sources, whatever the planner makes of the rest: a page looks only at what is on it.
@@ -206,10 +195,7 @@ async fn prune(
         .execute(connection)
         .await
         .map_err(driver("forget reports of bundles that are gone"))?;
-    Ok(Written {
-        value: done.rows_affected(),
-        hint: None,
-    })
+    Ok(Written::of(done.rows_affected()))
 }
 
 /// The number of the next report.

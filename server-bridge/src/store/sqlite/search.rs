@@ -1,7 +1,6 @@
-//! The readers of lists, apart from all others: few, and each query with a deadline at which the database really stops.
+//! The readers of searches: few, and each query with a deadline at which the database stops.
 //!
-//! A search may look at every row. Without a bound a handful of callers would take every reader and every core, and
-//! delivery would wait behind them.
+//! A search may look at every row. Without a bound a few callers would take every reader and core from delivery.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +16,7 @@ use super::rows::driver;
 
 /// The pool of list queries with their deadline.
 #[derive(Clone, Debug)]
-pub(super) struct Searches {
+pub(super) struct SearchPool {
     pool: SqlitePool,
     limit: Duration,
 }
@@ -25,9 +24,9 @@ pub(super) struct Searches {
 /// Tells the database to stop when nobody waits for the answer any more.
 struct StopOnDrop(Arc<AtomicBool>);
 
-// === impl Searches ===
+// === impl SearchPool ===
 
-impl Searches {
+impl SearchPool {
     pub(super) fn new(pool: SqlitePool, limit: Duration) -> Self {
         Self { pool, limit }
     }

@@ -1,4 +1,4 @@
-//! Statuses in SQLite: the order of checks of the way up, and what remains of a deleted bundle.
+//! Statuses and tombstones in SQLite. [`crate::store::decide`] decides about a status.
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
@@ -6,27 +6,23 @@ use link::order::Version;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use super::super::ahead;
-use super::super::decide::{Judgement, Reported, of_earlier};
+use super::super::decide::{KnownBundle, StatusDecision, of_earlier};
 use super::super::order::capped;
-use super::super::progress::Told;
+use super::super::progress::WorkConditions;
+use super::super::sql::Written;
 use super::super::sql::progress::stage;
+use super::super::sql::status::{self, ADD_TOMBSTONE, RENEW_TOMBSTONE, TOMBSTONE, known_bundle};
 use super::super::{Gone, Json, StatusOutcome, StatusUpdate, StoreError, Tombstone};
 use super::outbox::array;
 use super::reports;
-use super::rows::{
-    self, consumer_name, driver, get, micros, optional_time, sequence, time, version,
-};
-use super::writer::Written;
+use super::rows::{driver, micros};
 
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
     update: StatusUpdate,
 ) -> Result<Written<StatusOutcome>, StoreError> {
     let outcome = check_and_apply(connection, update).await?;
-    Ok(Written {
-        value: outcome,
-        hint: None,
-    })
+    Ok(Written::of(outcome))
 }
 
 pub(super) async fn hashes(
@@ -47,15 +43,12 @@ pub(super) async fn tombstone(
     pool: &SqlitePool,
     id: &str,
 ) -> Result<Option<Tombstone>, StoreError> {
-    let row = sqlx::query(
-        "SELECT bundle_id, consumer_name, version, removed_at FROM tombstones WHERE bundle_id = ?1 \
-         ORDER BY removed_at DESC LIMIT 1",
-    )
-    .bind(id)
-    .fetch_optional(pool)
-    .await
-    .map_err(driver("read what is remembered of a bundle"))?;
-    row.as_ref().map(rows::tombstone).transpose()
+    let row = sqlx::query(TOMBSTONE)
+        .bind(id)
+        .fetch_optional(pool)
+        .await
+        .map_err(driver("read what is remembered of a bundle"))?;
+    row.as_ref().map(status::tombstone).transpose()
 }
 
 pub(super) async fn gone(
@@ -91,10 +84,7 @@ pub(super) async fn prune_tombstones(
         .execute(connection)
         .await
         .map_err(driver("forget bundles deleted long ago"))?;
-    Ok(Written {
-        value: done.rows_affected(),
-        hint: None,
-    })
+    Ok(Written::of(done.rows_affected()))
 }
 
 async fn check_and_apply(
@@ -104,7 +94,7 @@ async fn check_and_apply(
     let id = update.bundle_id.as_str();
     let row = sqlx::query(
         "SELECT b.key, b.consumer_name, b.version, b.deleted_at, b.created_at, b.status_sequence, \
-         s.version AS status_version, s.stored_at AS status_stored_at \
+         s.version AS status_version, s.stored_at AS status_taken_at \
          FROM bundles b LEFT JOIN statuses s ON s.bundle_key = b.key WHERE b.id = ?1",
     )
     .bind(id)
@@ -114,31 +104,23 @@ async fn check_and_apply(
     let Some(row) = row else {
         return without_bundle(connection, &update).await;
     };
-    let known = Reported {
-        consumer: consumer_name(&row, "consumer_name", id)?,
-        version: version(&row, "version", id)?,
-        deleting: optional_time(&row, "deleted_at", id)?.is_some(),
-        created_at: time(&row, "created_at", id)?,
-        sequence: sequence(&row, id)?,
-        described: get(&row, "status_version")?,
-        taken_at: optional_time(&row, "status_stored_at", id)?,
-    };
-    let (key, stored): (i64, _) = (get(&row, "key")?, known.version);
-    match known.judge(&update) {
-        Judgement::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
+    let (key, known) = known_bundle(&row, id)?;
+    let stored = known.version;
+    match known.decide(&update) {
+        StatusDecision::Leave(wrong @ StatusOutcome::WrongConsumer { .. }) => {
             let earlier = without_bundle(connection, &update).await?;
             Ok(of_earlier(wrong, earlier))
         }
-        Judgement::Leave(outcome) => Ok(outcome),
-        Judgement::Keep => {
+        StatusDecision::Leave(outcome) => Ok(outcome),
+        StatusDecision::Keep => {
             store(connection, key, &known, &update).await?;
             Ok(StatusOutcome::Stored)
         }
-        Judgement::KeepAhead => {
+        StatusDecision::KeepAhead => {
             store_ahead(connection, key, stored, &update).await?;
             Ok(StatusOutcome::Ahead { stored })
         }
-        Judgement::Remove => {
+        StatusDecision::Remove => {
             remove(connection, key, &update).await?;
             Ok(StatusOutcome::Deleted)
         }
@@ -164,20 +146,18 @@ async fn without_bundle(
     let Some(row) = row else {
         return Ok(StatusOutcome::UnknownBundle);
     };
-    let (outcome, renews) = rows::remembered(&row, id)?.judge(update);
+    let (outcome, renews) = status::remembered(&row, id)?.decide(update);
     if !renews {
         return Ok(outcome);
     }
-    sqlx::query(
-        "UPDATE tombstones SET status_sequence = ?3, removed_at = ?4 WHERE bundle_id = ?1 AND consumer_name = ?2",
-    )
-    .bind(id)
-    .bind(update.consumer.as_str())
-    .bind(capped(update.sequence_id, update.at).to_string())
-    .bind(micros(update.at))
-    .execute(connection)
-    .await
-    .map_err(driver("renew what is remembered of a bundle"))?;
+    sqlx::query(RENEW_TOMBSTONE)
+        .bind(id)
+        .bind(update.consumer.as_str())
+        .bind(capped(update.sequence_id, update.at).to_string())
+        .bind(micros(update.at))
+        .execute(connection)
+        .await
+        .map_err(driver("renew what is remembered of a bundle"))?;
     Ok(outcome)
 }
 
@@ -247,7 +227,7 @@ async fn store_ahead(
 async fn store(
     connection: &mut SqliteConnection,
     key: i64,
-    known: &Reported,
+    known: &KnownBundle,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
     keep(
@@ -260,7 +240,7 @@ async fn store(
     .await?;
     // Who reports on a version holds it, whatever became of the broker's acknowledgement; but a version that was never
     // sent from here is one of another history, under the same number: nothing is said of ours.
-    let told = Told::of(&update.payload, update.version.get().into());
+    let told = WorkConditions::of(&update.payload, update.version.get().into());
     sqlx::query(concat!(
         "UPDATE bundles SET status_sequence = ?2, told_sequence = ?2, \
          told_applied = CASE WHEN sent > 0 THEN ?4 END, told_available = CASE WHEN sent > 0 THEN ?5 END, \
@@ -305,19 +285,15 @@ async fn remove(
     key: i64,
     update: &StatusUpdate,
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO tombstones (bundle_id, consumer_name, version, status_sequence, removed_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (bundle_id, consumer_name) DO UPDATE SET \
-         version = excluded.version, status_sequence = excluded.status_sequence, removed_at = excluded.removed_at",
-    )
-    .bind(&update.bundle_id)
-    .bind(update.consumer.as_str())
-    .bind(update.version.get())
-    .bind(capped(update.sequence_id, update.at).to_string())
-    .bind(micros(update.at))
-    .execute(&mut *connection)
-    .await
-    .map_err(driver("remember a deleted bundle"))?;
+    sqlx::query(ADD_TOMBSTONE)
+        .bind(&update.bundle_id)
+        .bind(update.consumer.as_str())
+        .bind(update.version.get())
+        .bind(capped(update.sequence_id, update.at).to_string())
+        .bind(micros(update.at))
+        .execute(&mut *connection)
+        .await
+        .map_err(driver("remember a deleted bundle"))?;
     reports::leave(connection, key, update).await?;
     sqlx::query("DELETE FROM bundles WHERE key = ?1")
         .bind(key)

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
+use link::id::ConsumerName;
 use tokio::time::{Instant, timeout};
 
 use super::health::PANIC;
 use super::*;
-use crate::store::FailureClass;
+use crate::store::query::{Parts, Query};
+use crate::store::{Consumer, FailureClass, Labels, NewConsumer, Store as _};
 
 struct Opened {
     store: SqliteStore,
@@ -120,10 +123,7 @@ async fn a_really_full_database_takes_nothing_and_says_so() {
             Box::pin(async move {
                 let done = sqlx::query("PRAGMA max_page_count = 1").execute(c).await;
                 done.map_err(rows::driver("limit the pages"))?;
-                Ok(Written {
-                    value: (),
-                    hint: None,
-                })
+                Ok(Written::of(()))
             })
         })
         .await
@@ -189,10 +189,7 @@ async fn a_damaged_database_is_noticed_and_takes_no_more_writes() {
                     let done = sqlx::query(text).execute(&mut *c).await;
                     done.map_err(rows::driver("fold the log back"))?;
                 }
-                Ok(Written {
-                    value: (),
-                    hint: None,
-                })
+                Ok(Written::of(()))
             })
         })
         .await
@@ -265,7 +262,7 @@ async fn a_second_bridge_on_the_same_file_is_refused_until_the_first_has_closed(
         let error = SqliteStore::open(name).await.unwrap_err();
         let text = link::error::chain(&error);
         assert!(text.contains("another process holds `"), "{text}");
-        assert!(text.contains("bridge.db.lock"), "{text}");
+        assert!(text.contains("bridge.db.lock`: process "), "{text}");
         let hint = link::error::Hint::hint(&error).unwrap();
         assert!(hint.starts_with("one bridge per file"), "{hint}");
     }
@@ -303,7 +300,7 @@ async fn endless(c: &mut SqliteConnection) -> Result<i64, StoreError> {
     .map_err(rows::driver("count for ever"))
 }
 
-fn short(store: &SqliteStore, limit: Duration) -> Searches {
+fn short(store: &SqliteStore, limit: Duration) -> SearchPool {
     store.searches.with_limit(limit)
 }
 

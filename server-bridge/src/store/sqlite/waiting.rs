@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::super::StoreError;
-use super::super::waiting::{Waiting, asked_before, heard_before, statement, totals, unsent};
+use super::super::sql::waiting::{asked_before, heard_before, statement, totals, unsent, waiting};
+use super::super::waiting::Waiting;
 use super::rows::driver;
 
 pub(super) async fn look(
@@ -28,7 +29,7 @@ pub(super) async fn look(
         .bind(third)
         .fetch_one(connection)
         .await;
-    Waiting::of(
+    waiting(
         &rows,
         &unsent.map_err(driver(LOOK))?,
         &totals.map_err(driver(LOOK))?,

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use link::error::chain;
-use link::id::ConsumerName;
 use link::supervise::{Restarts, restarting};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, SqliteConnection};
@@ -20,16 +19,11 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::super::sql::Written;
 use super::super::{FailureClass, Hint, StoreError};
-use super::files::Lock;
 use super::health::Health;
+use super::lock::Lock;
 use super::rows::driver;
-
-/// What a job gives back: its value, and the consumer for which something may need sending now.
-pub(super) struct Written<T> {
-    pub(super) value: T,
-    pub(super) hint: Option<ConsumerName>,
-}
 
 /// Hands jobs to the writer task.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use link::clock::Clock;
 use link::order::SequenceId;
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{
-    Bucket, Fence, Free, Heard as _, Instance, Leases as _, Renewal, Replica, Slot, StatusOutcome,
-    StatusUpdate, Store, unseen_since,
+    AgentStore as _, Bucket, Fence, Free, Instance, LeaseStore as _, Renewal, Replica, Slot,
+    StatusOutcome, StatusUpdate, Store, unseen_since,
 };
 
 use super::Place;

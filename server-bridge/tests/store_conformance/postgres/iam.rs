@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
-use server_bridge::store::postgres::{Config, Iam, PostgresStore};
+use server_bridge::store::postgres::{Iam, PostgresConfig, PostgresStore};
 use server_bridge::store::{FailureClass, Store};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -104,7 +104,7 @@ async fn admit(mut client: TcpStream, server: u16, shared: Arc<Shared>) -> io::R
 
 struct Place {
     server: Server,
-    config: Config,
+    config: PostgresConfig,
     shared: Arc<Shared>,
     _files: TempDir,
 }

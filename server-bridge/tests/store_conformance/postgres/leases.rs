@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{
-    Bucket, Fence, Free, Hint, Instance, Leases, Renewal, Replica, Slot, Store, StoreError,
+    Bucket, Fence, Free, Hint, Instance, LeaseStore, Renewal, Replica, Slot, Store, StoreError,
 };
 use tokio::task::JoinSet;
 

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use link::error::{Hint as _, chain};
-use server_bridge::store::postgres::{Config, PostgresStore, TlsMode};
-use server_bridge::store::{Free, Instance, Leases as _, Slot, Store};
+use server_bridge::store::postgres::{PostgresConfig, PostgresStore, TlsMode};
+use server_bridge::store::{Free, Instance, LeaseStore as _, Slot, Store};
 
 use super::{Place, until};
 use crate::{at, bundle, with_consumers};
 
 /// What opening says: the error, and what to do.
-async fn refused(config: Config) -> String {
+async fn refused(config: PostgresConfig) -> String {
     let error = PostgresStore::open(config).await.unwrap_err();
     let hint = error.hint().unwrap_or_default();
     format!("{}; {hint}", chain(&error))

@@ -1,7 +1,7 @@
 //! Two processes on one database.
 
 use link::id::SourceId;
-use server_bridge::store::{Held, Json, StatusOutcome, StatusUpdate, Store, StoreError};
+use server_bridge::store::{AgentVersion, Json, StatusOutcome, StatusUpdate, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::Place;
@@ -32,16 +32,16 @@ async fn tables_are_those_of_the_source_that_came_first_and_another_is_refused_b
     let (first, second) = (place.open().await, place.open().await);
     let source = |name: &str| SourceId::new(name).unwrap();
     let (a, b) = (source("a"), source("b"));
-    let (one, other) = tokio::join!(first.claim(&a), second.claim(&a));
+    let (one, other) = tokio::join!(first.assign_source(&a), second.assign_source(&a));
     one.unwrap();
     other.unwrap();
-    let refused = second.claim(&b).await.unwrap_err();
+    let refused = second.assign_source(&b).await.unwrap_err();
     let hint = refused.hint().unwrap_or_default();
     let said = format!("{refused}; {hint}");
     for words in ["`bridge`", "source `a`", "speaks for `b`", "--db-schema"] {
         assert!(said.contains(words), "{said}");
     }
-    first.claim(&a).await.unwrap();
+    first.assign_source(&a).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -234,7 +234,7 @@ async fn everything_at_once_on_the_same_bundles_ends_without_a_deadlock() {
                         // In whatever order an agent names them.
                         let mut held: Vec<_> = ids
                             .iter()
-                            .map(|id| Held {
+                            .map(|id| AgentVersion {
                                 id: id.clone(),
                                 version: version(0),
                             })

@@ -2,7 +2,7 @@
 //! and databases that are not the one of before.
 
 use server_bridge::store::{
-    ReportHead, Reports as _, SourceName, StatusOutcome, Store, StoreError,
+    ReportHead, ReportStore as _, SourceName, StatusOutcome, Store, StoreError,
 };
 
 use super::{Place, until};
@@ -114,8 +114,8 @@ async fn the_version_before_writes_bundles_of_the_own_source_and_reports() {
         store.get_bundle("before").await.unwrap().unwrap().source,
         SourceName::default()
     );
-    store.claim(&own).await.unwrap();
-    store.claim(&own).await.unwrap();
+    store.assign_source(&own).await.unwrap();
+    store.assign_source(&own).await.unwrap();
     insert("old", "c1");
     insert("lost", "c2");
     for id in ["before", "old", "lost"] {

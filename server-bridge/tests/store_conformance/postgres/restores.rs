@@ -125,7 +125,7 @@ async fn a_failover_begins_an_epoch_and_replicas_begin_one_together() {
     assert_eq!(one.epoch().await.unwrap(), epoch);
     assert_eq!(other.history().await.unwrap().unconfirmed, 2);
     let held = |id: &str, number| {
-        vec![server_bridge::store::Held {
+        vec![server_bridge::store::AgentVersion {
             id: id.into(),
             version: version(number),
         }]

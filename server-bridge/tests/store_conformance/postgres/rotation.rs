@@ -152,11 +152,11 @@ async fn tables_of_another_source_are_not_followed_to() {
     let mut place = Place::new();
     place.config.limits.look = Duration::from_millis(50);
     let store = place.open().await;
-    store.claim(&source("ours")).await.unwrap();
+    store.assign_source(&source("ours")).await.unwrap();
     with_consumers(&store, &["c1"]).await;
     let others = Place::new();
     let other = others.open().await;
-    other.claim(&source("theirs")).await.unwrap();
+    other.assign_source(&source("theirs")).await.unwrap();
     other.close().await;
     let looks = || {
         let sessions = format!(
@@ -179,7 +179,7 @@ async fn tables_that_would_be_refused_at_opening_are_used_no_more_behind_the_sam
     let mut place = Place::new();
     place.config.limits.ping = Duration::from_millis(50);
     let store = place.open().await;
-    store.claim(&source("ours")).await.unwrap();
+    store.assign_source(&source("ours")).await.unwrap();
     let said = async || match store.consumer_names().await {
         Ok(_) => String::new(),
         Err(error) => link::error::chain(&error),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use link::admin::Checks;
 use link::supervise::Restarts;
 use prometheus::Registry;
-use server_bridge::replicas::{Membership, Metrics, Options, Ownership};
+use server_bridge::replicas::{Membership, Ownership, ReplicaMetrics, ReplicaOptions};
 use server_bridge::store::postgres::PostgresStore;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -25,8 +25,8 @@ struct Node {
 impl Node {
     async fn start(place: &Place, who: &str) -> Self {
         let (checks, registry) = (Checks::new(), Registry::new());
-        let metrics = Metrics::register(&registry).unwrap();
-        let options = Options {
+        let metrics = ReplicaMetrics::register(&registry).unwrap();
+        let options = ReplicaOptions {
             slots: 2,
             name: who.to_owned(),
         };

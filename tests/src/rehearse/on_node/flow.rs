@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use super::Ground;
+use super::NodeFixture;
 use super::release::AGENT;
 use super::services::{api, client_id};
 use crate::api::{Api, Bundle, Change, config_map};
@@ -14,20 +14,20 @@ use crate::node::restarts;
 use crate::rehearse::{PATIENCE, expect};
 use crate::wait::wait_for;
 
-pub(super) async fn check(ground: &mut Ground) -> Result<()> {
-    let api = api(ground).await?;
+pub(super) async fn check(fixture: &mut NodeFixture) -> Result<()> {
+    let api = api(fixture).await?;
     let made = api.create_bundle(&workload()).await?;
     settled(&api, &made.id, ready_replicas).await?;
-    ground.node.pod_ready(SPACE, "app=rehearsed").await?;
-    ground.rehearsal.saw(format!(
+    fixture.node.pod_ready(SPACE, "app=rehearsed").await?;
+    fixture.rehearsal.saw(format!(
         "a Deployment posted by REST runs in `{}`, and REST tells of {REPLICAS} ready replicas",
         AGENT.party
     ));
-    rotate(ground).await?;
+    rotate(fixture).await?;
     let next = Change::create(AGENT.party, vec![config_map("rehearsed", "after")]);
     let next = api.create_bundle(&next).await?;
     settled(&api, &next.id, |bundle| bundle.is("Applied")).await?;
-    ground.rehearsal.saw("a further bundle arrives");
+    fixture.rehearsal.saw("a further bundle arrives");
     for id in [&made.id, &next.id] {
         api.delete_bundle(id).await?;
         wait_for("the end of a bundle", DEADLINE, async || {
@@ -41,34 +41,40 @@ pub(super) async fn check(ground: &mut Ground) -> Result<()> {
         })
         .await?;
     }
-    ground
+    fixture
         .rehearsal
         .saw("both bundles are deleted, and gone when the cluster has let go of them");
     Ok(())
 }
 
-async fn rotate(ground: &mut Ground) -> Result<()> {
-    let before = ground.node.pod_ready(AGENT.name, &AGENT.selector()).await?;
-    let old = certificate(ground).context("the agent is connected")?;
+async fn rotate(fixture: &mut NodeFixture) -> Result<()> {
+    let before = fixture
+        .node
+        .pod_ready(AGENT.name, &AGENT.selector())
+        .await?;
+    let old = certificate(fixture).context("the agent is connected")?;
     let rotate = ["rotate", AGENT.party, "--reconnect", "--within", "110s"];
-    let rotated = ground.rehearsal.provisioner(&rotate).await?;
+    let rotated = fixture.rehearsal.provisioner(&rotate).await?;
     expect("provisioner rotate", &rotated, 0)?;
-    let new = certificate(ground).context("the agent is connected again")?;
+    let new = certificate(fixture).context("the agent is connected again")?;
     ensure!(new != old, "the agent still uses the old certificate");
-    let after = ground.node.pod_ready(AGENT.name, &AGENT.selector()).await?;
+    let after = fixture
+        .node
+        .pod_ready(AGENT.name, &AGENT.selector())
+        .await?;
     ensure!(
         after.metadata.uid == before.metadata.uid && restarts(&after) == restarts(&before),
         "the agent's pod is another one or was restarted"
     );
-    ground.rehearsal.saw(
+    fixture.rehearsal.saw(
         "`provisioner rotate` ended: the same pod, not restarted, is connected with a new certificate",
     );
     Ok(())
 }
 
 /// The fingerprint of what the agent is connected with.
-fn certificate(ground: &Ground) -> Option<String> {
-    let (broker, id) = (&ground.rehearsal.estate.broker, client_id());
+fn certificate(fixture: &NodeFixture) -> Option<String> {
+    let (broker, id) = (&fixture.rehearsal.testbed.broker, client_id());
     let mut connections = broker.connections().into_iter();
     connections
         .find(|it| it.client_id == id)

@@ -4,12 +4,12 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
-use super::{BUNDLE, Ground};
+use super::{BUNDLE, NodeFixture};
 use crate::node::Node;
+use crate::rehearse::component::outputs;
 use crate::rehearse::mounting::{AGENT_FILES, SERVER_FILES};
-use crate::rehearse::party::outputs;
 use crate::rehearse::{CLUSTERS, SERVER as PARTY};
-use crate::scratch::workspace;
+use crate::test_dir::workspace;
 
 /// A chart in its cluster.
 #[derive(Clone, Copy, Debug)]
@@ -35,12 +35,15 @@ impl Release {
     }
 
     /// Installs or upgrades it with fresh outputs and these values besides, and waits for nothing. Gives the outputs.
-    pub(super) async fn upgrade(&self, ground: &Ground, set: &[&str]) -> Result<Value> {
-        let Ground {
+    pub(super) async fn upgrade(&self, fixture: &NodeFixture, set: &[&str]) -> Result<Value> {
+        let NodeFixture {
             node, rehearsal, ..
-        } = ground;
+        } = fixture;
         let values = rehearsal.must(&outputs(self.party, "helm")).await?;
-        let file = rehearsal.estate.path().join(format!("{}.yaml", self.chart));
+        let file = rehearsal
+            .testbed
+            .path()
+            .join(format!("{}.yaml", self.chart));
         std::fs::write(&file, &values)?;
         let chart = workspace().join("deploy/charts").join(self.chart);
         let (chart, file) = (chart.display().to_string(), file.display().to_string());
@@ -61,11 +64,11 @@ impl Release {
     }
 }
 
-pub(super) async fn mounting(ground: &mut Ground) -> Result<()> {
-    let node = ground.node;
-    authorities(ground).await?;
+pub(super) async fn mounting(fixture: &mut NodeFixture) -> Result<()> {
+    let node = fixture.node;
+    authorities(fixture).await?;
     for release in [SERVER, AGENT] {
-        release.upgrade(ground, &[]).await?;
+        release.upgrade(fixture, &[]).await?;
         let pod = release.running(node).await?;
         let process = node.process(&pod, release.chart)?;
         for file in release.files {
@@ -80,21 +83,21 @@ pub(super) async fn mounting(ground: &mut Ground) -> Result<()> {
             );
         }
         let (name, files) = (release.name, release.files.join(" "));
-        ground.rehearsal.saw(format!(
+        fixture.rehearsal.saw(format!(
             "a pod of the chart `{}` in {name} has {files}",
             release.chart
         ));
     }
     stranger(node).await?;
-    ground
+    fixture
         .rehearsal
         .saw("a pod of another service account is refused its volume, which its events say");
     Ok(())
 }
 
 /// The ConfigMap that the server's chart wants.
-async fn authorities(ground: &Ground) -> Result<()> {
-    let bundle = std::fs::read_to_string(ground.rehearsal.estate.path().join(BUNDLE))?;
+async fn authorities(fixture: &NodeFixture) -> Result<()> {
+    let bundle = std::fs::read_to_string(fixture.rehearsal.testbed.path().join(BUNDLE))?;
     let space =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SERVER.name } });
     let map = json!({
@@ -103,7 +106,7 @@ async fn authorities(ground: &Ground) -> Result<()> {
         "metadata": { "name": "rds-ca-bundle", "namespace": SERVER.name },
         "data": { BUNDLE: bundle },
     });
-    ground.node.apply(&[space, map]).await
+    fixture.node.apply(&[space, map]).await
 }
 
 /// The agent's volume in a pod that has no role.

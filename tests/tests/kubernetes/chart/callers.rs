@@ -4,7 +4,7 @@
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::Value;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::server::{SERVER, pod};
 use super::{REGION, rendered, the, understood};
@@ -12,7 +12,7 @@ use super::{REGION, rendered, the, understood};
 #[tokio::test]
 async fn without_values_callers_are_known_to_the_cluster_and_only_the_bridge_can_ask_it()
 -> Result<()> {
-    let scratch = Scratch::new("callers-default")?;
+    let test_dir = TestDir::new("callers-default")?;
     for store in ["store=sqlite", "store=postgres"] {
         let values = [
             REGION,
@@ -20,7 +20,7 @@ async fn without_values_callers_are_known_to_the_cluster_and_only_the_bridge_can
             "sidecars[0].name=other",
             "sidecars[0].image=i",
         ];
-        let objects = rendered(scratch.path(), SERVER, "servers", &values).await?;
+        let objects = rendered(test_dir.path(), SERVER, "servers", &values).await?;
         let pod = pod(&objects)?;
         ensure!(pod.automount_service_account_token == Some(false));
         let before = pod.init_containers.iter().flatten();
@@ -45,16 +45,16 @@ async fn without_values_callers_are_known_to_the_cluster_and_only_the_bridge_can
         let subject = &binding["subjects"][0];
         ensure!(subject["name"] == pod.service_account_name.as_deref().unwrap_or_default());
         ensure!(subject["namespace"] == "servers", "{binding}");
-        understood(scratch.path(), SERVER, &pod).await?;
+        understood(test_dir.path(), SERVER, &pod).await?;
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn every_way_to_know_callers_is_understood_and_asks_the_cluster_only_where_it_must()
 -> Result<()> {
-    let scratch = Scratch::new("callers-ways")?;
+    let test_dir = TestDir::new("callers-ways")?;
     let rule = "callers.authorization.rules[0].groups={team},\
                 callers.authorization.rules[0].sources={*},\
                 callers.authorization.rules[0].consumers={*},\
@@ -113,7 +113,7 @@ async fn every_way_to_know_callers_is_understood_and_asks_the_cluster_only_where
         ),
     ] {
         let all = [&[REGION][..], &values].concat();
-        let objects = rendered(scratch.path(), SERVER, "servers", &all).await?;
+        let objects = rendered(test_dir.path(), SERVER, "servers", &all).await?;
         let pod: PodSpec = pod(&objects)?;
         let server = pod.containers.first().context("it has a container")?;
         ensure!(given(server, flag), "{values:?}: no {flag}");
@@ -125,17 +125,17 @@ async fn every_way_to_know_callers_is_understood_and_asks_the_cluster_only_where
             let mut above = mounts.filter(|it| file.starts_with(&format!("{}/", it.mount_path)));
             ensure!(above.next().is_some(), "{values:?}: {file} is not mounted");
         }
-        understood(scratch.path(), SERVER, &pod).await?;
+        understood(test_dir.path(), SERVER, &pod).await?;
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn grpc_is_offered_by_service_and_network_policy_exactly_where_it_is_served() -> Result<()> {
-    let scratch = Scratch::new("callers-grpc")?;
+    let test_dir = TestDir::new("callers-grpc")?;
     for (value, there) in [("grpc.port=9090", true), ("grpc.enabled=false", false)] {
-        let objects = rendered(scratch.path(), SERVER, "servers", &[REGION, value]).await?;
+        let objects = rendered(test_dir.path(), SERVER, "servers", &[REGION, value]).await?;
         let service: Value = the(&objects, "Service")?;
         let ports = service["spec"]["ports"].as_array().context("ports")?;
         let grpc = ports.iter().find(|port| port["name"] == "grpc");
@@ -150,7 +150,7 @@ async fn grpc_is_offered_by_service_and_network_policy_exactly_where_it_is_serve
         // Never everybody.
         ensure!(rule.is_none_or(|rule| rule["from"].is_array()), "{policy}");
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

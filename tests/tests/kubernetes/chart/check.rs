@@ -2,16 +2,18 @@
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::process::{Output, Spec};
-use tests::region::{Builder, Kind, Mount};
-use tests::scratch::Scratch;
+use tests::process::{Output, ProcessSpec};
+use tests::region::{BrokerKind, Mount, RegionBuilder};
+use tests::test_dir::TestDir;
 
 use super::server::SERVER;
 use super::{AGENT, PATIENCE, REGION, next, rendered, the};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_check_with_the_mounted_identity_passes_and_throws_nobody_out() -> Result<()> {
-    let mut region = Builder::new("chart-check", Kind::Sandbox).start().await?;
+    let mut region = RegionBuilder::new("chart-check", BrokerKind::Sandbox)
+        .start()
+        .await?;
     let agent = region.agent("cluster1")?;
     let sessions = agent
         .service
@@ -63,7 +65,7 @@ async fn a_check_with_the_mounted_identity_passes_and_throws_nobody_out() -> Res
 #[tokio::test]
 async fn the_job_and_the_test_of_helm_run_the_same_pod_and_a_changed_one_is_another_job()
 -> Result<()> {
-    let scratch = Scratch::new("chart-check-job")?;
+    let test_dir = TestDir::new("chart-check-job")?;
     for chart in [AGENT, SERVER] {
         let mut names = Vec::new();
         for more in [
@@ -74,7 +76,7 @@ async fn the_job_and_the_test_of_helm_run_the_same_pod_and_a_changed_one_is_anot
             "commonAnnotations.a=b",
         ] {
             let objects = rendered(
-                scratch.path(),
+                test_dir.path(),
                 chart,
                 "space",
                 &[REGION, "check.enabled=true", more],
@@ -98,15 +100,15 @@ async fn the_job_and_the_test_of_helm_run_the_same_pod_and_a_changed_one_is_anot
         ensure!(names[0] == names[1] && names[1] != names[2], "{names:?}");
         ensure!(names[2] != names[3], "{names:?}");
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 /// Runs the arguments of the chart's container here, with the mount where it is.
 async fn checked(chart: &str, values: &[&str], mount: &Mount) -> Result<Output> {
-    let scratch = Scratch::new("chart-check-pod")?;
+    let test_dir = TestDir::new("chart-check-pod")?;
     let values = [&[REGION], values].concat();
-    let objects = rendered(scratch.path(), chart, "space", &values).await?;
+    let objects = rendered(test_dir.path(), chart, "space", &values).await?;
     let pod: Value = the(&objects, "Pod")?;
     let arguments = pod["spec"]["containers"][0]["args"].as_array();
     let arguments = arguments
@@ -117,8 +119,10 @@ async fn checked(chart: &str, values: &[&str], mount: &Mount) -> Result<Output> 
     let arguments: Vec<_> = arguments
         .map(|it| it.replace("/mnt/secrets-store", &directory))
         .collect();
-    let output = Spec::binary("probe")?.label(next("probe")).args(&arguments);
-    let output = output.run(scratch.path(), PATIENCE).await?;
-    scratch.passed();
+    let output = ProcessSpec::binary("probe")?
+        .label(next("probe"))
+        .args(&arguments);
+    let output = output.run(test_dir.path(), PATIENCE).await?;
+    test_dir.passed();
     Ok(output)
 }

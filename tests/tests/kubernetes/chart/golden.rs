@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 use super::server::SERVER;
 use super::{AGENT, PATIENCE, accepted, helm, next, parsed, path, root};
@@ -18,7 +18,7 @@ mod rules;
 
 #[tokio::test]
 async fn every_set_of_values_renders_what_was_reviewed_and_passes_the_strict_lint() -> Result<()> {
-    let scratch = Scratch::new("chart-golden")?;
+    let test_dir = TestDir::new("chart-golden")?;
     let mut stale = Vec::new();
     for Golden {
         chart,
@@ -36,7 +36,7 @@ async fn every_set_of_values_renders_what_was_reviewed_and_passes_the_strict_lin
             "--kube-version",
             VERSION,
         ];
-        let lint = helm(scratch.path(), &lint).await?;
+        let lint = helm(test_dir.path(), &lint).await?;
         ensure!(
             lint.status.success(),
             "{chart} {name}: {}{}",
@@ -53,7 +53,7 @@ async fn every_set_of_values_renders_what_was_reviewed_and_passes_the_strict_lin
             SPACE,
         ];
         let fresh = [&fresh[..], &["--kube-version", VERSION]].concat();
-        let fresh = helm(scratch.path(), &fresh).await?;
+        let fresh = helm(test_dir.path(), &fresh).await?;
         ensure!(fresh.status.success(), "{chart} {name}: {}", fresh.stderr);
         let reviewed = values.with_file_name(format!("{name}.yaml"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -68,18 +68,18 @@ async fn every_set_of_values_renders_what_was_reviewed_and_passes_the_strict_lin
         "{stale:?} differ from what the charts render\nhint: run `UPDATE_GOLDEN=1 cargo test -p tests --test kubernetes \
          chart::golden`, read the difference, commit it"
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn readmes_schemas_and_shared_templates_are_made_of_what_is_there() -> Result<()> {
-    let scratch = Scratch::new("chart-generated")?;
+    let test_dir = TestDir::new("chart-generated")?;
     let script = root().join("deploy/charts/generate");
-    let spec = Spec::at("generate", script, "install python3").label(next("generate"));
-    let output = spec.arg("--check").run(scratch.path(), PATIENCE).await?;
+    let spec = ProcessSpec::at("generate", script, "install python3").label(next("generate"));
+    let output = spec.arg("--check").run(test_dir.path(), PATIENCE).await?;
     ensure!(output.status.success(), "{}", output.stderr);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 

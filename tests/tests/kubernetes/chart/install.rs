@@ -11,8 +11,8 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
 use tests::kubernetes::Cluster;
-use tests::process::{Output, Spec};
-use tests::scratch::Scratch;
+use tests::process::{Output, ProcessSpec};
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::{AGENT, PATIENCE, REGION, path, root, tool};
@@ -23,36 +23,36 @@ mod stores;
 mod work;
 
 /// A cluster of one's own, because definitions are everybody's.
-struct Yard {
+struct ChartCluster {
     client: Client,
     cluster: Cluster,
-    scratch: Scratch,
+    test_dir: TestDir,
 }
 
 /// What must still be there: definitions and works, by uid.
 #[derive(Debug, PartialEq, Eq)]
 struct Held(Vec<(String, String)>);
 
-// === impl Yard ===
+// === impl ChartCluster ===
 
-impl Yard {
+impl ChartCluster {
     async fn open(test: &str) -> Result<Self> {
-        let scratch = Scratch::new(test)?;
-        let cluster = Cluster::start(scratch.path()).await?;
+        let test_dir = TestDir::new(test)?;
+        let cluster = Cluster::start(test_dir.path()).await?;
         let client = cluster.client().await?;
-        let yard = Self {
+        let fixture = Self {
             client,
             cluster,
-            scratch,
+            test_dir,
         };
-        yard.define(&secret_provider_classes()).await?;
-        Ok(yard)
+        fixture.define(&secret_provider_classes()).await?;
+        Ok(fixture)
     }
 
     /// Runs helm with the cluster's kubeconfig in a namespace.
     async fn tried(&self, namespace: &str, arguments: &[&str]) -> Result<Output> {
         let all = [arguments, &["--namespace", namespace]].concat();
-        let spec = tool(self.scratch.path(), "helm").await?;
+        let spec = tool(self.test_dir.path(), "helm").await?;
         self.started(spec.args(&all)).await
     }
 
@@ -78,8 +78,8 @@ impl Yard {
         self.helm(SPACE, &arguments).await
     }
 
-    async fn started(&self, spec: Spec) -> Result<Output> {
-        let home = self.scratch.dir("helm")?;
+    async fn started(&self, spec: ProcessSpec) -> Result<Output> {
+        let home = self.test_dir.dir("helm")?;
         let spec = spec
             .env("KUBECONFIG", self.cluster.kubeconfig())
             .env("REGISTRY", "localhost")
@@ -87,21 +87,21 @@ impl Yard {
             .env("HELM_CACHE_HOME", &home)
             .env("HELM_CONFIG_HOME", &home)
             .env("HELM_DATA_HOME", &home);
-        Ok(spec.run(self.scratch.path(), PATIENCE).await?)
+        Ok(spec.run(self.test_dir.path(), PATIENCE).await?)
     }
 
     /// The program in a shell, with `helm`, `kubectl` and `agent` on its path, in the root of the repository.
     async fn shell(&self, script: &str) -> Result<Output> {
-        let bin = self.scratch.dir("bin")?;
+        let bin = self.test_dir.dir("bin")?;
         for program in ["helm", "kubectl", "agent"] {
             let link = bin.join(program);
             if !link.exists() {
-                std::os::unix::fs::symlink(executable(self.scratch.path(), program).await?, link)?;
+                std::os::unix::fs::symlink(executable(self.test_dir.path(), program).await?, link)?;
             }
         }
         let path = std::env::var("PATH").unwrap_or_default();
         let script = format!("set -euo pipefail\ncd '{}'\n{script}", root().display());
-        let spec = Spec::at("shell", "/bin/bash".into(), "install bash")
+        let spec = ProcessSpec::at("shell", "/bin/bash".into(), "install bash")
             .label(super::next("shell"))
             .env("PATH", format!("{}:{path}", bin.display()))
             .args(["-c", &script]);
@@ -204,7 +204,7 @@ impl Yard {
 
     fn passed(self) {
         drop(self.cluster);
-        self.scratch.passed();
+        self.test_dir.passed();
     }
 }
 
@@ -222,15 +222,15 @@ fn alive(
 
 async fn executable(logs: &Path, program: &str) -> Result<PathBuf> {
     let spec = match program {
-        "agent" => Spec::binary(program)?,
+        "agent" => ProcessSpec::binary(program)?,
         _ => tool(logs, program).await?,
     };
     Ok(spec.command().get_program().into())
 }
 
 /// The chart with its definitions as templates that helm deletes, as an earlier version had them.
-fn earlier_chart(yard: &Yard) -> Result<String> {
-    let chart = yard.scratch.dir("earlier")?;
+fn earlier_chart(fixture: &ChartCluster) -> Result<String> {
+    let chart = fixture.test_dir.dir("earlier")?;
     copy(Path::new(&path(AGENT)), &chart)?;
     let templates = chart.join("templates");
     std::fs::remove_file(templates.join("NOTES.txt"))?;

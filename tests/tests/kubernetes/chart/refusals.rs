@@ -2,7 +2,7 @@
 //! that cannot be meant.
 
 use anyhow::{Result, ensure};
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 
 use super::server::SERVER;
 use super::{AGENT, REGION, helm, path};
@@ -290,11 +290,11 @@ async fn callers_who_would_all_be_let_in_or_none_are_refused_with_the_values_tha
 }
 
 async fn refused(chart: &str, values: &[&str], words: &[&str]) -> Result<()> {
-    let scratch = Scratch::new("chart-refusals")?;
+    let test_dir = TestDir::new("chart-refusals")?;
     let source = path(chart);
     let mut arguments = vec!["template", "x", &source, "--set", REGION];
     arguments.extend(values.iter().flat_map(|value| ["--set", *value]));
-    let output = helm(scratch.path(), &arguments).await?;
+    let output = helm(test_dir.path(), &arguments).await?;
     ensure!(!output.status.success(), "{chart}: {values:?} is accepted");
     for word in words {
         ensure!(
@@ -303,6 +303,6 @@ async fn refused(chart: &str, values: &[&str], words: &[&str]) -> Result<()> {
             output.stderr
         );
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -8,14 +8,14 @@ use k8s_openapi::api::core::v1::{Container, PodSpec, Probe, Service};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::Value;
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 use super::{PATIENCE, REGION, accepted, next, rendered, strict, the, understood};
 
 #[tokio::test]
 async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_name() -> Result<()> {
-    let scratch = Scratch::new("server-chart-lint")?;
+    let test_dir = TestDir::new("server-chart-lint")?;
     let wrong = [
         // SQLite has one writer.
         ("replicas=2", "replicas"),
@@ -48,47 +48,47 @@ async fn the_servers_chart_passes_the_strict_lint_and_refuses_wrong_values_by_na
             "confirmDeleteUnknownWorks",
         ),
     ];
-    strict(scratch.path(), SERVER, &wrong).await?;
-    scratch.passed();
+    strict(test_dir.path(), SERVER, &wrong).await?;
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_api_server_takes_every_object_of_the_servers_chart() -> Result<()> {
-    let scratch = Scratch::new("server-chart-apply")?;
+    let test_dir = TestDir::new("server-chart-apply")?;
     let cluster = Cluster::shared().await?;
     let client = cluster.client().await?;
     let namespace = cluster.namespace("server-chart").await?;
     for values in [&ALL[..], &[REGION], &SHARED, &[REGION, "store=postgres"]] {
-        let objects = rendered(scratch.path(), SERVER, &namespace, values).await?;
+        let objects = rendered(test_dir.path(), SERVER, &namespace, values).await?;
         ensure!(objects.len() > 5, "{} objects", objects.len());
         accepted(&client, &objects).await?;
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_bridge_understands_the_arguments_of_the_chart() -> Result<()> {
-    let scratch = Scratch::new("server-chart-arguments")?;
+    let test_dir = TestDir::new("server-chart-arguments")?;
     for values in [&ALL[..], &SHARED] {
-        let objects = rendered(scratch.path(), SERVER, "servers", values).await?;
+        let objects = rendered(test_dir.path(), SERVER, "servers", values).await?;
         let pod = pod(&objects)?;
-        understood(scratch.path(), SERVER, &pod).await?;
+        understood(test_dir.path(), SERVER, &pod).await?;
         let before = pod.init_containers.unwrap_or_default();
         ensure!(before.is_empty() == (values == &ALL[..]), "{before:?}");
         for container in &before {
-            migrates(scratch.path(), container).await?;
+            migrates(test_dir.path(), container).await?;
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn services_and_probes_reach_the_ports_that_the_bridge_listens_on() -> Result<()> {
-    let scratch = Scratch::new("server-chart-ports")?;
-    let objects = rendered(scratch.path(), SERVER, "servers", &ALL).await?;
+    let test_dir = TestDir::new("server-chart-ports")?;
+    let objects = rendered(test_dir.path(), SERVER, "servers", &ALL).await?;
     let pod = pod(&objects)?;
     let container = pod.containers.first().context("it has a container")?;
     let arguments = container.args.as_deref().unwrap_or_default();
@@ -121,14 +121,14 @@ async fn services_and_probes_reach_the_ports_that_the_bridge_listens_on() -> Res
     }
     reached.sort();
     ensure!(reached == ["admin", "api", "grpc"], "{reached:?}");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn all_that_the_bridge_writes_is_on_a_volume_that_outlives_the_pod() -> Result<()> {
-    let scratch = Scratch::new("server-chart-volume")?;
-    let objects = rendered(scratch.path(), SERVER, "servers", &[REGION]).await?;
+    let test_dir = TestDir::new("server-chart-volume")?;
+    let objects = rendered(test_dir.path(), SERVER, "servers", &[REGION]).await?;
     let set: StatefulSet = the(&objects, "StatefulSet")?;
     let spec = set.spec.context("it has a spec")?;
     ensure!(spec.replicas == Some(1), "{:?}", spec.replicas);
@@ -157,14 +157,14 @@ async fn all_that_the_bridge_writes_is_on_a_volume_that_outlives_the_pod() -> Re
             .and_then(|security| security.run_as_non_root)
             == Some(true)
     );
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn replicas_are_replaced_one_by_one_and_write_nowhere_but_into_the_database() -> Result<()> {
-    let scratch = Scratch::new("server-chart-shared")?;
-    let objects = rendered(scratch.path(), SERVER, "servers", &SHARED).await?;
+    let test_dir = TestDir::new("server-chart-shared")?;
+    let objects = rendered(test_dir.path(), SERVER, "servers", &SHARED).await?;
     let deployment: Deployment = the(&objects, "Deployment")?;
     let spec = deployment.spec.context("it has a spec")?;
     ensure!(spec.replicas == Some(3), "{:?}", spec.replicas);
@@ -212,13 +212,13 @@ async fn replicas_are_replaced_one_by_one_and_write_nowhere_but_into_the_databas
         .spec
         .and_then(|spec| spec.publish_not_ready_addresses);
     ensure!(published != Some(true), "pods that stop would get requests");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn how_many_run_follows_from_the_store_and_none_is_a_number() -> Result<()> {
-    let scratch = Scratch::new("server-chart-replicas")?;
+    let test_dir = TestDir::new("server-chart-replicas")?;
     for (values, kind, replicas) in [
         (vec![REGION], "StatefulSet", 1),
         (vec![REGION, "replicas=0"], "StatefulSet", 0),
@@ -234,7 +234,7 @@ async fn how_many_run_follows_from_the_store_and_none_is_a_number() -> Result<()
             7,
         ),
     ] {
-        let objects = rendered(scratch.path(), SERVER, "servers", &values).await?;
+        let objects = rendered(test_dir.path(), SERVER, "servers", &values).await?;
         let workload: Value = the(&objects, kind)?;
         ensure!(
             workload["spec"]["replicas"] == replicas,
@@ -243,15 +243,15 @@ async fn how_many_run_follows_from_the_store_and_none_is_a_number() -> Result<()
         let guarded = objects.iter().any(|it| it["kind"] == "PodDisruptionBudget");
         ensure!(guarded == (replicas > 1), "{values:?}");
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn what_is_not_mounted_is_not_asked_for() -> Result<()> {
-    let scratch = Scratch::new("server-chart-less")?;
+    let test_dir = TestDir::new("server-chart-less")?;
     let less = [REGION, "secrets.consumers="];
-    let objects = rendered(scratch.path(), SERVER, "servers", &less).await?;
+    let objects = rendered(test_dir.path(), SERVER, "servers", &less).await?;
     let class: Value = the(&objects, "SecretProviderClass")?;
     let files = class["spec"]["parameters"]["objects"].to_string();
     ensure!(files.contains("config.yaml"), "{files}");
@@ -262,32 +262,32 @@ async fn what_is_not_mounted_is_not_asked_for() -> Result<()> {
     let arguments = pod.containers.into_iter().flat_map(|it| it.args);
     let mut arguments = arguments.flatten();
     ensure!(!arguments.any(|argument| argument.starts_with("--consumers")));
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn who_signs_in_with_a_role_has_no_password_mounted() -> Result<()> {
-    let scratch = Scratch::new("server-chart-iam")?;
+    let test_dir = TestDir::new("server-chart-iam")?;
     let values = [
         REGION,
         "store=postgres",
         "database.iamAuth=true",
         "secrets.databaseUserKey=iamUsername",
     ];
-    let objects = rendered(scratch.path(), SERVER, "servers", &values).await?;
+    let objects = rendered(test_dir.path(), SERVER, "servers", &values).await?;
     let class: Value = the(&objects, "SecretProviderClass")?;
     let files = class["spec"]["parameters"]["objects"].to_string();
     ensure!(!files.contains("db.password"), "{files}");
     ensure!(files.contains("path: iamUsername, objectAlias: db.user"));
     let pod = pod(&objects)?;
-    understood(scratch.path(), SERVER, &pod).await?;
+    understood(test_dir.path(), SERVER, &pod).await?;
     let before = pod.init_containers.unwrap_or_default();
     for container in before.iter().chain(&pod.containers) {
         ensure!(argument(container, "--db-iam-auth").is_some());
     }
-    migrates(scratch.path(), before.first().context("it migrates")?).await?;
-    scratch.passed();
+    migrates(test_dir.path(), before.first().context("it migrates")?).await?;
+    test_dir.passed();
     Ok(())
 }
 
@@ -308,7 +308,7 @@ pub(super) fn pod(objects: &[Value]) -> Result<PodSpec> {
 async fn migrates(logs: &Path, container: &Container) -> Result<()> {
     let arguments = container.args.clone().unwrap_or_default();
     ensure!(arguments.starts_with(&["store".into(), "migrate".into()]));
-    let program = Spec::binary(SERVER)?.label(next("migrate"));
+    let program = ProcessSpec::binary(SERVER)?.label(next("migrate"));
     let output = program.args(&arguments).run(logs, PATIENCE).await?;
     let mounts = container.volume_mounts.iter().flatten();
     let mut missing = mounts.filter(|mount| output.stderr.contains(&mount.mount_path));

@@ -5,20 +5,20 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 
 use super::server::SERVER;
 use super::{AGENT, PATIENCE, REGION, rendered, rendered_with, root, the, understood};
 
 #[tokio::test]
 async fn the_charts_take_the_values_that_a_region_gives_them() -> Result<()> {
-    let scratch = Scratch::new("chart-values")?;
+    let test_dir = TestDir::new("chart-values")?;
     for (chart, namespace, cluster) in PARTIES {
-        let objects = of_the_region(scratch.path(), chart, namespace, cluster).await?;
+        let objects = of_the_region(test_dir.path(), chart, namespace, cluster).await?;
         let workload: Value = the(&objects, "Deployment")?;
         let pod = serde_json::from_value(workload["spec"]["template"]["spec"].clone())?;
-        understood(scratch.path(), chart, &pod).await?;
+        understood(test_dir.path(), chart, &pod).await?;
         let account: Value = the(&objects, "ServiceAccount")?;
         // What the Pod Identity association is for.
         ensure!(account["metadata"]["name"] == *namespace, "{account}");
@@ -27,13 +27,13 @@ async fn the_charts_take_the_values_that_a_region_gives_them() -> Result<()> {
             "{workload}"
         );
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_identity_of_the_values_is_the_bridges_and_the_agents() -> Result<()> {
-    let scratch = Scratch::new("chart-identity")?;
+    let test_dir = TestDir::new("chart-identity")?;
     let expected: [&[&str]; 2] = [
         &[
             "--source-id=maestro",
@@ -50,23 +50,23 @@ async fn the_identity_of_the_values_is_the_bridges_and_the_agents() -> Result<()
         ],
     ];
     for ((chart, namespace, cluster), expected) in PARTIES.iter().zip(expected) {
-        let objects = of_the_region(scratch.path(), chart, namespace, cluster).await?;
+        let objects = of_the_region(test_dir.path(), chart, namespace, cluster).await?;
         let text = serde_json::to_string(&objects)?;
         for argument in expected {
             ensure!(text.contains(&format!("\"{argument}\"")), "{argument}");
         }
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn the_charts_mount_the_files_of_the_provisioners_secret_provider_classes() -> Result<()> {
-    let scratch = Scratch::new("chart-files")?;
+    let test_dir = TestDir::new("chart-files")?;
     for (chart, namespace, cluster) in PARTIES {
-        let objects = of_the_region(scratch.path(), chart, namespace, cluster).await?;
+        let objects = of_the_region(test_dir.path(), chart, namespace, cluster).await?;
         let charts: Value = the(&objects, "SecretProviderClass")?;
-        let printed = outputs(scratch.path(), "secret-provider-class", cluster).await?;
+        let printed = outputs(test_dir.path(), "secret-provider-class", cluster).await?;
         let printed: Value = serde_saphyr::from_str(&printed)?;
         for field in ["name", "namespace"] {
             let (ours, theirs) = (&charts["metadata"][field], &printed["metadata"][field]);
@@ -75,13 +75,13 @@ async fn the_charts_mount_the_files_of_the_provisioners_secret_provider_classes(
         let (ours, theirs) = (parameters(&charts)?, parameters(&printed)?);
         ensure!(ours == theirs, "{chart} has {ours}, outputs has {theirs}");
     }
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
 #[tokio::test]
 async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<()> {
-    let scratch = Scratch::new("chart-documents")?;
+    let test_dir = TestDir::new("chart-documents")?;
     let mut there = BTreeSet::new();
     for (chart, namespace, _) in PARTIES {
         let name = format!("fullnameOverride={namespace}");
@@ -90,7 +90,7 @@ async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<(
             // What a region's server has.
             values.push("store=postgres");
         }
-        let objects = rendered(scratch.path(), chart, namespace, &values).await?;
+        let objects = rendered(test_dir.path(), chart, namespace, &values).await?;
         there.extend(objects.iter().filter_map(|object| {
             let kind = object["kind"].as_str()?.to_lowercase();
             Some(format!("{kind}/{}", object["metadata"]["name"].as_str()?))
@@ -106,7 +106,7 @@ async fn workloads_that_the_documents_name_are_those_of_the_charts() -> Result<(
         }
     }
     ensure!(named > 0, "the documents name workloads");
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }
 
@@ -130,7 +130,7 @@ async fn outputs(logs: &Path, format: &str, cluster: &[&str]) -> Result<String> 
     let label = format!("outputs-{format}-{}", cluster.concat());
     // Twice the same question would show both answers.
     let _ = std::fs::remove_file(logs.join(format!("{label}.stdout")));
-    let provisioner = Spec::binary("provisioner")?
+    let provisioner = ProcessSpec::binary("provisioner")?
         .label(label)
         .args(["--file", &file.display().to_string()])
         .args(["outputs", "--format", format])

@@ -4,21 +4,21 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn well_known_values_of_a_deployment_follow_its_pods() -> Result<()> {
-    let stage = Stage::new("well-known").await?;
-    let web = deployment(&stage, 3);
+    let fixture = Fixture::new("well-known").await?;
+    let web = deployment(&fixture, 3);
     let bundle = Change {
         manifests: vec![web.clone()],
-        manifest_configs: vec![stage.config("apps/deployments", "web", well_known())],
+        manifest_configs: vec![fixture.config("apps/deployments", "web", well_known())],
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     let integer = |value: i64| json!({ "type": "Integer", "integer": value });
     // What is 0 is left out by the API.
     bundle
         .feeds_back(0, json!({ "Replicas": integer(3) }))
         .await?;
     bundle.says(&[("0/StatusFeedbackSynced", SYNCED)]).await?;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let pods: Api<Pod> = Api::namespaced(fixture.client.clone(), &fixture.namespace);
     for pod in pods
         .list(&ListParams::default())
         .await?
@@ -37,41 +37,41 @@ async fn well_known_values_of_a_deployment_follow_its_pods() -> Result<()> {
     });
     bundle.feeds_back(0, expected).await?;
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_change_of_an_applied_object_reaches_rest() -> Result<()> {
-    let stage = Stage::new("status-change").await?;
-    let web = deployment(&stage, 0);
+    let fixture = Fixture::new("status-change").await?;
+    let web = deployment(&fixture, 0);
     let path = r#".status.conditions[?(@.type=="Test")].message"#;
     let rules = json!({ "feedbackRules": [
         { "type": "JSONPaths", "jsonPaths": [{ "name": "round", "path": path }] },
     ]});
     let bundle = Change {
         manifests: vec![web.clone()],
-        manifest_configs: vec![stage.config("apps/deployments", "web", rules)],
+        manifest_configs: vec![fixture.config("apps/deployments", "web", rules)],
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     bundle
         .says(&[("Applied", APPLIED), ("Available", ALL_AVAILABLE)])
         .await?;
     // The controller has written what it has to say.
-    until(&stage, &web, "the controller", |live| {
+    until(&fixture, &web, "the controller", |live| {
         !live["status"]["conditions"].is_null()
     })
     .await?;
     for round in 0..5 {
         let told = round.to_string();
-        let live = stage.live(&web).await?.context("it is there")?;
+        let live = fixture.live(&web).await?.context("it is there")?;
         let mut conditions = live["status"]["conditions"].clone();
         let list = conditions.as_array_mut().context("conditions")?;
         list.retain(|condition| condition["type"] != "Test");
         list.push(json!({ "type": "Test", "status": "True", "message": told }));
         let begun = Instant::now();
-        stage
+        fixture
             .set_status(&web, json!({ "conditions": conditions }))
             .await?;
         bundle
@@ -83,26 +83,26 @@ async fn a_status_change_of_an_applied_object_reaches_rest() -> Result<()> {
         );
     }
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn values_have_the_type_of_what_is_found_and_too_long_ones_are_told() -> Result<()> {
-    let stage = Stage::with("values", &["--max-json-raw-length", "32"]).await?;
-    let mut web = deployment(&stage, 0);
+    let fixture = Fixture::with("values", &["--max-json-raw-length", "32"]).await?;
+    let mut web = deployment(&fixture, 0);
     web["spec"]["paused"] = true.into();
     let containers = json!([{ "name": "a", "image": "a" }, { "name": "b", "image": "b" }]);
     web["spec"]["template"]["spec"]["containers"] = containers;
     let bundle = Change {
-        manifests: vec![web, stage.map("map", json!({ "value": "1" }))],
+        manifests: vec![web, fixture.map("map", json!({ "value": "1" }))],
         manifest_configs: vec![
-            stage.config("apps/deployments", "web", paths(FITTING)),
-            stage.config("configmaps", "map", well_known()),
+            fixture.config("apps/deployments", "web", paths(FITTING)),
+            fixture.config("configmaps", "map", well_known()),
         ],
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     let fitting = json!({
         "integer": { "type": "Integer", "integer": 0 },
         "string": { "type": "String", "string": "web" },
@@ -127,7 +127,7 @@ async fn values_have_the_type_of_what_is_found_and_too_long_ones_are_told() -> R
     // Errors leave the other values standing.
     let too_much: Vec<_> = FITTING.iter().chain(FAILING).copied().collect();
     let change = Change {
-        manifest_configs: vec![stage.config("apps/deployments", "web", paths(&too_much))],
+        manifest_configs: vec![fixture.config("apps/deployments", "web", paths(&too_much))],
         ..Change::default()
     };
     bundle.change_all(change).await?;
@@ -143,7 +143,7 @@ async fn values_have_the_type_of_what_is_found_and_too_long_ones_are_told() -> R
     let shown = values(&bundle.bundle().await?, 0);
     assert_eq!(shown, fitting);
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
@@ -162,7 +162,7 @@ fn well_known() -> Value {
     json!({ "feedbackRules": [{ "type": "WellKnownStatus" }] })
 }
 
-fn deployment(stage: &Stage, replicas: i64) -> Value {
+fn deployment(fixture: &Fixture, replicas: i64) -> Value {
     let labels = json!({ "app": "web" });
     let containers = json!([{ "name": "web", "image": "web" }]);
     let spec = json!({
@@ -170,7 +170,7 @@ fn deployment(stage: &Stage, replicas: i64) -> Value {
         "selector": { "matchLabels": labels },
         "template": { "metadata": { "labels": labels }, "spec": { "containers": containers } },
     });
-    stage.manifest(
+    fixture.manifest(
         "web",
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": spec }),
     )

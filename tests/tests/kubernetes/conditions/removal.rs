@@ -4,11 +4,11 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finalizer_is_named_until_it_is_removed_and_then_the_bundle_is_gone() -> Result<()> {
-    let stage = Stage::new("deleting").await?;
-    let mut held = stage.map("held", json!({ "value": "1" }));
+    let fixture = Fixture::new("deleting").await?;
+    let mut held = fixture.map("held", json!({ "value": "1" }));
     held["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    let free = stage.map("free", json!({ "value": "1" }));
-    let bundle = stage
+    let free = fixture.map("free", json!({ "value": "1" }));
+    let bundle = fixture
         .post_manifests(vec![held.clone(), free.clone()])
         .await?;
     bundle
@@ -17,7 +17,7 @@ async fn a_finalizer_is_named_until_it_is_removed_and_then_the_bundle_is_gone() 
     bundle.delete().await?;
     let blocker = format!(
         "ConfigMap {}/held waits for finalizer `example.com/hold`",
-        stage.namespace
+        fixture.namespace
     );
     bundle
         .says(&[
@@ -30,37 +30,43 @@ async fn a_finalizer_is_named_until_it_is_removed_and_then_the_bundle_is_gone() 
             ("Deleted", ABSENT),
         ])
         .await?;
-    until(&stage, &free, "the other object to be gone", Value::is_null).await?;
+    until(
+        &fixture,
+        &free,
+        "the other object to be gone",
+        Value::is_null,
+    )
+    .await?;
     ensure!(
         bundle.bundle().await?.deleted_at.is_some(),
         "REST says that it is being deleted"
     );
     let begun = Instant::now();
-    stage
+    fixture
         .edit(&held, json!({ "metadata": { "finalizers": null } }))
         .await?;
     bundle.is_gone().await?;
     println!("gone {:?} after its finalizer", begun.elapsed());
-    until(&stage, &held, "the object to be gone", Value::is_null).await?;
-    stage.region.passed();
+    until(&fixture, &held, "the object to be gone", Value::is_null).await?;
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_object_that_stays_is_named_at_its_manifest() -> Result<()> {
-    let stage = Stage::new("deleting-two").await?;
+    let fixture = Fixture::new("deleting-two").await?;
     let held = ["one", "two"].map(|name| {
-        let mut map = stage.map(name, json!({ "value": "1" }));
+        let mut map = fixture.map(name, json!({ "value": "1" }));
         map["metadata"]["finalizers"] = json!(["example.com/hold", "example.com/too"]);
         map
     });
-    let bundle = stage.post_manifests(held.to_vec()).await?;
+    let bundle = fixture.post_manifests(held.to_vec()).await?;
     bundle.says(&[("Applied", APPLIED)]).await?;
     bundle.delete().await?;
     let blocker = |name: &str| {
         format!(
             "ConfigMap {}/{name} waits for finalizers `example.com/hold`, `example.com/too`",
-            stage.namespace
+            fixture.namespace
         )
     };
     bundle
@@ -78,18 +84,18 @@ async fn every_object_that_stays_is_named_at_its_manifest() -> Result<()> {
         ])
         .await?;
     for map in &held {
-        stage
+        fixture
             .edit(map, json!({ "metadata": { "finalizers": null } }))
             .await?;
     }
     bundle.is_gone().await?;
     for map in &held {
         wait_for("the object to be gone", PATIENCE, async || {
-            ensure!(stage.live(map).await?.is_none(), "it is there");
+            ensure!(fixture.live(map).await?.is_none(), "it is there");
             anyhow::Ok(())
         })
         .await?;
     }
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

@@ -3,13 +3,17 @@
 use super::*;
 
 /// Two ConfigMaps, `one` and `two`, with rules that look at their data.
-async fn post<'a>(stage: &'a Stage, data: [Value; 2], rules: Value) -> Result<Posted<'a>> {
+async fn post<'a>(
+    fixture: &'a Fixture,
+    data: [Value; 2],
+    rules: Value,
+) -> Result<PostedBundle<'a>> {
     let [one, two] = data;
     let rules = json!({ "conditionRules": rules });
-    stage
+    fixture
         .post(Change {
-            manifests: vec![stage.map("one", one), stage.map("two", two)],
-            manifest_configs: vec![stage.config("configmaps", "*", rules)],
+            manifests: vec![fixture.map("one", one), fixture.map("two", two)],
+            manifest_configs: vec![fixture.config("configmaps", "*", rules)],
             ..Change::default()
         })
         .await
@@ -21,7 +25,7 @@ fn rule(condition: &str, expression: &str) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_judged_and_what_is_wrong_with_them_is_told() -> Result<()> {
-    let stage = Stage::new("rules").await?;
+    let fixture = Fixture::new("rules").await?;
     let expression = "result ? object.data.a + ' holds' : 'no'";
     let with_message = json!({
         "type": "CEL", "condition": "Fixed", "celExpressions": ["true"], "message": "as it was written",
@@ -42,7 +46,7 @@ async fn rules_are_judged_and_what_is_wrong_with_them_is_told() -> Result<()> {
         { "type": "WellKnownConditions", "condition": "Complete" },
     ]);
     let data = || json!({ "a": "1" });
-    let bundle = post(&stage, [data(), data()], rules).await?;
+    let bundle = post(&fixture, [data(), data()], rules).await?;
     bundle
         .says(&[
             ("0/Holds", "True ConditionRuleEvaluated: Manifest is Holds"),
@@ -89,7 +93,7 @@ async fn rules_are_judged_and_what_is_wrong_with_them_is_told() -> Result<()> {
     // Rules that are gone take their conditions along.
     let rules = json!({ "conditionRules": [rule("Holds", "object.data.a == '1'")] });
     let change = Change {
-        manifest_configs: vec![stage.config("configmaps", "one", rules)],
+        manifest_configs: vec![fixture.config("configmaps", "one", rules)],
         ..Change::default()
     };
     bundle.change_all(change).await?;
@@ -102,13 +106,13 @@ async fn rules_are_judged_and_what_is_wrong_with_them_is_told() -> Result<()> {
         ])
         .await?;
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn conditions_of_two_manifests_add_up_in_their_own_ways() -> Result<()> {
-    let stage = Stage::new("aggregate").await?;
+    let fixture = Fixture::new("aggregate").await?;
     let rules = json!([
         rule("Complete", "object.data.state == 'complete'"),
         rule("Progressing", "object.data.state == 'progressing'"),
@@ -123,7 +127,7 @@ async fn conditions_of_two_manifests_add_up_in_their_own_ways() -> Result<()> {
     ];
     for ([one, two], [complete, progressing, degraded]) in states {
         let data = [json!({ "state": one }), json!({ "state": two })];
-        let bundle = post(&stage, data, rules.clone()).await?;
+        let bundle = post(&fixture, data, rules.clone()).await?;
         let words = |status: &str| {
             format!("{status} ConditionRulesAggregated: Aggregated from 2 manifest conditions")
         };
@@ -144,8 +148,8 @@ async fn conditions_of_two_manifests_add_up_in_their_own_ways() -> Result<()> {
         let one = json!({ "conditionRules": [rule(condition, expression)] });
         let two = json!({ "conditionRules": [unknown(condition)] });
         vec![
-            stage.config("configmaps", "one", one),
-            stage.config("configmaps", "two", two),
+            fixture.config("configmaps", "one", one),
+            fixture.config("configmaps", "two", two),
         ]
     };
     for (condition, expression, status) in [
@@ -156,17 +160,17 @@ async fn conditions_of_two_manifests_add_up_in_their_own_ways() -> Result<()> {
         ("Progressing", "false", "Unknown"),
     ] {
         let bundle = Change {
-            manifests: vec![stage.map("one", json!({})), stage.map("two", json!({}))],
+            manifests: vec![fixture.map("one", json!({})), fixture.map("two", json!({}))],
             manifest_configs: beside(condition, expression),
             ..Change::default()
         };
-        let bundle = stage.post(bundle).await?;
+        let bundle = fixture.post(bundle).await?;
         let words =
             format!("{status} ConditionRulesAggregated: Aggregated from 2 manifest conditions");
         let said = bundle.says(&[(condition, &words)]).await;
         said.with_context(|| format!("{condition} with {expression} and unknown"))?;
         bundle.goes().await?;
     }
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

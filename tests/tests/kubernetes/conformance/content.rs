@@ -8,17 +8,17 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tests::go::{applied, kind, next, spec, status_request, value};
 
-use super::Ground;
+use super::Fixture;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_content_stays_as_it_is_and_its_hash_too() -> Result<()> {
-    let mut ground = Ground::start("conformance-content").await?;
-    let group = format!("{}.example.com", ground.namespace);
+    let mut fixture = Fixture::start("conformance-content").await?;
+    let group = format!("{}.example.com", fixture.namespace);
     let definition = definition(&group);
     let text = "<a href=\"x\">&amp;</a> \u{2028}\u{2029} \u{e9}\u{1f980} \\u003c \t end";
     let odd = json!({
         "apiVersion": format!("{group}/v1"), "kind": "Oddity",
-        "metadata": { "name": "odd", "namespace": ground.namespace },
+        "metadata": { "name": "odd", "namespace": fixture.namespace },
         "spec": {
             "text": text, "float": 1.5, "tiny": 1e-7, "whole": 3.0, "big": 9_007_199_254_740_993_i64,
             "largest": i64::MAX, "negative": -0.25, "empty": {}, "none": [], "nothing": null,
@@ -26,24 +26,24 @@ async fn odd_content_stays_as_it_is_and_its_hash_too() -> Result<()> {
         },
     });
     let data = json!({
-        "manifests": [definition, odd, ground.map("text", text)],
+        "manifests": [definition, odd, fixture.map("text", text)],
         "manifestConfigs": [{
-            "resourceIdentifier": { "group": group, "resource": "oddities", "name": "odd", "namespace": ground.namespace },
+            "resourceIdentifier": { "group": group, "resource": "oddities", "name": "odd", "namespace": fixture.namespace },
             "feedbackRules": [{ "type": "JSONPaths", "jsonPaths": [{ "name": "all", "path": ".spec" }] }],
         }],
     })
     .to_string();
-    ground
+    fixture
         .send(spec("odd", "create_request", 1, &[], Some(&data)))
         .await?;
-    let (told, status) = applied(&mut ground.source, "odd", 1).await?;
+    let (told, status) = applied(&mut fixture.source, "odd", 1).await?;
     let hash = value(&told, "statushash").map(str::to_owned);
-    let kept = ground.value_of("text").await?;
+    let kept = fixture.value_of("text").await?;
     ensure!(kept.as_deref() == Some(text), "{kept:?}");
     let gvk = GroupVersionKind::gvk(&group, "v1", "Oddity");
     let resource = ApiResource::from_gvk_with_plural(&gvk, "oddities");
     let oddities: Api<DynamicObject> =
-        Api::namespaced_with(ground.kube.clone(), &ground.namespace, &resource);
+        Api::namespaced_with(fixture.kube.clone(), &fixture.namespace, &resource);
     let before = oddities.get("odd").await?;
     for field in [
         "text", "float", "big", "largest", "negative", "empty", "none", "blank",
@@ -55,19 +55,19 @@ async fn odd_content_stays_as_it_is_and_its_hash_too() -> Result<()> {
     ensure!(feedback.contains("9007199254740993"), "{feedback}");
 
     // The same again, and after a restart: nothing to write, nothing to say.
-    ground
+    fixture
         .send(spec("odd", "update_request", 1, &[], Some(&data)))
         .await?;
-    ground.restart().await?;
-    ground
-        .send(ground.bundle("fence", "create_request", 1, "one"))
+    fixture.restart().await?;
+    fixture
+        .send(fixture.bundle("fence", "create_request", 1, "one"))
         .await?;
-    applied(&mut ground.source, "fence", 1).await?;
-    ground
+    applied(&mut fixture.source, "fence", 1).await?;
+    fixture
         .send(status_request(r#"{"statusHashes":[]}"#))
         .await?;
     loop {
-        let told = next(&mut ground.source, "status.").await?;
+        let told = next(&mut fixture.source, "status.").await?;
         if value(&told, "resourceid") == Some("odd") {
             ensure!(value(&told, "statushash") == hash.as_deref(), "{told:?}");
             if kind(&told).ends_with("status.resync_response") {
@@ -80,14 +80,14 @@ async fn odd_content_stays_as_it_is_and_its_hash_too() -> Result<()> {
         before.metadata.resource_version == after.metadata.resource_version,
         "{before:?}, then {after:?}"
     );
-    let definitions: Api<CustomResourceDefinition> = Api::all(ground.kube.clone());
+    let definitions: Api<CustomResourceDefinition> = Api::all(fixture.kube.clone());
     for found in definitions.list(&ListParams::default()).await?.items {
         if found.spec.group == group {
             let name = found.metadata.name.unwrap_or_default();
             definitions.delete(&name, &DeleteParams::default()).await?;
         }
     }
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 

@@ -13,25 +13,25 @@ use tests::go::{
 use tests::region::Network;
 use tests::wait::wait_for;
 
-use super::{Ground, PATIENCE};
+use super::{Fixture, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sequence_ids_rise_over_a_crash() -> Result<()> {
-    let mut ground = Ground::start("conformance-sequence").await?;
+    let mut fixture = Fixture::start("conformance-sequence").await?;
     let mut last: Option<SequenceId> = None;
     for version in 1..=4 {
         let value_now = format!("value {version}");
-        ground
-            .send(ground.bundle("a", "update_request", version, &value_now))
+        fixture
+            .send(fixture.bundle("a", "update_request", version, &value_now))
             .await?;
-        let (told, _) = applied(&mut ground.source, "a", version).await?;
+        let (told, _) = applied(&mut fixture.source, "a", version).await?;
         let id: SequenceId = value(&told, "sequenceid").context("it is there")?.parse()?;
         ensure!(id.is_newer_than(last)?, "{last:?}, then {id:?}");
         last = Some(id);
         // As `kill -9`.
-        ground.restart().await?;
+        fixture.restart().await?;
     }
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 
@@ -39,48 +39,48 @@ async fn sequence_ids_rise_over_a_crash() -> Result<()> {
 async fn without_its_source_a_restarted_agent_keeps_everything() -> Result<()> {
     // The Go agent's flag is taken and means nothing.
     let args = ["--appliedmanifestwork-eviction-grace-period=1s"];
-    let mut ground = Ground::with("conformance-keep", Network::Direct, &args).await?;
-    ground
-        .send(ground.bundle("a", "create_request", 1, "one"))
+    let mut fixture = Fixture::with("conformance-keep", Network::Direct, &args).await?;
+    fixture
+        .send(fixture.bundle("a", "create_request", 1, "one"))
         .await?;
-    applied(&mut ground.source, "a", 1).await?;
-    let before = ground.maps().get("a").await?.metadata;
-    ground.restart().await?;
+    applied(&mut fixture.source, "a", 1).await?;
+    let before = fixture.maps().get("a").await?.metadata;
+    fixture.restart().await?;
     // The source says nothing; the agent works on: it repairs what somebody breaks.
-    let maps = ground.maps();
+    let maps = fixture.maps();
     let broken = json!({ "data": { "value": "broken" } });
     let params = kube::api::PatchParams::default();
     maps.patch("a", &params, &kube::api::Patch::Merge(&broken))
         .await?;
     wait_for("the repair", PATIENCE, async || {
-        let value = ground.value_of("a").await?;
+        let value = fixture.value_of("a").await?;
         ensure!(value.as_deref() == Some("one"), "{value:?}");
         anyhow::Ok(())
     })
     .await?;
     let after = maps.get("a").await?.metadata;
     ensure!(before.uid == after.uid, "{before:?}, then {after:?}");
-    for applied in kept(&ground, "a").await? {
+    for applied in kept(&fixture, "a").await? {
         let status = applied.status.unwrap_or_default();
         ensure!(status.eviction_start_time.is_none(), "{status:?}");
         ensure!(applied.metadata.deletion_timestamp.is_none());
     }
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restarted_agent_says_what_it_holds() -> Result<()> {
-    let mut ground = Ground::start("conformance-lists").await?;
+    let mut fixture = Fixture::start("conformance-lists").await?;
     for id in ["a", "b"] {
-        ground
-            .send(ground.bundle(id, "create_request", 1, "one"))
+        fixture
+            .send(fixture.bundle(id, "create_request", 1, "one"))
             .await?;
-        applied(&mut ground.source, id, 1).await?;
+        applied(&mut fixture.source, id, 1).await?;
     }
-    let before = ground.maps().get("a").await?.metadata;
-    ground.region.agent("cluster1")?.service.restart()?;
-    let asked = next(&mut ground.source, "spec.resync_request").await?;
+    let before = fixture.maps().get("a").await?.metadata;
+    fixture.region.agent("cluster1")?.service.restart()?;
+    let asked = next(&mut fixture.source, "spec.resync_request").await?;
     ensure!(attributes(&asked) == names(REQUEST), "{asked:?}");
     let mut held: Value = serde_json::from_slice(&asked.payload)?;
     let list = held["resourceVersions"].as_array_mut().context("a list")?;
@@ -92,11 +92,11 @@ async fn a_restarted_agent_says_what_it_holds() -> Result<()> {
         "{held}"
     );
     // A source that has a newer `a`, a new `c` and no `b` any more.
-    ground
-        .send(ground.bundle("a", "resync_response", 2, "two"))
+    fixture
+        .send(fixture.bundle("a", "resync_response", 2, "two"))
         .await?;
-    ground
-        .send(ground.bundle("c", "resync_response", 1, "one"))
+    fixture
+        .send(fixture.bundle("c", "resync_response", 1, "one"))
         .await?;
     let mut unknown = deletion("b", 1);
     for (name, value) in &mut unknown.user_properties {
@@ -104,33 +104,33 @@ async fn a_restarted_agent_says_what_it_holds() -> Result<()> {
             *value = value.replace("delete_request", "resync_response");
         }
     }
-    ground.send(unknown).await?;
-    deleted(&mut ground.source, "b").await?;
+    fixture.send(unknown).await?;
+    deleted(&mut fixture.source, "b").await?;
     wait_for("what the source has", PATIENCE, async || {
         let values = [
-            ground.value_of("a").await?,
-            ground.value_of("b").await?,
-            ground.value_of("c").await?,
+            fixture.value_of("a").await?,
+            fixture.value_of("b").await?,
+            fixture.value_of("c").await?,
         ];
         let [a, b, c] = values.each_ref().map(Option::as_deref);
         ensure!((a, b, c) == (Some("two"), None, Some("one")), "{values:?}");
         anyhow::Ok(())
     })
     .await?;
-    ensure!(before.uid == ground.maps().get("a").await?.metadata.uid);
-    ground.passed();
+    ensure!(before.uid == fixture.maps().get("a").await?.metadata.uid);
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_gets_the_statuses_that_it_does_not_have() -> Result<()> {
-    let mut ground = Ground::start("conformance-statuses").await?;
+    let mut fixture = Fixture::start("conformance-statuses").await?;
     let mut hashes = Vec::new();
     for id in ["a", "b"] {
-        ground
-            .send(ground.bundle(id, "create_request", 1, "one"))
+        fixture
+            .send(fixture.bundle(id, "create_request", 1, "one"))
             .await?;
-        let (told, _) = applied(&mut ground.source, id, 1).await?;
+        let (told, _) = applied(&mut fixture.source, id, 1).await?;
         hashes.push(
             value(&told, "statushash")
                 .context("it is there")?
@@ -145,37 +145,37 @@ async fn a_source_gets_the_statuses_that_it_does_not_have() -> Result<()> {
         .to_string()
     };
     // Silence for what it has; then only what differs; then everything.
-    ground
+    fixture
         .send(status_request(&list(&hashes[0], &hashes[1])))
         .await?;
-    ground.send(status_request(&list(&hashes[0], ""))).await?;
-    let told = next(&mut ground.source, "status.").await?;
+    fixture.send(status_request(&list(&hashes[0], ""))).await?;
+    let told = next(&mut fixture.source, "status.").await?;
     ensure!(kind(&told).ends_with("status.resync_response"), "{told:?}");
     ensure!(value(&told, "resourceid") == Some("b"), "{told:?}");
-    ground
+    fixture
         .send(status_request(r#"{"statusHashes":[]}"#))
         .await?;
     let mut ids = Vec::new();
     for _ in 0..2 {
-        let told = next(&mut ground.source, "status.resync_response").await?;
+        let told = next(&mut fixture.source, "status.resync_response").await?;
         ids.push(value(&told, "resourceid").unwrap_or_default().to_owned());
     }
     ids.sort();
     ensure!(ids == ["a", "b"], "{ids:?}");
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
-    let ground = Ground::with("conformance-storm", Network::Cutting, &[]).await?;
+    let fixture = Fixture::with("conformance-storm", Network::Cutting, &[]).await?;
     let ids: Vec<String> = (0..20).map(|number| format!("w{number}")).collect();
     for id in &ids {
         // What nobody took is sent again when the agent asks.
-        let message = ground.bundle(id, "create_request", 1, "one");
-        let _ = ground.source.session.publish(message).await?.await?;
+        let message = fixture.bundle(id, "create_request", 1, "one");
+        let _ = fixture.source.session.publish(message).await?.await?;
     }
-    let cutter = ground.region.cutter.as_ref().context("it cuts")?;
+    let cutter = fixture.region.cutter.as_ref().context("it cuts")?;
     wait_for("some cuts", PATIENCE, async || {
         let cuts = cutter.cuts();
         ensure!(cuts >= 5, "{cuts}");
@@ -183,13 +183,13 @@ async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
     })
     .await?;
     cutter.calm(true);
-    let works: Api<ManifestWork> = Api::namespaced(ground.kube.clone(), ground.works()?);
+    let works: Api<ManifestWork> = Api::namespaced(fixture.kube.clone(), fixture.works()?);
     let mut missing = ids;
     while !missing.is_empty() {
         // The source answers the agent's list, as Go does after every subscription.
         for id in &missing {
-            ground
-                .send(ground.bundle(id, "resync_response", 1, "one"))
+            fixture
+                .send(fixture.bundle(id, "resync_response", 1, "one"))
                 .await?;
         }
         let first = missing[0].clone();
@@ -202,7 +202,7 @@ async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
         });
     }
     wait_for("every object", PATIENCE, async || {
-        let maps = ground.maps().list(&ListParams::default()).await?;
+        let maps = fixture.maps().list(&ListParams::default()).await?;
         let count = maps.items.iter().filter(|map| {
             map.metadata
                 .name
@@ -214,33 +214,33 @@ async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
         anyhow::Ok(())
     })
     .await?;
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_comes_back_after_a_stranger_took_its_same_client_id() -> Result<()> {
-    let mut ground = Ground::start("conformance-takeover").await?;
-    let stranger = ground
+    let mut fixture = Fixture::start("conformance-takeover").await?;
+    let stranger = fixture
         .region
         .peer("cluster1-work-agent-client", &[AGENT_TOPIC])?;
     ensure!(stranger.session.ready().await);
     stranger.shutdown().await?;
-    let asked = next(&mut ground.source, "spec.resync_request").await?;
+    let asked = next(&mut fixture.source, "spec.resync_request").await?;
     ensure!(attributes(&asked) == names(REQUEST), "{asked:?}");
-    ground
-        .send(ground.bundle("a", "create_request", 1, "one"))
+    fixture
+        .send(fixture.bundle("a", "create_request", 1, "one"))
         .await?;
-    applied(&mut ground.source, "a", 1).await?;
-    let output = ground.region.agent("cluster1")?.service.process().output();
+    applied(&mut fixture.source, "a", 1).await?;
+    let output = fixture.region.agent("cluster1")?.service.process().output();
     ensure!(output.contains("session taken over"), "{output}");
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 
-async fn kept(ground: &Ground, work: &str) -> Result<Vec<AppliedManifestWork>> {
-    let all: Api<AppliedManifestWork> = Api::all(ground.kube.clone());
-    let id = agent::target::kubernetes::AgentId::from(ground.works()?);
+async fn kept(fixture: &Fixture, work: &str) -> Result<Vec<AppliedManifestWork>> {
+    let all: Api<AppliedManifestWork> = Api::all(fixture.kube.clone());
+    let id = agent::applier::kubernetes::AgentId::from(fixture.works()?);
     let mut all = all.list(&ListParams::default()).await?.items;
     all.retain(|it| it.spec.agent_id == id.as_str() && it.spec.manifest_work_name == work);
     ensure!(!all.is_empty(), "no AppliedManifestWork of {work}");

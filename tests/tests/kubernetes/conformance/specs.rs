@@ -15,15 +15,15 @@ use tests::go::{
 };
 use tests::wait::wait_for;
 
-use super::{Ground, PATIENCE};
+use super::{Fixture, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundle_becomes_an_object_and_its_status_goes_back() -> Result<()> {
-    let mut ground = Ground::start("conformance-create").await?;
-    ground
-        .send(ground.bundle("a", "create_request", 1, "one"))
+    let mut fixture = Fixture::start("conformance-create").await?;
+    fixture
+        .send(fixture.bundle("a", "create_request", 1, "one"))
         .await?;
-    let (told, status) = applied(&mut ground.source, "a", 1).await?;
+    let (told, status) = applied(&mut fixture.source, "a", 1).await?;
     ensure!(attributes(&told) == names(APPLIED_STATUS), "{told:?}");
     ensure!(kind(&told).ends_with("status.update_request"), "{told:?}");
     for (name, expected) in [
@@ -43,80 +43,80 @@ async fn a_bundle_becomes_an_object_and_its_status_goes_back() -> Result<()> {
         metadata["uid"] == "a" && metadata["generation"] == 1 && metadata["labels"]["team"] == "a",
         "{metadata}"
     );
-    ensure!(ground.value_of("a").await?.as_deref() == Some("one"));
-    ground.passed();
+    ensure!(fixture.value_of("a").await?.as_deref() == Some("one"));
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_version_is_ignored_and_an_equal_one_makes_no_noise() -> Result<()> {
-    let mut ground = Ground::start("conformance-versions").await?;
-    ground
-        .send(ground.bundle("a", "create_request", 1, "one"))
+    let mut fixture = Fixture::start("conformance-versions").await?;
+    fixture
+        .send(fixture.bundle("a", "create_request", 1, "one"))
         .await?;
-    applied(&mut ground.source, "a", 1).await?;
-    ground
-        .send(ground.bundle("a", "update_request", 2, "two"))
+    applied(&mut fixture.source, "a", 1).await?;
+    fixture
+        .send(fixture.bundle("a", "update_request", 2, "two"))
         .await?;
-    applied(&mut ground.source, "a", 2).await?;
-    let before = ground.maps().get("a").await?.metadata.resource_version;
+    applied(&mut fixture.source, "a", 2).await?;
+    let before = fixture.maps().get("a").await?.metadata.resource_version;
 
-    ground
-        .send(ground.bundle("a", "update_request", 1, "one"))
+    fixture
+        .send(fixture.bundle("a", "update_request", 1, "one"))
         .await?;
-    ground
-        .send(ground.bundle("a", "update_request", 2, "two"))
+    fixture
+        .send(fixture.bundle("a", "update_request", 2, "two"))
         .await?;
     // What comes next is the answer to what was asked last.
-    ground
+    fixture
         .send(status_request(r#"{"statusHashes":[]}"#))
         .await?;
-    let next = next(&mut ground.source, "status.").await?;
+    let next = next(&mut fixture.source, "status.").await?;
     ensure!(kind(&next).ends_with("status.resync_response"), "{next:?}");
     ensure!(value(&next, "resourceversion") == Some("2"), "{next:?}");
-    let after = ground.maps().get("a").await?.metadata.resource_version;
+    let after = fixture.maps().get("a").await?.metadata.resource_version;
     ensure!(before == after, "{before:?}, then {after:?}");
-    ground.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_deletion_is_acknowledged() -> Result<()> {
-    let mut ground = Ground::start("conformance-delete").await?;
-    ground
-        .send(ground.bundle("a", "create_request", 1, "one"))
+    let mut fixture = Fixture::start("conformance-delete").await?;
+    fixture
+        .send(fixture.bundle("a", "create_request", 1, "one"))
         .await?;
-    applied(&mut ground.source, "a", 1).await?;
+    applied(&mut fixture.source, "a", 1).await?;
     // Maestro deletes with the old data.
     let at = rfc3339_nanos(Clock::system().now());
-    let data = json!({ "manifests": [ground.map("a", "one")] }).to_string();
+    let data = json!({ "manifests": [fixture.map("a", "one")] }).to_string();
     let more = [("deletiontimestamp", at.as_str())];
-    ground
+    fixture
         .send(spec("a", "delete_request", 1, &more, Some(&data)))
         .await?;
-    let gone = deleted(&mut ground.source, "a").await?;
+    let gone = deleted(&mut fixture.source, "a").await?;
     ensure!(attributes(&gone) == names(DELETED_STATUS), "{gone:?}");
-    ensure!(ground.value_of("a").await?.is_none());
-    nothing_is_held(&ground).await?;
+    ensure!(fixture.value_of("a").await?.is_none());
+    nothing_is_held(&fixture).await?;
     // Once more, and of what was never there.
     for id in ["a", "b"] {
-        delete_as_a_source(&mut ground, id).await?;
+        delete_as_a_source(&mut fixture, id).await?;
     }
     // Some brokers send no version.
     let more = [("resourceid", "c"), ("originalsource", ""), more[0]];
     let unversioned = event(SOURCE_TOPIC, "maestro", "spec.delete_request", &more, None);
-    ground.send(unversioned).await?;
-    deleted(&mut ground.source, "c").await?;
-    nothing_is_held(&ground).await?;
-    ground.passed();
+    fixture.send(unversioned).await?;
+    deleted(&mut fixture.source, "c").await?;
+    nothing_is_held(&fixture).await?;
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_events_harm_nobody() -> Result<()> {
-    let mut ground = Ground::start("conformance-malformed").await?;
-    let data = json!({ "manifests": [ground.map("a", "one")] }).to_string();
-    let good = ground.bundle("a", "create_request", 1, "one");
+    let mut fixture = Fixture::start("conformance-malformed").await?;
+    let data = json!({ "manifests": [fixture.map("a", "one")] }).to_string();
+    let good = fixture.bundle("a", "create_request", 1, "one");
     let without = |name: &str| {
         let mut message = good.clone();
         let header = format!("ce-{name}");
@@ -136,7 +136,7 @@ async fn malformed_events_harm_nobody() -> Result<()> {
         (foreign, "data_type"),
         (spec("a", "resync_request", 1, &[], Some(&data)), "action"),
     ] {
-        refused(&mut ground, message, reason).await?;
+        refused(&mut fixture, message, reason).await?;
     }
     // What has an id is answered: nothing in it, nothing that can be read, an object without a name.
     let nameless = json!({ "manifests": [{ "apiVersion": "v1", "kind": "ConfigMap" }] });
@@ -145,28 +145,28 @@ async fn malformed_events_harm_nobody() -> Result<()> {
         ("broken", r#"{"manifests":1}"#.to_owned()),
         ("nameless", nameless.to_string()),
     ] {
-        ground
+        fixture
             .send(spec(id, "create_request", 1, &[], Some(&data)))
             .await?;
-        status(&mut ground.source, id, |_, status| {
+        status(&mut fixture.source, id, |_, status| {
             let applied = status.condition("Applied");
             applied.is_some_and(|it| it.status == "False" && !it.message.is_empty())
         })
         .await?;
     }
-    ground.send(good).await?;
-    applied(&mut ground.source, "a", 1).await?;
-    ground.passed();
+    fixture.send(good).await?;
+    applied(&mut fixture.source, "a", 1).await?;
+    fixture.passed();
     Ok(())
 }
 
 /// A deletion that meets the end of the one before is not answered but asked for: then a source sends it again.
-async fn delete_as_a_source(ground: &mut Ground, id: &str) -> Result<()> {
-    ground.send(deletion(id, 1)).await?;
+async fn delete_as_a_source(fixture: &mut Fixture, id: &str) -> Result<()> {
+    fixture.send(deletion(id, 1)).await?;
     loop {
-        let message = next(&mut ground.source, "").await?;
+        let message = next(&mut fixture.source, "").await?;
         if kind(&message).ends_with("spec.resync_request") {
-            ground.send(deletion(id, 1)).await?;
+            fixture.send(deletion(id, 1)).await?;
         } else if value(&message, "resourceid") == Some(id) {
             let status: Status = serde_json::from_slice(&message.payload)?;
             if status.is_deleted() {
@@ -176,8 +176,8 @@ async fn delete_as_a_source(ground: &mut Ground, id: &str) -> Result<()> {
     }
 }
 
-async fn nothing_is_held(ground: &Ground) -> Result<()> {
-    let works: Api<ManifestWork> = Api::namespaced(ground.kube.clone(), ground.works()?);
+async fn nothing_is_held(fixture: &Fixture) -> Result<()> {
+    let works: Api<ManifestWork> = Api::namespaced(fixture.kube.clone(), fixture.works()?);
     wait_for("no work to be left", PATIENCE, async || {
         let left = works.list(&ListParams::default()).await?.items;
         ensure!(left.is_empty(), "{left:?}");
@@ -187,11 +187,11 @@ async fn nothing_is_held(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-async fn refused(ground: &mut Ground, message: Message, reason: &str) -> Result<()> {
+async fn refused(fixture: &mut Fixture, message: Message, reason: &str) -> Result<()> {
     let labels = [("reason", reason)];
-    let service = &mut ground.region.agent("cluster1")?.service;
+    let service = &mut fixture.region.agent("cluster1")?.service;
     let before = service.metrics().await?.count(REFUSED, &labels);
-    tests::go::send(&ground.source, message).await?;
+    tests::go::send(&fixture.source, message).await?;
     wait_for(reason, PATIENCE, async || {
         let page = service.metrics().await?;
         let counted = page.count(REFUSED, &labels);

@@ -8,46 +8,46 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_work_that_only_reads_has_an_appliedmanifestwork_as_long_as_it_is_there() -> Result<()> {
-    let stage = Stage::new("only-reads").await?;
-    let map = stage.map("theirs", json!({ "value": "1" }));
-    stage.create(&map).await?;
+    let fixture = Fixture::new("only-reads").await?;
+    let map = fixture.map("theirs", json!({ "value": "1" }));
+    fixture.create(&map).await?;
     let read_only = json!({ "updateStrategy": { "type": "ReadOnly" } });
     let change = Change {
         manifests: vec![map.clone()],
-        manifest_configs: vec![stage.config("configmaps", "theirs", read_only)],
+        manifest_configs: vec![fixture.config("configmaps", "theirs", read_only)],
         ..Change::default()
     };
-    let bundle = stage.post(change.clone()).await?;
+    let bundle = fixture.post(change.clone()).await?;
     bundle.is_applied().await?;
-    let all: Api<AppliedManifestWork> = Api::all(stage.client.clone());
-    let keeper = async || -> Result<Option<AppliedManifestWork>> {
+    let all: Api<AppliedManifestWork> = Api::all(fixture.client.clone());
+    let record = async || -> Result<Option<AppliedManifestWork>> {
         let mut list = all.list(&ListParams::default()).await?.items.into_iter();
         Ok(list.find(|it| it.spec.manifest_work_name == bundle.id))
     };
-    let first = keeper().await?.context("it is there")?;
+    let first = record().await?.context("it is there")?;
     let status = first.status.clone().unwrap_or_default();
     ensure!(status.applied_resources.is_empty(), "{status:?}");
     // The next version goes on with the same one.
     bundle
         .change_all(Change {
-            manifests: vec![map.clone(), stage.map("ours", json!({ "value": "1" }))],
+            manifests: vec![map.clone(), fixture.map("ours", json!({ "value": "1" }))],
             ..change.clone()
         })
         .await?;
     bundle.is_applied().await?;
-    ensure!(keeper().await?.context("still")?.uid() == first.uid());
+    ensure!(record().await?.context("still")?.uid() == first.uid());
     bundle.change_all(change).await?;
     bundle.is_applied().await?;
     wait_for("what is ours to go", PATIENCE, async || {
-        let live = stage.live(&stage.map("ours", json!({}))).await?;
+        let live = fixture.live(&fixture.map("ours", json!({}))).await?;
         ensure!(live.is_none());
         anyhow::Ok(())
     })
     .await?;
-    ensure!(keeper().await?.context("still")?.uid() == first.uid());
+    ensure!(record().await?.context("still")?.uid() == first.uid());
     bundle.goes().await?;
-    ensure!(keeper().await?.is_none(), "it is gone");
-    ensure!(stage.live(&map).await?.is_some(), "theirs is not");
-    stage.region.passed();
+    ensure!(record().await?.is_none(), "it is gone");
+    ensure!(fixture.live(&map).await?.is_some(), "theirs is not");
+    fixture.region.passed();
     Ok(())
 }

@@ -14,7 +14,7 @@ use super::earlier::rewrite;
 use super::places::definition;
 use super::shared::events;
 use super::*;
-use crate::stage::PATIENCE;
+use crate::fixture::PATIENCE;
 
 /// A kind of the pool: its `apiVersion`s, the last of which nothing serves, whether it has namespaces, its plural.
 struct Kind {

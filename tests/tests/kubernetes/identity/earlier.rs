@@ -4,7 +4,7 @@ use agent::crd::CLAIMS;
 use kube::api::{Patch, PatchParams, PostParams};
 
 use super::*;
-use crate::target::keepers;
+use crate::applier::applied_works;
 
 const GO: &str = "123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0";
 
@@ -15,22 +15,22 @@ fn role(rig: &Rig) -> Value {
 
 /// Makes the record say what an earlier version would have written.
 pub(super) async fn rewrite(rig: &Rig, change: impl Fn(&mut Value, &mut Value)) -> Result<()> {
-    let keepers = keepers(&rig.client);
-    let Some(keeper) = rig.keeper().await? else {
+    let records = applied_works(&rig.client);
+    let Some(record) = rig.record().await? else {
         return Ok(());
     };
-    let annotations = keeper.metadata.annotations.unwrap_or_default();
+    let annotations = record.metadata.annotations.unwrap_or_default();
     let mut claims: Value = serde_json::from_str(annotations.get(CLAIMS).context("claims")?)?;
     let mut applied = listed(rig, &claims["objects"]).await?;
     change(&mut claims["objects"], &mut applied);
     let params = PatchParams::default();
     let claims = json!({"metadata": {"annotations": {CLAIMS: claims.to_string()}}});
-    keepers
-        .patch(&rig.keeper_name(), &params, &Patch::Merge(claims))
+    records
+        .patch(&rig.record_name(), &params, &Patch::Merge(claims))
         .await?;
     let status = json!({"status": {"appliedResources": applied}});
-    keepers
-        .patch_status(&rig.keeper_name(), &params, &Patch::Merge(status))
+    records
+        .patch_status(&rig.record_name(), &params, &Patch::Merge(status))
         .await?;
     Ok(())
 }
@@ -72,8 +72,8 @@ async fn a_stray_namespace_in_a_record_is_put_right_and_removes_nothing() -> Res
     let status = rig.becomes(manifests([&role])).await?;
     ensure!(applied(&status, 0), "{status:?}");
     ensure!(rig.uid(&role).await? == before, "it is the same");
-    let keeper = rig.keeper().await?.context("a record")?;
-    let record = serde_json::to_string(&keeper)?;
+    let record = rig.record().await?.context("a record")?;
+    let record = serde_json::to_string(&record)?;
     ensure!(!record.contains("elsewhere"), "{record}");
     rig.ends_at_once().await?;
     ensure!(rig.uid(&role).await?.is_none(), "it is gone");
@@ -123,20 +123,20 @@ async fn a_uid_that_a_record_has_under_another_kind_too_is_not_removed() -> Resu
 
 /// What a Go agent leaves of one object: its record, and the object with its owner.
 async fn left_by_go(rig: &Rig, manifest: &Value, listed: Value) -> Result<String> {
-    let keeper = json!({
+    let record = json!({
         "apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
         "metadata": {"name": format!("{GO}-{}", rig.namespace)},
         "spec": {"hubHash": GO, "agentID": GO, "manifestWorkName": rig.namespace},
     });
-    let (params, keepers) = (PostParams::default(), keepers(&rig.client));
-    let keeper = keepers
-        .create(&params, &serde_json::from_value(keeper)?)
+    let (params, records) = (PostParams::default(), applied_works(&rig.client));
+    let record = records
+        .create(&params, &serde_json::from_value(record)?)
         .await?;
-    let name = keeper.metadata.name.context("a name")?;
+    let name = record.metadata.name.context("a name")?;
     let mut owned = manifest.clone();
     owned["metadata"]["ownerReferences"] = json!([{
         "apiVersion": "work.open-cluster-management.io/v1", "kind": "AppliedManifestWork",
-        "name": name, "uid": keeper.metadata.uid,
+        "name": name, "uid": record.metadata.uid,
     }]);
     let object = serde_json::from_value(owned)?;
     let object = rig.objects(manifest).create(&params, &object).await?;
@@ -144,7 +144,7 @@ async fn left_by_go(rig: &Rig, manifest: &Value, listed: Value) -> Result<String
     let mut listed = listed;
     listed["uid"] = uid.as_str().into();
     let status = json!({"status": {"appliedResources": [listed]}});
-    keepers
+    records
         .patch_status(&name, &PatchParams::default(), &Patch::Merge(status))
         .await?;
     Ok(uid)

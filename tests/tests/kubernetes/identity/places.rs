@@ -4,7 +4,7 @@ use kube::api::{DeleteParams, PostParams};
 use tests::wait::wait_for;
 
 use super::*;
-use crate::stage::PATIENCE;
+use crate::fixture::PATIENCE;
 
 /// A definition whose kind is `Gadget`.
 pub(super) fn definition(group: &str, plural: &str, kind: &str, scope: &str) -> Value {

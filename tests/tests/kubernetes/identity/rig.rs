@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::applier::kubernetes::{AgentId, Kubernetes, KubernetesOptions};
 use agent::health::Health;
 use agent::metrics::Metrics;
-use agent::reconcile::{Feuds, Queue, Reconciler};
-use agent::target::kubernetes::{AgentId, Kubernetes, Options};
+use agent::queue::WorkQueue;
+use agent::reconcile::{Reconciler, WriteConflicts};
 use agent::work::{Files, Head, Work, WorkId};
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{ApiResource, DynamicObject};
@@ -23,8 +24,8 @@ use tempfile::TempDir;
 use tests::kubernetes::Cluster;
 use tests::wait::wait_for;
 
-use crate::stage::PATIENCE;
-use crate::target::{install, keepers};
+use crate::applier::{applied_works, install};
+use crate::fixture::PATIENCE;
 
 /// An agent with one work, and a namespace for its objects.
 pub(super) struct Rig {
@@ -55,10 +56,10 @@ impl Rig {
         let adopted: Vec<AgentId> = adopted.iter().map(|&id| id.into()).collect();
         let directory = tempfile::tempdir()?;
         let store = Arc::new(Files::open(directory.path())?.store);
-        let options = Options::new(agent_id.clone(), adopted.clone());
-        let target = Kubernetes::open(client.clone(), options).await?;
+        let options = KubernetesOptions::new(agent_id.clone(), adopted.clone());
+        let applier = Kubernetes::open(client.clone(), options).await?;
         Ok(Self {
-            reconciler: reconciler(store, target)?,
+            reconciler: reconciler(store, applier)?,
             client,
             namespace,
             agent_id,
@@ -71,9 +72,9 @@ impl Rig {
 
     /// The agent is killed and starts again.
     pub(super) async fn restart(&mut self) -> Result<()> {
-        let options = Options::new(self.agent_id.clone(), self.adopted.clone());
-        let target = Kubernetes::open(self.client.clone(), options).await?;
-        self.reconciler = reconciler(Arc::clone(&self.reconciler.store), target)?;
+        let options = KubernetesOptions::new(self.agent_id.clone(), self.adopted.clone());
+        let applier = Kubernetes::open(self.client.clone(), options).await?;
+        self.reconciler = reconciler(Arc::clone(&self.reconciler.store), applier)?;
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl Rig {
             anyhow::Ok(())
         })
         .await?;
-        ensure!(self.keeper().await?.is_none(), "its record is gone");
+        ensure!(self.record().await?.is_none(), "its record is gone");
         Ok(())
     }
 
@@ -111,16 +112,18 @@ impl Rig {
         let status = self.look().await?;
         let gone = status.condition("Deleted").is_some_and(Condition::is_true);
         ensure!(gone, "{:?}", status.condition("Deleting"));
-        ensure!(self.keeper().await?.is_none(), "its record is gone");
+        ensure!(self.record().await?.is_none(), "its record is gone");
         Ok(())
     }
 
     /// The record of what the work holds.
-    pub(super) async fn keeper(&self) -> Result<Option<DynamicObject>> {
-        Ok(keepers(&self.client).get_opt(&self.keeper_name()).await?)
+    pub(super) async fn record(&self) -> Result<Option<DynamicObject>> {
+        Ok(applied_works(&self.client)
+            .get_opt(&self.record_name())
+            .await?)
     }
 
-    pub(super) fn keeper_name(&self) -> String {
+    pub(super) fn record_name(&self) -> String {
         format!("{}-{}", self.agent_id, self.namespace)
     }
 
@@ -178,13 +181,19 @@ impl Rig {
     }
 }
 
-fn reconciler(store: Arc<Files>, target: Kubernetes) -> Result<Reconciler<Arc<Files>, Kubernetes>> {
+fn reconciler(
+    store: Arc<Files>,
+    applier: Kubernetes,
+) -> Result<Reconciler<Arc<Files>, Kubernetes>> {
     Ok(Reconciler {
         store,
-        target: Arc::new(target),
-        queue: Arc::new(Queue::new(Duration::from_secs(1), Duration::from_secs(9))),
+        applier: Arc::new(applier),
+        queue: Arc::new(WorkQueue::new(
+            Duration::from_secs(1),
+            Duration::from_secs(9),
+        )),
         on_status: Box::new(|_| {}),
-        feuds: Feuds::default(),
+        write_conflicts: WriteConflicts::default(),
         on_trouble: Box::new(|_, _, _| {}),
         consumer: ConsumerName::new("cluster1")?,
         paused: None,

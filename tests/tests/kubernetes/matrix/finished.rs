@@ -4,27 +4,27 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_of_a_finished_bundle_go_after_their_time_and_the_bundle_stays() -> Result<()> {
-    let stage = Stage::new("finished").await?;
+    let fixture = Fixture::new("finished").await?;
     // The controller would begin the Job again; nobody is in its place.
     let template = json!({ "spec": {
         "restartPolicy": "Never", "containers": [{ "name": "work", "image": "work" }],
     }});
     let spec = json!({ "managedBy": "example.com/nobody", "template": template });
-    let job = stage.manifest(
+    let job = fixture.manifest(
         "job",
         json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": spec }),
     );
-    let map = stage.map("beside", json!({ "value": "1" }));
+    let map = fixture.map("beside", json!({ "value": "1" }));
     let rules = json!({ "conditionRules": [
         { "type": "WellKnownConditions", "condition": "Complete" },
     ]});
     let bundle = Change {
         manifests: vec![job.clone(), map.clone()],
-        manifest_configs: vec![stage.config("batch/jobs", "job", rules)],
+        manifest_configs: vec![fixture.config("batch/jobs", "job", rules)],
         delete_option: Some(json!({ "ttlSecondsAfterFinished": 1 })),
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     bundle
         .says(&[
             ("Applied", APPLIED),
@@ -51,7 +51,7 @@ async fn objects_of_a_finished_bundle_go_after_their_time_and_the_bundle_stays()
         "succeeded": 1,
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
     });
-    stage.set_status(&job, status).await?;
+    fixture.set_status(&job, status).await?;
     bundle
         .says(&[
             ("Complete", "True ConditionRulesAggregated: Job is finished"),
@@ -62,12 +62,12 @@ async fn objects_of_a_finished_bundle_go_after_their_time_and_the_bundle_stays()
         ])
         .await?;
     for manifest in [&job, &map] {
-        until(&stage, manifest, "the object to be gone", Value::is_null).await?;
+        until(&fixture, manifest, "the object to be gone", Value::is_null).await?;
     }
     let still = bundle.bundle().await?;
     ensure!(still.deleted_at.is_none(), "nobody deleted the bundle");
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 

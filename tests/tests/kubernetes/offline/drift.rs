@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use kube::api::DeleteParams;
 use serde_json::json;
 use tests::kubernetes::Cluster;
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 use super::{PATIENCE, View, applied};
@@ -14,7 +14,7 @@ use super::{PATIENCE, View, applied};
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_edit_or_delete_is_put_back() -> Result<()> {
     let cluster = Cluster::shared().await?;
-    let mut region = Builder::new("kubernetes-drift", Kind::Sandbox)
+    let mut region = RegionBuilder::new("kubernetes-drift", BrokerKind::Sandbox)
         .on_cluster(cluster)
         .start()
         .await?;

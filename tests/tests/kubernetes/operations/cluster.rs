@@ -7,20 +7,20 @@ use anyhow::{Context as _, Result, ensure};
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams};
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::scratch::Scratch;
+use tests::process::ProcessSpec;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::PATIENCE;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_printed_definitions_make_a_new_cluster_ready() -> Result<()> {
-    let scratch = Scratch::new("operations-crds")?;
-    let cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("operations-crds")?;
+    let cluster = Cluster::start(test_dir.path()).await?;
     let client = cluster.client().await?;
-    let printed = Spec::binary("agent")?
+    let printed = ProcessSpec::binary("agent")?
         .arg("crds")
-        .run(scratch.path(), Duration::from_secs(10))
+        .run(test_dir.path(), Duration::from_secs(10))
         .await?;
     ensure!(printed.status.success(), "{printed:?}");
     for document in printed
@@ -49,6 +49,6 @@ async fn the_printed_definitions_make_a_new_cluster_ready() -> Result<()> {
     })
     .await?;
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -7,17 +7,17 @@ use tests::region::Service;
 use tests::wait::wait_for;
 use tokio::time::Instant;
 
-use super::{PATIENCE, Yard};
+use super::{OperationsFixture, PATIENCE};
 
 /// Starts the one that stands by. It is ready and has never spoken to the broker.
-async fn second(yard: &mut Yard) -> Result<Service> {
-    second_with(yard, &[]).await
+async fn second(fixture: &mut OperationsFixture) -> Result<Service> {
+    second_with(fixture, &[]).await
 }
 
-async fn second_with(yard: &mut Yard, more: &[&str]) -> Result<Service> {
-    leads(&mut yard.region.agent("cluster1")?.service).await?;
-    let kubeconfig = yard.cluster.kubeconfig().display().to_string();
-    let namespace = yard.work_namespace()?;
+async fn second_with(fixture: &mut OperationsFixture, more: &[&str]) -> Result<Service> {
+    leads(&mut fixture.region.agent("cluster1")?.service).await?;
+    let kubeconfig = fixture.cluster.kubeconfig().display().to_string();
+    let namespace = fixture.work_namespace()?;
     let args = [
         "--kubeconfig",
         &kubeconfig,
@@ -27,7 +27,7 @@ async fn second_with(yard: &mut Yard, more: &[&str]) -> Result<Service> {
         namespace,
     ];
     let args = [&args, more].concat();
-    let mut second = yard.region.another_agent("cluster1", "second", args)?;
+    let mut second = fixture.region.another_agent("cluster1", "second", args)?;
     second.ready().await?;
     second.process().line_with("standing by", PATIENCE).await?;
     let page = second.metrics().await?;
@@ -61,11 +61,11 @@ fn nobody_was_thrown_out(services: &mut [&mut Service]) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_is_told_to_end_is_followed_within_seconds() -> Result<()> {
-    let mut yard = Yard::open("operations-term", &[]).await?;
-    let mut second = second(&mut yard).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let first = &mut yard.region.agent("cluster1")?.service;
+    let mut fixture = OperationsFixture::open("operations-term", &[]).await?;
+    let mut second = second(&mut fixture).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let first = &mut fixture.region.agent("cluster1")?.service;
     first.ready().await?;
     leads(first).await?;
     let page = second.metrics().await?;
@@ -80,47 +80,47 @@ async fn a_leader_that_is_told_to_end_is_followed_within_seconds() -> Result<()>
         "{:?}",
         ended.elapsed()
     );
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
-    yard.value("a", Some("2")).await?;
-    let first = &mut yard.region.agent("cluster1")?.service;
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
+    fixture.value("a", Some("2")).await?;
+    let first = &mut fixture.region.agent("cluster1")?.service;
     nobody_was_thrown_out(&mut [first, &mut second])?;
     drop(second);
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_dies_is_followed_when_its_lease_is_over() -> Result<()> {
-    let mut yard = Yard::open("operations-kill", &[]).await?;
-    let mut second = second(&mut yard).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
+    let mut fixture = OperationsFixture::open("operations-kill", &[]).await?;
+    let mut second = second(&mut fixture).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
     let died = Instant::now();
-    yard.region.agent("cluster1")?.service.kill()?;
-    yard.change(&id, 1, "a", "2").await?;
+    fixture.region.agent("cluster1")?.service.kill()?;
+    fixture.change(&id, 1, "a", "2").await?;
     leads(&mut second).await?;
     // One lease since the last renewal that it saw, and what it takes to begin on a busy machine.
     ensure!(died.elapsed() < LEASE * 3 / 2, "{:?}", died.elapsed());
-    yard.applied(&id, 2).await?;
+    fixture.applied(&id, 2).await?;
     // Who comes back stands by.
-    let first = &mut yard.region.agent("cluster1")?.service;
+    let first = &mut fixture.region.agent("cluster1")?.service;
     first.restart()?;
     first.ready().await?;
     let page = first.metrics().await?;
     ensure!(page.count("mqtt_connections_total", &[]) == 0);
     nobody_was_thrown_out(&mut [first, &mut second])?;
     drop(second);
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_killed_leads_again_as_soon_as_it_is_back() -> Result<()> {
-    let mut yard = Yard::open("operations-back", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let service = &mut yard.region.agent("cluster1")?.service;
+    let mut fixture = OperationsFixture::open("operations-back", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let service = &mut fixture.region.agent("cluster1")?.service;
     leads(service).await?;
     for _ in 0..2 {
         service.restart()?;
@@ -135,9 +135,9 @@ async fn an_agent_that_was_killed_leads_again_as_soon_as_it_is_back() -> Result<
         // A second on an idle machine; whoever waits for the lease takes the whole of it.
         ensure!(back.elapsed() < LEASE / 2, "{:?}", back.elapsed());
     }
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
-    yard.passed();
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
+    fixture.passed();
     Ok(())
 }
 
@@ -145,17 +145,17 @@ async fn an_agent_that_was_killed_leads_again_as_soon_as_it_is_back() -> Result<
 async fn another_one_of_the_same_machine_and_name_stands_by_while_the_first_lives() -> Result<()> {
     // As when somebody starts the program once more in the pod.
     let name = ["--leader-identity", "pod_uid"];
-    let mut yard = Yard::open("operations-twice", &name).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let mut second = second_with(&mut yard, &name).await?;
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
-    let first = &mut yard.region.agent("cluster1")?.service;
+    let mut fixture = OperationsFixture::open("operations-twice", &name).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let mut second = second_with(&mut fixture, &name).await?;
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
+    let first = &mut fixture.region.agent("cluster1")?.service;
     leads(first).await?;
     nobody_was_thrown_out(&mut [first, &mut second])?;
     drop(second);
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tests::api::Bundle;
 
-use super::{Yard, value_of};
+use super::{OperationsFixture, value_of};
 
 /// Why it says that it is paused.
 fn paused(bundle: &Bundle) -> Option<&str> {
@@ -22,15 +22,15 @@ fn annotation(value: Option<&str>) -> Patch<Value> {
 }
 
 /// While a bundle is paused and `other` is perhaps not, nothing happens to its object; then `resume` lets it go on.
-async fn holds_still(yard: &Yard, id: &str, why: &str) -> Result<()> {
-    let told = yard.bundle(id, "the pause", |it| {
+async fn holds_still(fixture: &OperationsFixture, id: &str, why: &str) -> Result<()> {
+    let told = fixture.bundle(id, "the pause", |it| {
         paused(it).is_some_and(|text| text.contains(why))
     });
     told.await?;
-    let maps = yard.maps();
+    let maps = fixture.maps();
     let before = maps.get("a").await?;
-    yard.change(id, 1, "a", "2").await?;
-    let told = yard.bundle(id, "the pause of version 2", |it| {
+    fixture.change(id, 1, "a", "2").await?;
+    let told = fixture.bundle(id, "the pause of version 2", |it| {
         it.observed_version() == 2 && paused(it).is_some()
     });
     told.await?;
@@ -39,24 +39,24 @@ async fn holds_still(yard: &Yard, id: &str, why: &str) -> Result<()> {
     let drift = json!({ "data": { "value": "3" } });
     maps.patch("a", &PatchParams::default(), &Patch::Merge(&drift))
         .await?;
-    yard.api.delete_bundle(id).await?;
-    let other = yard.post("b", "1").await?;
-    let told = yard.bundle(&other, "another look", |it| it.observed_version() == 1);
+    fixture.api.delete_bundle(id).await?;
+    let other = fixture.post("b", "1").await?;
+    let told = fixture.bundle(&other, "another look", |it| it.observed_version() == 1);
     told.await?;
     let after = maps.get("a").await?;
     ensure!(after.metadata.uid == before.metadata.uid);
     ensure!(value_of(&maps, "a").await?.as_deref() == Some("3"));
-    let bundle = yard.api.bundle(id).await?.context("it is there")?;
+    let bundle = fixture.api.bundle(id).await?.context("it is there")?;
     ensure!(paused(&bundle).is_some(), "{:#}", bundle.status);
     Ok(())
 }
 
 /// Afterwards the bundle is deleted and another one applied.
-async fn goes_on(yard: &Yard, id: &str) -> Result<()> {
-    yard.value("a", None).await?;
-    yard.value("b", Some("1")).await?;
+async fn goes_on(fixture: &OperationsFixture, id: &str) -> Result<()> {
+    fixture.value("a", None).await?;
+    fixture.value("b", Some("1")).await?;
     let gone = tests::wait::wait_for("the bundle to be gone", super::PATIENCE, async || {
-        let bundle = yard.api.bundle(id).await?;
+        let bundle = fixture.api.bundle(id).await?;
         ensure!(bundle.is_none(), "{bundle:?}");
         anyhow::Ok(())
     });
@@ -66,97 +66,102 @@ async fn goes_on(yard: &Yard, id: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_work_is_left_alone_until_it_is_resumed() -> Result<()> {
-    let yard = Yard::open("operations-pause-work", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let works = yard.works()?;
+    let fixture = OperationsFixture::open("operations-pause-work", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let works = fixture.works()?;
     let params = PatchParams::default();
     works
         .patch(&id, &params, &annotation(Some("under repair")))
         .await?;
-    holds_still(&yard, &id, "under repair").await?;
+    holds_still(&fixture, &id, "under repair").await?;
     works.patch(&id, &params, &annotation(None)).await?;
-    goes_on(&yard, &id).await?;
-    yard.passed();
+    goes_on(&fixture, &id).await?;
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_work_that_somebody_deletes_here_waits_too() -> Result<()> {
-    let yard = Yard::open("operations-pause-delete", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let works = yard.works()?;
+    let fixture = OperationsFixture::open("operations-pause-delete", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let works = fixture.works()?;
     let params = PatchParams::default();
     works
         .patch(&id, &params, &annotation(Some("under repair")))
         .await?;
-    let told = yard.bundle(&id, "the pause", |it| paused(it).is_some());
+    let told = fixture.bundle(&id, "the pause", |it| paused(it).is_some());
     told.await?;
-    let before = yard.maps().get("a").await?;
+    let before = fixture.maps().get("a").await?;
     let work = works.get(&id).await?;
     works.delete(&id, &DeleteParams::default()).await?;
-    let other = yard.post("b", "1").await?;
-    yard.applied(&other, 1).await?;
+    let other = fixture.post("b", "1").await?;
+    fixture.applied(&other, 1).await?;
     let after = works.get_opt(&id).await?.context("the work waits")?;
     ensure!(after.metadata.uid == work.metadata.uid, "{after:?}");
-    ensure!(yard.maps().get("a").await?.metadata.uid == before.metadata.uid);
+    ensure!(fixture.maps().get("a").await?.metadata.uid == before.metadata.uid);
     works.patch(&id, &params, &annotation(None)).await?;
     tests::wait::wait_for("the work done over", super::PATIENCE, async || {
-        let map = yard.maps().get_opt("a").await?.context("it comes back")?;
+        let map = fixture
+            .maps()
+            .get_opt("a")
+            .await?
+            .context("it comes back")?;
         ensure!(map.metadata.uid != before.metadata.uid, "it is still there");
         anyhow::Ok(())
     })
     .await?;
-    yard.applied(&id, 1).await?;
-    yard.passed();
+    fixture.applied(&id, 1).await?;
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_paused_by_its_state_does_nothing_until_it_is_resumed() -> Result<()> {
-    let yard = Yard::open("operations-pause-state", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let states: Api<ConfigMap> = Api::namespaced(yard.kube.clone(), yard.work_namespace()?);
+    let fixture = OperationsFixture::open("operations-pause-state", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let states: Api<ConfigMap> = Api::namespaced(fixture.kube.clone(), fixture.work_namespace()?);
     let params = PatchParams::default();
     let name = "agent-cluster1-state";
     states
         .patch(name, &params, &annotation(Some("moving")))
         .await?;
-    holds_still(&yard, &id, "moving").await?;
-    ensure!(value_of(&yard.maps(), "b").await?.is_none());
+    holds_still(&fixture, &id, "moving").await?;
+    ensure!(value_of(&fixture.maps(), "b").await?.is_none());
     states
         .patch(name, &params, &annotation(Some("false")))
         .await?;
-    goes_on(&yard, &id).await?;
-    yard.passed();
+    goes_on(&fixture, &id).await?;
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_paused_by_flag_does_nothing_until_it_starts_without() -> Result<()> {
-    let mut yard = Yard::open("operations-pause-flag", &["--disable-leader-election"]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    yard.region.agent("cluster1")?.service.kill()?;
-    let kubeconfig = yard.cluster.kubeconfig().display().to_string();
-    let namespace = yard.work_namespace()?;
+    let mut fixture =
+        OperationsFixture::open("operations-pause-flag", &["--disable-leader-election"]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    fixture.region.agent("cluster1")?.service.kill()?;
+    let kubeconfig = fixture.cluster.kubeconfig().display().to_string();
+    let namespace = fixture.work_namespace()?;
     let args = [
         ["--kubeconfig", &kubeconfig],
         ["--namespace", namespace],
         ["--agent-id", namespace],
         ["--paused", "--disable-leader-election"],
     ];
-    let mut flagged = yard
+    let mut flagged = fixture
         .region
         .another_agent("cluster1", "flagged", args.concat())?;
     flagged.ready().await?;
-    holds_still(&yard, &id, "--paused").await?;
-    ensure!(value_of(&yard.maps(), "b").await?.is_none());
+    holds_still(&fixture, &id, "--paused").await?;
+    ensure!(value_of(&fixture.maps(), "b").await?.is_none());
     flagged.process().stop(super::PATIENCE).await?;
-    yard.region.agent("cluster1")?.service.restart()?;
-    goes_on(&yard, &id).await?;
-    yard.passed();
+    fixture.region.agent("cluster1")?.service.restart()?;
+    goes_on(&fixture, &id).await?;
+    fixture.passed();
     Ok(())
 }

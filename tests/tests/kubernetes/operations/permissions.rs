@@ -8,12 +8,12 @@ use kube::{Api, Client};
 use serde_json::{Value, from_value, json};
 use tests::api::Change;
 use tests::kubernetes::Cluster;
-use tests::process::Spec;
-use tests::region::{Builder, Kind};
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 use uuid::Uuid;
 
-use super::{PATIENCE, Yard};
+use super::{OperationsFixture, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<()> {
@@ -25,27 +25,28 @@ async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<(
     bindings
         .create(&PostParams::default(), &from_value(everything)?)
         .await?;
-    let builder = Builder::new("operations-permissions", Kind::Sandbox);
-    let mut yard = Yard::of(cluster, builder.on_cluster_as(cluster, &user)?).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
+    let builder = RegionBuilder::new("operations-permissions", BrokerKind::Sandbox);
+    let mut fixture =
+        OperationsFixture::of(cluster, builder.on_cluster_as(cluster, &user)?).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
 
-    let printed = Spec::binary("agent")?
+    let printed = ProcessSpec::binary("agent")?
         .args(["permissions", "--consumer-name", "cluster1"])
-        .args(["--namespace", yard.work_namespace()?, "--kubeconfig"])
+        .args(["--namespace", fixture.work_namespace()?, "--kubeconfig"])
         .arg(cluster.kubeconfig())
         .label("permissions")
-        .run(yard.region.scratch.path(), PATIENCE)
+        .run(fixture.region.test_dir.path(), PATIENCE)
         .await?;
     ensure!(printed.status.success(), "{printed:?}");
-    yard.region.agent("cluster1")?.service.kill()?;
+    fixture.region.agent("cluster1")?.service.kill()?;
     grant(&client, &printed.stdout, &user).await?;
     bindings.delete(&user, &DeleteParams::default()).await?;
     // The authorizer reads roles and bindings from caches, each in its own time.
     let theirs = cluster.client_as(&user).await?;
     wait_for("the printed rights and no others", PATIENCE, async || {
         let list = ListParams::default();
-        let works: Api<ManifestWork> = Api::namespaced(theirs.clone(), yard.work_namespace()?);
+        let works: Api<ManifestWork> = Api::namespaced(theirs.clone(), fixture.work_namespace()?);
         works.list(&list).await?;
         Api::<AppliedManifestWork>::all(theirs.clone())
             .list(&list)
@@ -57,22 +58,23 @@ async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<(
     .await?;
     let mark = cluster.audit().await?.mark().await?;
 
-    let service = &mut yard.region.agent("cluster1")?.service;
+    let service = &mut fixture.region.agent("cluster1")?.service;
     service.restart()?;
     service.ready().await?;
     // A new version, drift, another bundle of the kind, and deletion.
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
     let drift = json!({ "data": { "value": "drift" } });
     let params = PatchParams::default();
-    yard.maps()
+    fixture
+        .maps()
         .patch("a", &params, &Patch::Merge(&drift))
         .await?;
-    yard.value("a", Some("2")).await?;
-    let other = yard.post("b", "1").await?;
-    yard.applied(&other, 1).await?;
-    yard.api.delete_bundle(&id).await?;
-    yard.value("a", None).await?;
+    fixture.value("a", Some("2")).await?;
+    let other = fixture.post("b", "1").await?;
+    fixture.applied(&other, 1).await?;
+    fixture.api.delete_bundle(&id).await?;
+    fixture.value("a", None).await?;
     let asked = cluster.audit().await?.since(mark).await?;
     let refused: Vec<_> = asked
         .iter()
@@ -82,16 +84,17 @@ async fn the_printed_role_is_enough_for_the_bundles_that_are_there() -> Result<(
 
     // Another kind is refused where a person reads it.
     let secret = json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": yard.namespace },
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": fixture.namespace },
     });
     let change = Change::create("cluster1", vec![secret]);
-    let id = yard.api.create_bundle(&change).await?.id;
-    yard.bundle(&id, "the refusal", |it| {
-        let text = it.status.to_string();
-        text.contains("forbidden") && text.contains("secrets") && !it.is("Applied")
-    })
-    .await?;
-    yard.passed();
+    let id = fixture.api.create_bundle(&change).await?.id;
+    fixture
+        .bundle(&id, "the refusal", |it| {
+            let text = it.status.to_string();
+            text.contains("forbidden") && text.contains("secrets") && !it.is("Applied")
+        })
+        .await?;
+    fixture.passed();
     Ok(())
 }
 

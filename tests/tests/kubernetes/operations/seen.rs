@@ -4,12 +4,18 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::wait::wait_for;
 
-use super::{PATIENCE, Yard};
+use super::{OperationsFixture, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_names_every_part() -> Result<()> {
-    let mut yard = Yard::open("operations-ready", &[]).await?;
-    let admin = yard.region.agent("cluster1")?.service.ready().await?.admin;
+    let mut fixture = OperationsFixture::open("operations-ready", &[]).await?;
+    let admin = fixture
+        .region
+        .agent("cluster1")?
+        .service
+        .ready()
+        .await?
+        .admin;
     let answer = reqwest::get(format!("{admin}/readyz?format=json")).await?;
     ensure!(answer.status().is_success());
     let page: Value = answer.json().await?;
@@ -26,16 +32,16 @@ async fn readiness_names_every_part() -> Result<()> {
         "target",
     ];
     ensure!(names == expected, "{names:?}");
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_have_the_names_that_dashboards_know() -> Result<()> {
-    let mut yard = Yard::open("operations-metrics", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let service = &mut yard.region.agent("cluster1")?.service;
+    let mut fixture = OperationsFixture::open("operations-metrics", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let service = &mut fixture.region.agent("cluster1")?.service;
     // Gauges are set every few seconds.
     let page = wait_for("a scrape that counts the work", PATIENCE, async || {
         let page = service.metrics().await?;
@@ -72,6 +78,6 @@ async fn metrics_have_the_names_that_dashboards_know() -> Result<()> {
         let count = page.count(name, labels);
         ensure!(count > 0, "`{name}` {labels:?} among {:?}", page.names());
     }
-    yard.passed();
+    fixture.passed();
     Ok(())
 }

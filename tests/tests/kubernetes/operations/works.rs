@@ -8,72 +8,73 @@ use serde_json::{Value, json};
 use tests::api::Change;
 use tests::wait::wait_for;
 
-use super::{PATIENCE, Yard};
+use super::{OperationsFixture, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_work_deleted_here_is_done_over() -> Result<()> {
-    let yard = Yard::open("operations-delete", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let before = yard.maps().get("a").await?.metadata.uid;
-    let works = yard.works()?;
+    let fixture = OperationsFixture::open("operations-delete", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let before = fixture.maps().get("a").await?.metadata.uid;
+    let works = fixture.works()?;
     let work = works.get(&id).await?.metadata.uid;
     works.delete(&id, &DeleteParams::default()).await?;
     wait_for("another object", PATIENCE, async || {
-        let map = yard.maps().get_opt("a").await?.context("no object")?;
+        let map = fixture.maps().get_opt("a").await?.context("no object")?;
         ensure!(map.metadata.uid != before, "the old object");
         let again = works.get_opt(&id).await?.context("no work")?;
         ensure!(again.metadata.uid != work, "the old work");
         anyhow::Ok(())
     })
     .await?;
-    yard.applied(&id, 1).await?;
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
-    yard.value("a", Some("2")).await?;
-    yard.passed();
+    fixture.applied(&id, 1).await?;
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
+    fixture.value("a", Some("2")).await?;
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_work_edited_here_is_applied_as_it_was_edited_until_the_source_changes_it() -> Result<()>
 {
-    let yard = Yard::open("operations-edit", &[]).await?;
-    let id = yard.post("a", "1").await?;
-    yard.applied(&id, 1).await?;
-    let manifests = json!([yard.map("a", "edited"), yard.map("more", "1")]);
+    let fixture = OperationsFixture::open("operations-edit", &[]).await?;
+    let id = fixture.post("a", "1").await?;
+    fixture.applied(&id, 1).await?;
+    let manifests = json!([fixture.map("a", "edited"), fixture.map("more", "1")]);
     let edit = json!({ "spec": { "workload": { "manifests": manifests } } });
-    yard.works()?
+    fixture
+        .works()?
         .patch(&id, &PatchParams::default(), &Patch::Merge(&edit))
         .await?;
-    yard.value("a", Some("edited")).await?;
-    yard.value("more", Some("1")).await?;
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
-    yard.value("a", Some("2")).await?;
-    yard.value("more", None).await?;
-    yard.passed();
+    fixture.value("a", Some("edited")).await?;
+    fixture.value("more", Some("1")).await?;
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
+    fixture.value("a", Some("2")).await?;
+    fixture.value("more", None).await?;
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
-    let yard = Yard::open("operations-columns", &[]).await?;
-    let mut change = Change::create("cluster1", vec![yard.map("a", "1")]);
+    let fixture = OperationsFixture::open("operations-columns", &[]).await?;
+    let mut change = Change::create("cluster1", vec![fixture.map("a", "1")]);
     change.name = Some("guestbook".into());
-    let id = yard.api.create_bundle(&change).await?.id;
-    yard.applied(&id, 1).await?;
-    yard.change(&id, 1, "a", "2").await?;
-    yard.applied(&id, 2).await?;
+    let id = fixture.api.create_bundle(&change).await?.id;
+    fixture.applied(&id, 1).await?;
+    fixture.change(&id, 1, "a", "2").await?;
+    fixture.applied(&id, 2).await?;
     let path = format!(
         "/apis/work.open-cluster-management.io/v1/namespaces/{}/manifestworks",
-        yard.work_namespace()?
+        fixture.work_namespace()?
     );
     let mut request = Request::new(path).list(&ListParams::default())?;
     request
         .headers_mut()
         .insert(ACCEPT, HeaderValue::from_static(TABLE));
-    let table: Value = yard.kube.request(request).await?;
+    let table: Value = fixture.kube.request(request).await?;
     let columns = table["columnDefinitions"].as_array().context("columns")?;
     // What `kubectl get` shows without `-o wide`.
     let shown: Vec<(usize, &str)> = columns
@@ -94,7 +95,7 @@ async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
         .collect();
     let expected = [id.as_str(), "guestbook", "True", "True", "2"];
     ensure!(row[..5] == expected, "{row:?}");
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
@@ -103,32 +104,32 @@ const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bundles_labels_are_those_of_its_work_and_of_what_keeps_its_objects() -> Result<()> {
-    let yard = Yard::open("operations-labels", &[]).await?;
+    let fixture = OperationsFixture::open("operations-labels", &[]).await?;
     let labelled = |labels: Value| Change {
         metadata: Some(json!({ "labels": labels })),
         ..Change::default()
     };
     let change = Change {
         consumer_name: Some("cluster1".into()),
-        manifests: vec![yard.map("a", "1")],
+        manifests: vec![fixture.map("a", "1")],
         ..labelled(json!({ "team": "a", "env": "prod" }))
     };
-    let id = yard.api.create_bundle(&change).await?.id;
-    yard.applied(&id, 1).await?;
+    let id = fixture.api.create_bundle(&change).await?.id;
+    fixture.applied(&id, 1).await?;
     let team = ListParams::default().labels("team=a");
-    let works = yard.works()?;
+    let works = fixture.works()?;
     assert_eq!(works.list(&team).await?.items.len(), 1);
-    let keepers: kube::Api<AppliedManifestWork> = kube::Api::all(yard.kube.clone());
-    let keepers = keepers.list(&team).await?.items;
-    let of_this = |keeper: &&AppliedManifestWork| keeper.spec.manifest_work_name == id;
-    ensure!(keepers.iter().filter(of_this).count() == 1, "{keepers:?}");
+    let records: kube::Api<AppliedManifestWork> = kube::Api::all(fixture.kube.clone());
+    let records = records.list(&team).await?.items;
+    let of_this = |record: &&AppliedManifestWork| record.spec.manifest_work_name == id;
+    ensure!(records.iter().filter(of_this).count() == 1, "{records:?}");
 
     let change = Change {
         version: Some(1),
         ..labelled(json!({ "team": "b" }))
     };
-    yard.api.change_bundle(&id, &change).await?;
-    yard.applied(&id, 2).await?;
+    fixture.api.change_bundle(&id, &change).await?;
+    fixture.applied(&id, 2).await?;
     let labels = works.get(&id).await?.metadata.labels.unwrap_or_default();
     assert_eq!(labels.get("team").map(String::as_str), Some("b"));
     assert_eq!(labels.get("env"), None);
@@ -138,6 +139,6 @@ async fn a_bundles_labels_are_those_of_its_work_and_of_what_keeps_its_objects() 
             .map(String::as_str),
         Some("cluster1")
     );
-    yard.passed();
+    fixture.passed();
     Ok(())
 }

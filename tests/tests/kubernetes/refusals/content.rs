@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fields_that_are_invalid_are_named() -> Result<()> {
-    let stage = Stage::new("invalid").await?;
+    let fixture = Fixture::new("invalid").await?;
     let containers = json!([{ "name": "web", "image": "web" }]);
     let spec = |app: &str| {
         json!({
@@ -15,29 +15,29 @@ async fn fields_that_are_invalid_are_named() -> Result<()> {
     };
     let web = |app: &str| {
         let rest = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "spec": spec(app) });
-        stage.manifest("web", rest)
+        fixture.manifest("web", rest)
     };
     let parts = [
         "invalid: spec.template.metadata.labels: Invalid value: ",
         "`selector` does not match template `labels`",
         "hint: correct these fields in the manifest (`kubectl explain` describes them)",
     ];
-    let refused = refused(&stage, &web("other"), &parts).await?;
+    let refused = refused(&fixture, &web("other"), &parts).await?;
     let unavailable = "False ResourceNotAvailable: Resource is not available";
     refused.bundle.says(&[("0/Available", unavailable)]).await?;
     refused.bundle.change(vec![web("web")]).await?;
     refused.bundle.is_applied().await?;
 
-    let mut unknown = stage.map("unknown", json!({ "value": "1" }));
+    let mut unknown = fixture.map("unknown", json!({ "value": "1" }));
     unknown["dota"] = json!({ "value": "1" });
-    super::refused(&stage, &unknown, &["dota", "hint: remove the field"]).await?;
-    stage.region.passed();
+    super::refused(&fixture, &unknown, &["dota", "hint: remove the field"]).await?;
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_a_secret_is_never_told() -> Result<()> {
-    let stage = Stage::new("secret").await?;
+    let fixture = Fixture::new("secret").await?;
     for (name, rest) in [
         ("no-base64", json!({ "data": { "password": "hunter2!" } })),
         ("no-map", json!({ "data": "hunter2!" })),
@@ -46,31 +46,31 @@ async fn what_is_in_a_secret_is_never_told() -> Result<()> {
             json!({ "stringData": { "password": ["hunter2!"] } }),
         ),
     ] {
-        let mut secret = stage.manifest(name, rest);
+        let mut secret = fixture.manifest(name, rest);
         secret["apiVersion"] = "v1".into();
         secret["kind"] = "Secret".into();
-        let object = format!("apply Secret {}/{name}: ", stage.namespace);
-        let refused = refused(&stage, &secret, &[&object]).await?;
+        let object = format!("apply Secret {}/{name}: ", fixture.namespace);
+        let refused = refused(&fixture, &secret, &[&object]).await?;
         ensure!(!refused.words.contains("hunter2"), "{}", refused.words);
     }
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_that_cannot_be_changed_is_named_and_the_object_stays() -> Result<()> {
-    let stage = Stage::new("immutable").await?;
+    let fixture = Fixture::new("immutable").await?;
     let job = |image: &str| {
         let containers = json!([{ "name": "work", "image": image }]);
         let template = json!({ "spec": { "restartPolicy": "Never", "containers": containers } });
         let spec = json!({ "managedBy": "example.com/nobody", "template": template });
-        stage.manifest(
+        fixture.manifest(
             "job",
             json!({ "apiVersion": "batch/v1", "kind": "Job", "spec": spec }),
         )
     };
     let service = |spec: Value| {
-        stage.manifest(
+        fixture.manifest(
             "service",
             json!({ "apiVersion": "v1", "kind": "Service", "spec": spec }),
         )
@@ -91,12 +91,12 @@ async fn a_field_that_cannot_be_changed_is_named_and_the_object_stays() -> Resul
             ],
         ),
     ] {
-        let beside = |value: &str| stage.map("beside", json!({ "value": value }));
-        let bundle = stage
+        let beside = |value: &str| fixture.map("beside", json!({ "value": value }));
+        let bundle = fixture
             .post_manifests(vec![before.clone(), beside("1")])
             .await?;
         bundle.is_applied().await?;
-        let uid = stage.live(&before).await?.context("it is there")?["metadata"]["uid"].clone();
+        let uid = fixture.live(&before).await?.context("it is there")?["metadata"]["uid"].clone();
         bundle.change(vec![after, beside("2")]).await?;
         let hint = "hint: it cannot be changed in place: delete the object or give the new one another name";
         let refused = is_refused(bundle, &[parts[0], parts[1], hint]).await?;
@@ -104,16 +104,16 @@ async fn a_field_that_cannot_be_changed_is_named_and_the_object_stays() -> Resul
             .bundle
             .says(&[("1/Applied", MANIFEST_APPLIED)])
             .await?;
-        until(&stage, &beside("2"), "the other manifest", |live| {
+        until(&fixture, &beside("2"), "the other manifest", |live| {
             live["data"]["value"] == "2"
         })
         .await?;
-        let live = stage.live(&before).await?.context("it is still there")?;
+        let live = fixture.live(&before).await?.context("it is still there")?;
         ensure!(live["metadata"]["uid"] == uid, "nobody replaced it");
         refused.bundle.change(vec![before, beside("2")]).await?;
         refused.bundle.is_applied().await?;
         refused.bundle.goes().await?;
     }
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

@@ -4,16 +4,16 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kind_that_is_not_there_yet_is_applied_when_it_comes() -> Result<()> {
-    let stage = Stage::new("kind").await?;
-    let group = format!("{}.example.com", stage.namespace);
+    let fixture = Fixture::new("kind").await?;
+    let group = format!("{}.example.com", fixture.namespace);
     let version = format!("{group}/v1");
-    let gadget = stage.manifest("one", json!({ "apiVersion": version, "kind": "Gadget" }));
+    let gadget = fixture.manifest("one", json!({ "apiVersion": version, "kind": "Gadget" }));
     let words = format!(
         "apply Gadget {}/one: no matches for kind \"Gadget\" in version \"{version}\"; hint: apply the \
          CustomResourceDefinition of `Gadget` in group `{group}`; the work is tried again then",
-        stage.namespace
+        fixture.namespace
     );
-    let refused = refused(&stage, &gadget, &[&words]).await?;
+    let refused = refused(&fixture, &gadget, &[&words]).await?;
     let unavailable = "False ResourceNotAvailable: Resource is not available";
     refused.bundle.says(&[("0/Available", unavailable)]).await?;
 
@@ -29,38 +29,41 @@ async fn a_kind_that_is_not_there_yet_is_applied_when_it_comes() -> Result<()> {
             "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema }],
         },
     });
-    stage.create(&definition).await?;
+    fixture.create(&definition).await?;
     refused.bundle.is_applied().await?;
-    ensure!(stage.live(&gadget).await?.is_some(), "the gadget is there");
+    ensure!(
+        fixture.live(&gadget).await?.is_some(),
+        "the gadget is there"
+    );
     refused.bundle.goes().await?;
-    ensure!(stage.live(&gadget).await?.is_none(), "the gadget is gone");
-    stage.delete(&definition).await?;
-    stage.region.passed();
+    ensure!(fixture.live(&gadget).await?.is_none(), "the gadget is gone");
+    fixture.delete(&definition).await?;
+    fixture.region.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_goes_or_is_not_there_is_waited_for() -> Result<()> {
-    let stage = Stage::new("namespace").await?;
+    let fixture = Fixture::new("namespace").await?;
     let doomed = Cluster::shared().await?.namespace("doomed").await?;
     let within = |name: &str| {
-        let mut map = stage.map(name, json!({ "value": "1" }));
+        let mut map = fixture.map(name, json!({ "value": "1" }));
         map["metadata"]["namespace"] = doomed.as_str().into();
         map
     };
     let mut holding = within("holding");
     holding["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    stage.create(&holding).await?;
+    fixture.create(&holding).await?;
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": doomed } });
-    stage.delete(&namespace).await?;
+    fixture.delete(&namespace).await?;
 
     let parts = [format!(
         "because it is being terminated; hint: wait until namespace `{doomed}` is gone; it is tried again"
     )];
     let map = within("one");
-    let refused = refused(&stage, &map, &[&parts[0]]).await?;
-    stage
+    let refused = refused(&fixture, &map, &[&parts[0]]).await?;
+    fixture
         .edit(&holding, json!({ "metadata": { "finalizers": null } }))
         .await?;
     let gone = format!("namespaces \"{doomed}\" not found");
@@ -68,11 +71,11 @@ async fn a_namespace_that_goes_or_is_not_there_is_waited_for() -> Result<()> {
         "hint: put the Namespace `{doomed}` into the work, before this object, or create it"
     );
     let refused = is_refused(refused.bundle, &[&gone, &hint]).await?;
-    stage.create(&namespace).await?;
+    fixture.create(&namespace).await?;
     // However long the namespace took to go: that it is gone is another cause, and its pauses begin anew.
     refused.bundle.is_applied().await?;
-    ensure!(stage.live(&map).await?.is_some(), "the object is there");
+    ensure!(fixture.live(&map).await?.is_some(), "the object is there");
     refused.bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

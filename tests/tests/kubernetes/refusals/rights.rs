@@ -20,24 +20,24 @@ async fn a_right_that_is_missing_is_named_and_used_once_it_is_given() -> Result<
     let kinds = rule(&["apiextensions.k8s.io"], &["customresourcedefinitions"]);
     let maps = rule(&[""], &["configmaps"]);
     grant(&user, &user, vec![records, kinds, maps]).await?;
-    let stage = Stage::restricted("restricted", namespace, &user).await?;
+    let fixture = Fixture::restricted("restricted", namespace, &user).await?;
     let secret = json!({ "apiVersion": "v1", "kind": "Secret", "stringData": { "a": "b" } });
-    let secret = stage.manifest("one", secret);
+    let secret = fixture.manifest("one", secret);
     let denied = |verb: &str| {
         format!(
             "{verb} resource \"secrets\" in API group \"\" in the namespace \"{}\"; hint: let that user",
-            stage.namespace
+            fixture.namespace
         )
     };
     let parts = [
         format!(
             "apply Secret {}/one: secrets \"one\" is forbidden: User \"{user}\" cannot ",
-            stage.namespace
+            fixture.namespace
         ),
         denied("patch"),
         "hint: let that user `patch` `secrets`; `agent permissions` prints the role".to_owned(),
     ];
-    let refused = refused(&stage, &secret, &parts.each_ref().map(String::as_str)).await?;
+    let refused = refused(&fixture, &secret, &parts.each_ref().map(String::as_str)).await?;
     refused
         .bundle
         .says(&[(
@@ -66,8 +66,8 @@ async fn a_right_that_is_missing_is_named_and_used_once_it_is_given() -> Result<
         )])
         .await?;
     refused.bundle.goes().await?;
-    ensure!(stage.live(&secret).await?.is_none(), "the secret is gone");
-    stage.region.passed();
+    ensure!(fixture.live(&secret).await?.is_none(), "the secret is gone");
+    fixture.region.passed();
     Ok(())
 }
 
@@ -87,17 +87,17 @@ async fn an_object_that_may_not_be_deleted_keeps_its_bundle_until_it_may() -> Re
     let mut maps = rule(&[""], &["configmaps"]);
     maps["verbs"] = json!(["get", "list", "watch", "create", "update", "patch"]);
     grant(&user, &user, vec![records, kinds, maps]).await?;
-    let stage = Stage::restricted("undeletable", namespace, &user).await?;
-    let map = stage.map("one", json!({ "value": "1" }));
-    let bundle = stage.post_manifests(vec![map.clone()]).await?;
+    let fixture = Fixture::restricted("undeletable", namespace, &user).await?;
+    let map = fixture.map("one", json!({ "value": "1" }));
+    let bundle = fixture.post_manifests(vec![map.clone()]).await?;
     bundle.is_applied().await?;
     bundle.delete().await?;
-    let object = format!("ConfigMap {}/one", stage.namespace);
+    let object = format!("ConfigMap {}/one", fixture.namespace);
     let words = format!(
         "{object} cannot be removed: delete {object}: configmaps \"one\" is forbidden: User \"{user}\" cannot delete \
          resource \"configmaps\" in API group \"\" in the namespace \"{}\"; hint: let that user `delete` `configmaps`; \
          `agent permissions` prints the role",
-        stage.namespace
+        fixture.namespace
     );
     bundle
         .says(&[
@@ -111,8 +111,8 @@ async fn an_object_that_may_not_be_deleted_keeps_its_bundle_until_it_may() -> Re
     let name = format!("{user}-deletes");
     grant(&name, &user, vec![rule(&[""], &["configmaps"])]).await?;
     bundle.is_gone().await?;
-    ensure!(stage.live(&map).await?.is_none(), "the map is gone");
-    stage.region.passed();
+    ensure!(fixture.live(&map).await?.is_none(), "the map is gone");
+    fixture.region.passed();
     Ok(())
 }
 

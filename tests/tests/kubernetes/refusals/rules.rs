@@ -1,12 +1,12 @@
 //! Rules that match nothing: refused where they are given, or told where only the cluster knows.
 
 use super::*;
-use crate::stage::ABSENT;
+use crate::fixture::ABSENT;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_with_another_plural_than_the_clusters_is_told_in_the_status() -> Result<()> {
-    let stage = Stage::new("plural").await?;
-    let group = format!("{}.example.com", stage.namespace);
+    let fixture = Fixture::new("plural").await?;
+    let group = format!("{}.example.com", fixture.namespace);
     let definition = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": { "name": format!("gadgeten.{group}") },
@@ -19,19 +19,19 @@ async fn a_rule_with_another_plural_than_the_clusters_is_told_in_the_status() ->
             }],
         },
     });
-    let defined = stage.post_manifests(vec![definition]).await?;
+    let defined = fixture.post_manifests(vec![definition]).await?;
     defined.is_applied().await?;
     let rest = json!({ "apiVersion": format!("{group}/v1"), "kind": "Gadget" });
-    let gadget = stage.manifest("g", rest);
+    let gadget = fixture.manifest("g", rest);
     let only = |resource: &str| {
         let settings = json!({ "updateStrategy": { "type": "CreateOnly" } });
         Change {
             manifests: vec![gadget.clone()],
-            manifest_configs: vec![stage.config(&format!("{group}/{resource}"), "g", settings)],
+            manifest_configs: vec![fixture.config(&format!("{group}/{resource}"), "g", settings)],
             ..Change::default()
         }
     };
-    let bundle = stage.post(only("gadgets")).await?;
+    let bundle = fixture.post(only("gadgets")).await?;
     let parts = [
         "False NoManifestMatches: manifestConfigs[0] matches no manifest; the nearest is manifests[0] (Gadget ",
         "whose resource is `gadgeten`, not `gadgets`",
@@ -44,6 +44,6 @@ async fn a_rule_with_another_plural_than_the_clusters_is_told_in_the_status() ->
         .await?;
     bundle.goes().await?;
     defined.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

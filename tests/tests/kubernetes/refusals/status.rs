@@ -3,13 +3,13 @@
 use serde_json::Map;
 
 use super::*;
-use crate::stage::{condition, values};
+use crate::fixture::{condition, values};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn feedback_that_does_not_fit_is_dropped_where_it_is_largest_and_told() -> Result<()> {
-    let stage = Stage::new("large-status").await?;
-    let large = stage.map("large", json!({ "value": "x".repeat(40_000) }));
-    let small = stage.map("small", json!({ "value": "y".repeat(25_000) }));
+    let fixture = Fixture::new("large-status").await?;
+    let large = fixture.map("large", json!({ "value": "x".repeat(40_000) }));
+    let small = fixture.map("small", json!({ "value": "y".repeat(25_000) }));
     // Each value twice: more comes back than went out.
     let paths: Vec<Value> = ["once", "twice"]
         .iter()
@@ -18,10 +18,10 @@ async fn feedback_that_does_not_fit_is_dropped_where_it_is_largest_and_told() ->
     let rules = json!({ "feedbackRules": [{ "type": "JSONPaths", "jsonPaths": paths }] });
     let bundle = Change {
         manifests: vec![large, small],
-        manifest_configs: vec![stage.config("configmaps", "*", rules)],
+        manifest_configs: vec![fixture.config("configmaps", "*", rules)],
         ..Change::default()
     };
-    let bundle = stage.post(bundle).await?;
+    let bundle = fixture.post(bundle).await?;
     bundle
         .says(&[
             ("Applied", APPLIED),
@@ -42,11 +42,11 @@ async fn feedback_that_does_not_fit_is_dropped_where_it_is_largest_and_told() ->
     assert_eq!(values(&shown, 0), json!({}));
     assert_eq!(values(&shown, 1).as_object().map(Map::len), Some(2));
     assert_eq!(condition(&shown, "Applied"), APPLIED);
-    let other = stage
-        .post_manifests(vec![stage.map("other", json!({ "value": "1" }))])
+    let other = fixture
+        .post_manifests(vec![fixture.map("other", json!({ "value": "1" }))])
         .await?;
     other.is_applied().await?;
     bundle.goes().await?;
-    stage.region.passed();
+    fixture.region.passed();
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! What others do to works in the cluster, and what the store makes of it.
 
+use agent::applier::Change;
 use agent::crd::PAUSED;
-use agent::target::Change;
 use agent::work::Store as _;
 use anyhow::{Context as _, Result, ensure};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 use tests::kubernetes::Cluster;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::rig::{
@@ -265,8 +265,8 @@ async fn another_agent_s_works_are_not_touched() -> Result<()> {
 
 #[tokio::test]
 async fn a_watch_goes_on_when_the_api_server_comes_back() -> Result<()> {
-    let scratch = Scratch::new("works-outage")?;
-    let mut cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("works-outage")?;
+    let mut cluster = Cluster::start(test_dir.path()).await?;
     install(&cluster).await?;
     let namespace = cluster.namespace("outage").await?;
     let client = cluster.client().await?;
@@ -311,6 +311,6 @@ async fn a_watch_goes_on_when_the_api_server_comes_back() -> Result<()> {
         br#"{"manifests":[2]}"#
     );
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -12,7 +12,7 @@ use link::error::{Hint as _, chain};
 use link::id::ConsumerName;
 use serde_json::{from_value, json};
 use tests::kubernetes::Cluster;
-use tests::scratch::Scratch;
+use tests::test_dir::TestDir;
 use tests::wait::wait_for;
 
 use super::rig::{PATIENCE, Rig, bundle, commit, install, read, record, say, work};
@@ -126,7 +126,8 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
     let mut rig = Rig::new("rights").await?;
     let user = format!("agent-of-{}", rig.namespace);
     let admin = std::mem::replace(&mut rig.client, rig.cluster.client_as(&user).await?);
-    let refused = |error: agent::work::Error| (chain(&error), error.hint().unwrap_or_default());
+    let refused =
+        |error: agent::work::StoreError| (chain(&error), error.hint().unwrap_or_default());
     let open = async || Objects::open(rig.client.clone(), &rig.namespace, &rig.consumer).await;
     let (text, hint) = refused(open().await.err().context("it has no rights")?);
     assert!(
@@ -178,8 +179,8 @@ async fn a_right_that_is_missing_is_named() -> Result<()> {
 
 #[tokio::test]
 async fn a_cluster_without_the_kinds_says_how_to_install_them() -> Result<()> {
-    let scratch = Scratch::new("works-kinds")?;
-    let cluster = Cluster::start(scratch.path()).await?;
+    let test_dir = TestDir::new("works-kinds")?;
+    let cluster = Cluster::start(test_dir.path()).await?;
     let namespace = cluster.namespace("kinds").await?;
     let consumer = ConsumerName::new("cluster1")?;
     let open = async || Objects::open(cluster.client().await.unwrap(), &namespace, &consumer).await;
@@ -218,6 +219,6 @@ async fn a_cluster_without_the_kinds_says_how_to_install_them() -> Result<()> {
         Some("make the namespace, or name another one")
     );
     drop(cluster);
-    scratch.passed();
+    test_dir.passed();
     Ok(())
 }

@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use agent::work::Store as _;
 use anyhow::{Context as _, Result, ensure};
-use tests::kubernetes::Entry;
+use tests::kubernetes::AuditEntry;
 use tests::wait::wait_for;
 
 use super::rig::{PATIENCE, Rig, Watching, at, bundle, commit, read, record, say, work};
 
-fn ours(entries: &[Entry], user_agent: &str) -> Vec<String> {
+fn ours(entries: &[AuditEntry], user_agent: &str) -> Vec<String> {
     let ours = entries
         .iter()
         .filter(|entry| entry.user_agent == user_agent && entry.verb != "watch");
@@ -92,15 +92,15 @@ async fn a_look_is_written_alone_only_where_another_made_the_one_that_is_kept() 
     assert_eq!(asked(&store, "one 0 5").await?, [""; 0]);
 
     let store = rig.open().await?;
-    let looks = store.take_looks();
-    assert_eq!(looks.get(&id).context("a look")?.words, "one 0");
-    assert!(store.take_looks().is_empty());
+    let looks = store.take_snapshots();
+    assert_eq!(looks.get(&id).context("a snapshot")?.text, "one 0");
+    assert!(store.take_snapshots().is_empty());
     assert_eq!(asked(&store, "one 0 5").await?, [""; 0]);
     assert_eq!(asked(&store, "two 0").await?, written);
     // It is of this version only.
     commit(&store, &[work("w", 2, &bundle("2"))]).await?;
     assert_eq!(asked(&store, "three 0").await?, [""; 0]);
-    assert!(rig.open().await?.take_looks().is_empty());
+    assert!(rig.open().await?.take_snapshots().is_empty());
     Ok(())
 }
 

@@ -4,8 +4,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent::applier::Change;
 use agent::crd::{self, ManifestWork};
-use agent::target::Change;
 use agent::work::{Found, Head, Objects, StatusRecord, Store as _, Work, WorkId};
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::work::sha256_hex;
+use crate::digest::sha256_hex;
 
 fn full() -> Work {
     Work {
@@ -47,7 +47,9 @@ fn object(work: &Work) -> Value {
 }
 
 fn read(object: Value) -> Result<Stored, Unreadable> {
-    serde_json::from_value::<Object>(object).unwrap().stored()
+    serde_json::from_value::<WorkObject>(object)
+        .unwrap()
+        .stored()
 }
 
 // The part of RFC 6902 that `changed` uses, strict about parents and removals as an API server is.
@@ -144,12 +146,12 @@ fn a_status_comes_back_with_its_hash_and_its_times() {
         applied_at: Some("2026-08-01T10:00:02.5Z".parse().unwrap()),
     };
     let mut object = object(&full());
-    object["status"] = said(&record, None)["status"].clone();
+    object["status"] = status_document(&record, None)["status"].clone();
     assert_eq!(
         object["status"]["resourceStatus"]["manifests"][0]["resourceMeta"]["kind"],
         "ConfigMap"
     );
-    let listed: Listed = serde_json::from_value(object.clone()).unwrap();
+    let listed: ListedWork = serde_json::from_value(object.clone()).unwrap();
     assert_eq!(listed.reported(), Some((Version::FIRST, &*record.hash)));
     assert_eq!(read(object.clone()).unwrap().record, Some(record));
     object["status"] = json!({"conditions": "broken"});

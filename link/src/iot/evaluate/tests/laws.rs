@@ -1,8 +1,8 @@
 //! Laws that hold for every policy and request.
 
 use super::*;
-use crate::iot::policy::Condition;
-use crate::iot::wildcard::{self, Pattern};
+use crate::iot::policy::PolicyCondition;
+use crate::iot::wildcard::{self, PolicyPattern};
 
 // Small alphabets, so that patterns and texts meet often.
 fn resource_text() -> impl Strategy<Value = String> {
@@ -18,13 +18,13 @@ fn pattern_text() -> impl Strategy<Value = String> {
     ]
 }
 
-fn conditions() -> impl Strategy<Value = Condition> {
+fn conditions() -> impl Strategy<Value = PolicyCondition> {
     let one = |operator: &str, key: &str, value: &str| {
         let values = [(key.to_owned(), vec![value.to_owned()])].into();
-        Condition::from([(operator.to_owned(), values)])
+        PolicyCondition::from([(operator.to_owned(), values)])
     };
     prop_oneof![
-        4 => Just(Condition::new()),
+        4 => Just(PolicyCondition::new()),
         1 => Just(one("StringEquals", "iot:ClientId", "a")),
         1 => Just(one("NumericEquals", "iot:ClientId", "a")),
         1 => Just(one("StringLike", "iot:ClientId", "${iot:CertificateId}")),
@@ -35,7 +35,7 @@ fn statements_any() -> impl Strategy<Value = Statement> {
     let actions = proptest::collection::vec(
         prop_oneof![
             Just("iot:*".to_owned()),
-            (0..5_usize).prop_map(|index| Action::ALL[index].to_string()),
+            (0..5_usize).prop_map(|index| PolicyAction::ALL[index].to_string()),
         ],
         1..3,
     );
@@ -61,25 +61,20 @@ fn documents() -> impl Strategy<Value = Vec<Document>> {
     proptest::collection::vec(document, 0..3)
 }
 
-fn requests() -> impl Strategy<Value = (Action, String, Context)> {
+fn requests() -> impl Strategy<Value = (PolicyAction, String, Context)> {
     (0..5_usize, resource_text(), "[ab*+]{1,2}").prop_map(|(action, name, client)| {
         (
-            Action::ALL[action],
+            PolicyAction::ALL[action],
             name,
             Context::new(ArnPrefix::default(), client),
         )
     })
 }
 
-fn request<'a>((action, name, context): &'a (Action, String, Context)) -> Request<'a> {
-    let resource = match action {
-        Action::Connect => Resource::Client(name),
-        Action::Subscribe => Resource::Filter(name),
-        _ => Resource::Topic(name),
-    };
+fn request<'a>((action, name, context): &'a (PolicyAction, String, Context)) -> Request<'a> {
     Request {
         action: *action,
-        resource,
+        resource: Resource::of(*action, name),
         context,
     }
 }
@@ -108,7 +103,7 @@ proptest! {
     #[test]
     fn escaped_text_matches_itself_and_nothing_else(text in "\\PC{0,12}|[*?${}a]{0,8}", other in "[*?${}a]{0,8}") {
         let context = Context::default();
-        let pattern = Pattern::resolve(&wildcard::escape(&text), &context);
+        let pattern = PolicyPattern::resolve(&wildcard::escape(&text), &context);
         prop_assert!(pattern.matches(&text));
         prop_assert_eq!(pattern.matches(&other), text == other);
     }
@@ -182,7 +177,7 @@ proptest! {
         operator in "\\PC{0,12}|(ForAllValues:)?(Bool|IpAddress|StringLike)", value in "\\PC{0,12}|[0-9./]{0,12}",
         key in "iot:[A-Za-z.\\[\\]]{0,24}|aws:SourceIp",
     ) {
-        let asked = (Action::ALL[action], name, Context::default());
+        let asked = (PolicyAction::ALL[action], name, Context::default());
         let values = [(key, vec![value])].into();
         let mut statement = Statement::allow([asked.0], [format!("{}:{pattern}", ArnPrefix::default())]);
         let plain = Document::new(vec![statement.clone()]);

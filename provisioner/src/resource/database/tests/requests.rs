@@ -24,10 +24,10 @@ fn a_database_is_made_with_all_that_is_wanted() {
              &EnablePerformanceInsights=true&PerformanceInsightsRetentionPeriod=7"
         )
     );
-    database.kms_key = Some("k-1".into());
-    database.iam_auth = Some(true);
-    database.max_storage = Some(100);
-    database.performance_insights_days = 0;
+    database.settings.kms_key = Some("k-1".into());
+    database.settings.iam_auth = Some(true);
+    database.settings.max_storage = Some(100);
+    database.settings.performance_insights_days = 0;
     assert_eq!(
         form(&database),
         format!(
@@ -40,8 +40,8 @@ fn a_database_is_made_with_all_that_is_wanted() {
 #[test]
 fn a_change_is_asked_for_under_its_name_in_the_api() {
     let mut database = database();
-    database.max_storage = Some(100);
-    database.iam_auth = Some(false);
+    database.settings.max_storage = Some(100);
+    database.settings.iam_auth = Some(false);
     let asked = |attribute: &str, have: Value, want: Value| {
         let difference = difference(attribute, have, want);
         let request = database.modify(database.modification(), &difference, &facts());

@@ -1,4 +1,4 @@
-//! The pool: what a connection is asked before it is used, and what every new one runs with.
+//! The pool: which connections are pinged before use, and the session settings of new ones.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,18 +8,20 @@ use sqlx::postgres::{PgPool, PgPoolOptions};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::super::config::{Config, Credentials};
-use super::super::refused::Refused;
+use super::super::config::PostgresConfig;
+use super::super::credentials::Credentials;
+use super::super::limits::PING_ANSWER;
+use super::super::refused::RefusedCredentials;
 use super::super::session::{options, session, set};
-use super::{PING_ANSWER, Suspected, lock};
+use super::{Suspected, lock};
 use crate::store::OpenError;
 
 /// A pool that dials when a connection is needed.
 pub(super) fn pool(
-    config: &Config,
+    config: &PostgresConfig,
     credentials: &Credentials,
     suspected: &Suspected,
-    refused: &Arc<Mutex<Refused>>,
+    refused: &Arc<Mutex<RefusedCredentials>>,
     made: &Arc<Notify>,
 ) -> Result<PgPool, OpenError> {
     let session = session(config);

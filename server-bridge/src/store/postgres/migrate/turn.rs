@@ -1,5 +1,5 @@
-//! Whose turn it is to change the tables, and who is in the way: an advisory lock that is asked for again and again, so that
-//! whoever waits can say for whom. Names and process ids are what every user of the server may see.
+//! The advisory lock of migrations, polled so that a waiting process can say who holds it. Names and process ids are visible
+//! to every user of the server.
 
 use std::time::Duration;
 

@@ -7,25 +7,26 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
-use tests::process::Spec;
-use tests::region::{Builder, Kind};
+use tests::process::ProcessSpec;
+use tests::region::{BrokerKind, RegionBuilder};
 
-use super::{APPLIED, MANIFEST_WORKS, SPACE, Yard, definition};
+use super::{APPLIED, ChartCluster, MANIFEST_WORKS, SPACE, definition};
 use crate::chart::{next, root};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_commands_install_the_agent_whoever_brought_the_definitions() -> Result<()> {
-    let yard = Yard::open("chart-documented").await?;
+    let fixture = ChartCluster::open("chart-documented").await?;
     let install = documented("install")?;
     let definitions = documented("definitions")?;
-    yard.shell(&install).await.context("in a new cluster")?;
-    let held = yard.works().await?;
+    fixture.shell(&install).await.context("in a new cluster")?;
+    let held = fixture.works().await?;
     // Whoever runs both does no harm, nor to the next upgrade.
-    yard.shell(&definitions).await?;
-    yard.shell(&install.replace("helm install", "helm upgrade"))
+    fixture.shell(&definitions).await?;
+    fixture
+        .shell(&install.replace("helm install", "helm upgrade"))
         .await?;
-    ensure!(yard.held().await? == held);
-    yard.clear().await?;
+    ensure!(fixture.held().await? == held);
+    fixture.clear().await?;
 
     // As people apply them, and again.
     for script in [
@@ -35,38 +36,45 @@ async fn the_documented_commands_install_the_agent_whoever_brought_the_definitio
         "agent crds | kubectl apply --server-side -f -",
         &definitions,
     ] {
-        yard.shell(script).await?;
+        fixture.shell(script).await?;
     }
-    yard.shell(&install).await.context("after `agent crds`")?;
-    yard.clear().await?;
+    fixture
+        .shell(&install)
+        .await
+        .context("after `agent crds`")?;
+    fixture.clear().await?;
 
     // A Maestro agent brings one of them, Open Cluster Management both.
-    yard.define(&applied_of_go()).await?;
-    yard.shell(&install).await.context("beside a Go agent's")?;
-    yard.works().await?;
-    yard.clear().await?;
-    yard.define(&applied_of_go()).await?;
-    yard.define(&works_of_go()).await?;
-    let installed = yard.shell(&install).await.context("beside a hub's")?;
+    fixture.define(&applied_of_go()).await?;
+    fixture
+        .shell(&install)
+        .await
+        .context("beside a Go agent's")?;
+    fixture.works().await?;
+    fixture.clear().await?;
+    fixture.define(&applied_of_go()).await?;
+    fixture.define(&works_of_go()).await?;
+    let installed = fixture.shell(&install).await.context("beside a hub's")?;
     ensure!(installed.stdout.contains("left as it is"), "{installed:?}");
     ensure!(
         installed.stdout.contains(definitions.trim()),
         "{installed:?}"
     );
-    let held = yard.works().await?;
-    yard.shell(&definitions).await?;
-    ensure!(yard.held().await? == held);
-    yard.shell(&install.replace("helm install", "helm upgrade"))
+    let held = fixture.works().await?;
+    fixture.shell(&definitions).await?;
+    ensure!(fixture.held().await? == held);
+    fixture
+        .shell(&install.replace("helm install", "helm upgrade"))
         .await?;
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn adopting_and_asking_for_rights_wait_for_definitions_that_were_just_applied() -> Result<()>
 {
-    let yard = Yard::open("chart-just-applied").await?;
-    let spaces: Api<Namespace> = Api::all(yard.client.clone());
+    let fixture = ChartCluster::open("chart-just-applied").await?;
+    let spaces: Api<Namespace> = Api::all(fixture.client.clone());
     let space = serde_json::from_value(json!({"metadata": {"name": SPACE}}))?;
     spaces.create(&PostParams::default(), &space).await?;
     let verbs = [
@@ -76,45 +84,46 @@ async fn adopting_and_asking_for_rights_wait_for_definitions_that_were_just_appl
     ];
     for verb in verbs {
         let of = format!("--consumer-name mc1 --namespace {SPACE}");
-        yard.shell(&format!(
-            "agent crds | kubectl apply -f -\nagent {verb} {of}"
-        ))
-        .await
-        .with_context(|| verb.to_owned())?;
-        yard.clear().await?;
+        fixture
+            .shell(&format!(
+                "agent crds | kubectl apply -f -\nagent {verb} {of}"
+            ))
+            .await
+            .with_context(|| verb.to_owned())?;
+        fixture.clear().await?;
     }
     // Nobody waits for what nobody applied.
     let begun = std::time::Instant::now();
-    let spec = Spec::binary("agent")?
+    let spec = ProcessSpec::binary("agent")?
         .label(next("adopt"))
         .args("adopt --from-broker old:8883 --consumer-name mc1 --namespace x".split(' '));
-    let missing = yard.started(spec).await?;
+    let missing = fixture.started(spec).await?;
     ensure!(
         !missing.status.success() && missing.stderr.contains("`agent crds | kubectl apply"),
         "{missing:?}"
     );
     ensure!(begun.elapsed() < Duration::from_secs(10), "{missing:?}");
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_says_that_a_definition_drops_what_it_keeps_and_goes_on_when_it_is_replaced()
 -> Result<()> {
-    let yard = Yard::open("chart-hub").await?;
-    let builder = Builder::new("chart-hub-region", Kind::Sandbox);
-    let mut region = builder.on_cluster(&yard.cluster).start().await?;
+    let fixture = ChartCluster::open("chart-hub").await?;
+    let builder = RegionBuilder::new("chart-hub-region", BrokerKind::Sandbox);
+    let mut region = builder.on_cluster(&fixture.cluster).start().await?;
     let agent = &mut region.agent("cluster1")?.service;
     agent.ready().await?;
     agent.kill()?;
-    yard.define(&works_of_go()).await?;
+    fixture.define(&works_of_go()).await?;
     agent.restart()?;
     let said = agent.unready("status.report").await?;
     ensure!(said.contains("--force-conflicts"), "{said}");
-    yard.shell(&documented("definitions")?).await?;
+    fixture.shell(&documented("definitions")?).await?;
     agent.ready().await?;
     region.passed();
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 

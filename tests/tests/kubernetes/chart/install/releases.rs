@@ -2,100 +2,104 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{APPLIED, DEFINITIONS, MANIFEST_WORKS, SPACE, Yard, earlier_chart};
+use super::{APPLIED, ChartCluster, DEFINITIONS, MANIFEST_WORKS, SPACE, earlier_chart};
 use crate::chart::{AGENT, path};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_and_works_outlive_a_release_however_it_ends() -> Result<()> {
-    let yard = Yard::open("chart-releases").await?;
+    let fixture = ChartCluster::open("chart-releases").await?;
     let chart = path(AGENT);
-    uninstalled(&yard, &chart).await.context("uninstall")?;
-    yard.clear().await?;
-    turned_off(&yard, &chart)
+    uninstalled(&fixture, &chart).await.context("uninstall")?;
+    fixture.clear().await?;
+    turned_off(&fixture, &chart)
         .await
         .context("installCRDs=false")?;
-    yard.clear().await?;
-    renamed(&yard, &chart).await.context("another name")?;
-    yard.clear().await?;
-    of_an_earlier_chart(&yard, &chart)
+    fixture.clear().await?;
+    renamed(&fixture, &chart).await.context("another name")?;
+    fixture.clear().await?;
+    of_an_earlier_chart(&fixture, &chart)
         .await
         .context("an earlier chart")?;
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 /// Also when it is installed again.
-async fn uninstalled(yard: &Yard, chart: &str) -> Result<()> {
-    yard.release("install", "agent", chart, &[]).await?;
-    let held = yard.works().await?;
+async fn uninstalled(fixture: &ChartCluster, chart: &str) -> Result<()> {
+    fixture.release("install", "agent", chart, &[]).await?;
+    let held = fixture.works().await?;
     for _ in 0..2 {
-        yard.helm(SPACE, &["uninstall", "agent"]).await?;
-        ensure!(yard.held().await? == held);
-        let installed = yard.release("install", "agent", chart, &[]).await?;
+        fixture.helm(SPACE, &["uninstall", "agent"]).await?;
+        ensure!(fixture.held().await? == held);
+        let installed = fixture.release("install", "agent", chart, &[]).await?;
         ensure!(!installed.stdout.contains("left as it is"), "{installed:?}");
-        ensure!(yard.held().await? == held);
+        ensure!(fixture.held().await? == held);
     }
     Ok(())
 }
 
-async fn turned_off(yard: &Yard, chart: &str) -> Result<()> {
-    yard.release("install", "agent", chart, &[]).await?;
-    let held = yard.works().await?;
+async fn turned_off(fixture: &ChartCluster, chart: &str) -> Result<()> {
+    fixture.release("install", "agent", chart, &[]).await?;
+    let held = fixture.works().await?;
     for set in ["installCRDs=false", "installCRDs=false", "installCRDs=true"] {
-        yard.release("upgrade", "agent", chart, &[set]).await?;
-        ensure!(yard.held().await? == held, "{set}");
+        fixture.release("upgrade", "agent", chart, &[set]).await?;
+        ensure!(fixture.held().await? == held, "{set}");
     }
-    yard.release("upgrade", "agent", chart, &["installCRDs=false"])
+    fixture
+        .release("upgrade", "agent", chart, &["installCRDs=false"])
         .await?;
-    yard.helm(SPACE, &["rollback", "agent"]).await?;
-    yard.helm(SPACE, &["uninstall", "agent"]).await?;
-    ensure!(yard.held().await? == held);
+    fixture.helm(SPACE, &["rollback", "agent"]).await?;
+    fixture.helm(SPACE, &["uninstall", "agent"]).await?;
+    ensure!(fixture.held().await? == held);
     // It never was this one's.
-    yard.release("install", "agent", chart, &["installCRDs=false"])
+    fixture
+        .release("install", "agent", chart, &["installCRDs=false"])
         .await?;
-    ensure!(yard.held().await? == held);
+    ensure!(fixture.held().await? == held);
     Ok(())
 }
 
 /// The new one beside the old one, and alone.
-async fn renamed(yard: &Yard, chart: &str) -> Result<()> {
-    yard.release("install", "agent", chart, &[]).await?;
-    let held = yard.works().await?;
-    let beside = yard.release("install", "other", chart, &[]).await?;
+async fn renamed(fixture: &ChartCluster, chart: &str) -> Result<()> {
+    fixture.release("install", "agent", chart, &[]).await?;
+    let held = fixture.works().await?;
+    let beside = fixture.release("install", "other", chart, &[]).await?;
     for name in DEFINITIONS {
         let words = format!("{name} is not this release's and was left as it is");
         ensure!(beside.stdout.contains(&words), "{beside:?}");
     }
-    yard.helm(SPACE, &["uninstall", "agent"]).await?;
-    ensure!(yard.held().await? == held);
-    yard.release("upgrade", "other", chart, &[]).await?;
-    yard.release("upgrade", "other", chart, &["installCRDs=false"])
+    fixture.helm(SPACE, &["uninstall", "agent"]).await?;
+    ensure!(fixture.held().await? == held);
+    fixture.release("upgrade", "other", chart, &[]).await?;
+    fixture
+        .release("upgrade", "other", chart, &["installCRDs=false"])
         .await?;
-    yard.helm(SPACE, &["uninstall", "other"]).await?;
-    ensure!(yard.held().await? == held);
+    fixture.helm(SPACE, &["uninstall", "other"]).await?;
+    ensure!(fixture.held().await? == held);
     Ok(())
 }
 
 /// Helm deletes what an upgrade leaves out unless the object itself says that it stays.
-async fn of_an_earlier_chart(yard: &Yard, chart: &str) -> Result<()> {
-    let earlier = earlier_chart(yard)?;
-    yard.release("install", "agent", &earlier, &[]).await?;
-    let held = yard.works().await?;
+async fn of_an_earlier_chart(fixture: &ChartCluster, chart: &str) -> Result<()> {
+    let earlier = earlier_chart(fixture)?;
+    fixture.release("install", "agent", &earlier, &[]).await?;
+    let held = fixture.works().await?;
     for definition in [MANIFEST_WORKS, APPLIED] {
-        let policy = yard.annotation(definition, POLICY).await?;
+        let policy = fixture.annotation(definition, POLICY).await?;
         ensure!(policy.is_none(), "{policy:?}");
     }
     for _ in 0..2 {
-        yard.release("upgrade", "agent", chart, &["installCRDs=false"])
+        fixture
+            .release("upgrade", "agent", chart, &["installCRDs=false"])
             .await?;
-        ensure!(yard.held().await? == held);
+        ensure!(fixture.held().await? == held);
         for definition in DEFINITIONS {
-            let policy = yard.annotation(definition, POLICY).await?;
+            let policy = fixture.annotation(definition, POLICY).await?;
             ensure!(policy.as_deref() == Some("keep"), "{policy:?}");
         }
     }
-    yard.helm(SPACE, &["uninstall", "agent"]).await?;
-    ensure!(yard.held().await? == held);
+    fixture.helm(SPACE, &["uninstall", "agent"]).await?;
+    ensure!(fixture.held().await? == held);
     Ok(())
 }
 

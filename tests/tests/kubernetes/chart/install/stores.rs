@@ -6,16 +6,17 @@ use tests::wait::wait_for;
 
 use super::super::server::SERVER;
 use super::super::{PATIENCE, REGION, path};
-use super::Yard;
+use super::ChartCluster;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_never_runs_two_stores_at_once() -> Result<()> {
-    let yard = Yard::open("chart-stores").await?;
+    let fixture = ChartCluster::open("chart-stores").await?;
     let chart = path(SERVER);
     let upgrade = async |values: &str| -> Result<Output> {
         let arguments = ["upgrade", "--install", "server", &chart, "--set", REGION];
         let more = ["--create-namespace", "--set", values];
-        yard.tried("servers", &[&arguments[..], &more].concat())
+        fixture
+            .tried("servers", &[&arguments[..], &more].concat())
             .await
     };
     let went = async |values: &str| -> Result<()> {
@@ -48,6 +49,6 @@ async fn a_release_never_runs_two_stores_at_once() -> Result<()> {
         went("store=sqlite").await
     })
     .await?;
-    yard.passed();
+    fixture.passed();
     Ok(())
 }

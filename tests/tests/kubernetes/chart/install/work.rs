@@ -4,24 +4,24 @@ use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, Client};
 use tests::api::{self, Change, config_map};
-use tests::region::{Builder, Kind};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 use super::super::{AGENT, PATIENCE, REGION, path, tool};
-use super::{SPACE, Yard};
+use super::{ChartCluster, SPACE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn applied_objects_outlive_the_release_that_runs_the_agent_and_it_goes_on_with_them()
 -> Result<()> {
-    let yard = Yard::open("chart-at-work").await?;
+    let fixture = ChartCluster::open("chart-at-work").await?;
     let chart = path(AGENT);
-    yard.release("install", "agent", &chart, &[]).await?;
-    let builder = Builder::new("chart-at-work-region", Kind::Sandbox);
-    let mut region = builder.on_cluster(&yard.cluster).start().await?;
+    fixture.release("install", "agent", &chart, &[]).await?;
+    let builder = RegionBuilder::new("chart-at-work-region", BrokerKind::Sandbox);
+    let mut region = builder.on_cluster(&fixture.cluster).start().await?;
     let api = region.api().await?;
     let change = Change::create("cluster1", vec![config_map("kept", "0")]);
     let id = api.create_bundle(&change).await?.id;
-    let uid = holds(&api, &id, &yard.client, "0").await?;
+    let uid = holds(&api, &id, &fixture.client, "0").await?;
     let turns: [&[&[&str]]; 3] = [
         &[&["uninstall", "agent"], &["install", "agent", &chart]],
         &[&["upgrade", "agent", &chart, "--set", "installCRDs=false"]],
@@ -35,8 +35,8 @@ async fn applied_objects_outlive_the_release_that_runs_the_agent_and_it_goes_on_
             } else {
                 &[]
             };
-            yard.helm(SPACE, &[step, region].concat()).await?;
-            let kept: Api<ConfigMap> = Api::namespaced(yard.client.clone(), "default");
+            fixture.helm(SPACE, &[step, region].concat()).await?;
+            let kept: Api<ConfigMap> = Api::namespaced(fixture.client.clone(), "default");
             let kept = kept.get("kept").await?.metadata;
             ensure!(
                 kept.uid == uid && kept.deletion_timestamp.is_none(),
@@ -49,20 +49,20 @@ async fn applied_objects_outlive_the_release_that_runs_the_agent_and_it_goes_on_
         let value = turn.to_string();
         let change = Change::of(turn, vec![config_map("kept", &value)]);
         api.change_bundle(&id, &change).await?;
-        let now = holds(&api, &id, &yard.client, &value).await?;
+        let now = holds(&api, &id, &fixture.client, &value).await?;
         ensure!(now == uid, "made anew in turn {turn}");
     }
     region.passed();
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_rendered_without_a_cluster_follows_from_the_values_alone() -> Result<()> {
-    let yard = Yard::open("chart-function").await?;
+    let fixture = ChartCluster::open("chart-function").await?;
     let chart = path(AGENT);
     let render = async || {
-        let helm = tool(yard.scratch.path(), "helm").await?;
+        let helm = tool(fixture.test_dir.path(), "helm").await?;
         let arguments = [
             "template",
             "agent",
@@ -72,7 +72,7 @@ async fn what_is_rendered_without_a_cluster_follows_from_the_values_alone() -> R
             "--set",
             REGION,
         ];
-        yard.started(helm.args(arguments)).await
+        fixture.started(helm.args(arguments)).await
     };
     let before = render().await?;
     ensure!(
@@ -83,10 +83,10 @@ async fn what_is_rendered_without_a_cluster_follows_from_the_values_alone() -> R
             == 2,
         "{before:?}"
     );
-    yard.release("install", "another", &chart, &[]).await?;
+    fixture.release("install", "another", &chart, &[]).await?;
     let after = render().await?;
     ensure!(before.stdout == after.stdout, "{}", after.stdout);
-    yard.passed();
+    fixture.passed();
     Ok(())
 }
 

@@ -1,0 +1,4 @@
+//! Feeds the decoder `rules` of `tests::decoders`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tests::decoders::run("rules", data));

@@ -17,6 +17,19 @@ pub struct Message {
     pub retain: bool,
     /// MQTT 5 Message Expiry Interval in seconds.
     pub expiry_seconds: Option<u32>,
+    /// The properties that no event has; `None` is as good as none of them. Boxed, because messages wait in queues.
+    pub extra: Option<Box<ExtraProperties>>,
+}
+
+/// MQTT 5 properties of a PUBLISH that events do not use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtraProperties {
+    /// Payload Format Indicator: 0 for bytes, 1 for UTF-8 text.
+    pub payload_format_indicator: Option<u8>,
+    /// Response Topic.
+    pub response_topic: Option<String>,
+    /// Correlation Data.
+    pub correlation_data: Option<Bytes>,
 }
 
 // === impl Message ===
@@ -42,6 +55,7 @@ impl Message {
             + self.payload.len()
             + properties
             + self.content_type.as_ref().map_or(0, String::len)
+            + self.extra.as_ref().map_or(0, |extra| extra.packet_bytes())
     }
 
     /// Bytes of the whole MQTT 5 PUBLISH at QoS 1 as it is sent: fixed header, topic, packet id, properties and
@@ -58,7 +72,8 @@ impl Message {
             + self
                 .content_type
                 .as_ref()
-                .map_or(0, |text| 1 + 2 + text.len());
+                .map_or(0, |text| 1 + 2 + text.len())
+            + self.extra.as_ref().map_or(0, |extra| extra.packet_bytes());
         let remaining = 2
             + self.topic.len()
             + PACKET_ID_BYTES
@@ -66,6 +81,23 @@ impl Message {
             + properties
             + self.payload.len();
         1 + variable_integer_bytes(remaining) + remaining
+    }
+}
+
+// === impl ExtraProperties ===
+
+impl ExtraProperties {
+    // Each is its identifier and its value, a text or bytes with their length in two bytes (MQTT 5 §2.2.2).
+    fn packet_bytes(&self) -> usize {
+        self.payload_format_indicator.map_or(0, |_| 1 + 1)
+            + self
+                .response_topic
+                .as_ref()
+                .map_or(0, |text| 1 + 2 + text.len())
+            + self
+                .correlation_data
+                .as_ref()
+                .map_or(0, |bytes| 1 + 2 + bytes.len())
     }
 }
 
@@ -97,6 +129,16 @@ mod tests {
             ..Message::new("t", "p")
         };
         let properties = (1 + 4) + (1 + 2 + 4) + (1 + 2 + 1 + 2 + 5) + (1 + 2 + 1 + 2);
+        assert_eq!(message.packet_bytes(), 1 + 1 + 3 + 2 + 1 + properties + 1);
+        let message = Message {
+            extra: Some(Box::new(ExtraProperties {
+                payload_format_indicator: Some(1),
+                response_topic: Some("r/t".into()),
+                correlation_data: Some("id".into()),
+            })),
+            ..message
+        };
+        let properties = properties + (1 + 1) + (1 + 2 + 3) + (1 + 2 + 2);
         assert_eq!(message.packet_bytes(), 1 + 1 + 3 + 2 + 1 + properties + 1);
     }
 

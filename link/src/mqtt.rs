@@ -31,10 +31,12 @@ mod pace;
 mod pump;
 mod reading;
 mod reason;
+mod resumption;
 mod session;
 mod shared;
 mod socket;
 mod state;
+mod will;
 
 pub use driver::Driver;
 pub use inbound::{Delivery, Inbound};
@@ -42,6 +44,7 @@ pub use metrics::SessionMetrics;
 pub use reason::{ConnectError, PublishError, SubscribeError};
 pub use session::{Ack, Qos, Receipt, Session};
 pub use state::{State, Subscriptions};
+pub use will::Will;
 
 /// What a session needs to know.
 #[derive(Clone, Debug)]
@@ -59,6 +62,15 @@ pub struct Config {
     /// How long the broker keeps the session after a lost connection; zero asks for none. Of a shared subscription
     /// [`SHARED_SESSION_EXPIRY`] at most is asked for.
     pub session_expiry: Duration,
+    /// Whether the first connection goes on with the session that the broker keeps of this client id, instead of
+    /// starting a clean one.
+    pub resume: bool,
+    /// Whether the broker keeps the session, for [`Self::session_expiry`], when the driver is told to stop.
+    pub keep_session: bool,
+    /// What is asked for with each subscription.
+    pub subscription: SubscriptionOptions,
+    /// What the broker publishes when the connection ends without a DISCONNECT.
+    pub will: Option<Will>,
     /// The broker's limits, kept on this side.
     pub limits: ConnectionLimits,
     /// TLS versions and ALPN.
@@ -67,6 +79,15 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// When to try again.
     pub reconnect: Reconnect,
+}
+
+/// What is asked for with each subscription.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionOptions {
+    /// The most that messages come with: they come with this or with what they were published with, whichever is less.
+    pub qos: Qos,
+    /// Whether messages come with the retain flag they were published with; else it says that one was kept before.
+    pub retain_as_published: bool,
 }
 
 /// Delays between connection attempts.
@@ -114,6 +135,10 @@ impl Config {
             subscriptions: Vec::new(),
             keep_alive: Duration::from_secs(60),
             session_expiry: Duration::from_secs(3600),
+            resume: false,
+            keep_session: false,
+            subscription: SubscriptionOptions::default(),
+            will: None,
             limits: ConnectionLimits::IOT_CORE,
             tls: tls::TlsOptions::default(),
             connect_timeout: Duration::from_secs(20),

@@ -1,48 +1,60 @@
 //! What the user typed, unresolved: no file is read and no name is looked up here.
 //!
-//! Letters keep mosquitto's meaning, so `-h` is the host and help is `--help` only.
+//! Letters keep mosquitto's meaning, so `-h` is the host and help is `--help`; only `probe -h` is help too. What
+//! mosquitto's clients take and this one does not is refused by name ([`refused`]).
 
 mod connection;
+mod diagnose;
 mod publish;
+pub mod refused;
+mod session;
+mod subscribe;
+mod value;
 
-use std::time::Duration;
+use clap::{Parser, Subcommand};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
-
-pub use self::connection::{ConnectionArgs, ProtocolVersion};
+pub use self::connection::{ConnectionArgs, OutputArgs};
+#[cfg(test)]
+pub(crate) use self::diagnose::PING_HEADER;
+pub use self::diagnose::{CheckArgs, PingArgs};
 pub use self::publish::PublishArgs;
-use crate::check::stage::Stage;
+pub use self::session::SessionArgs;
+pub use self::subscribe::SubscribeArgs;
+pub use self::value::{ProtocolVersion, SessionExpiry, TlsVersion, UrlText};
 
 /// Publishes, listens, measures and diagnoses over MQTT 5 with mutual TLS
 #[derive(Clone, Debug, Parser)]
 #[command(
     name = "probe",
     version = link::cli::version(),
+    propagate_version = true,
     disable_help_flag = true,
     disable_version_flag = true,
-    disable_help_subcommand = true,
     after_help = EXIT_CODES
 )]
 pub struct Args {
     /// Print help
-    #[arg(long, action = clap::ArgAction::Help, global = true)]
+    #[arg(long, action = clap::ArgAction::Help, global = true, help_heading = "Help")]
     help: Option<bool>,
+    /// Print help, where no host can be meant
+    #[arg(short = 'h', action = clap::ArgAction::Help, hide = true)]
+    short_help: Option<bool>,
     /// Print the version
-    #[arg(long, action = clap::ArgAction::Version)]
+    #[arg(long, action = clap::ArgAction::Version, global = true, help_heading = "Help")]
     version: Option<bool>,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Verb,
 }
 
 /// One of the things that probe does.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Command {
+pub enum Verb {
     /// Publish messages and wait until the broker has acknowledged each of them
-    #[command(visible_alias = "pub", after_help = EXIT_CODES)]
+    #[command(visible_alias = "pub", after_help = format!("{NOT_TAKEN}\n\n{EXIT_CODES}"))]
     Publish(Box<PublishArgs>),
     /// Show the messages that arrive, events and bundles readably
-    #[command(visible_alias = "sub", after_help = EXIT_CODES)]
+    #[command(visible_alias = "sub", after_help = format!("{NOT_TAKEN}\n\n{EXIT_CODES}"))]
     Subscribe(Box<SubscribeArgs>),
     /// Measure the round trip through the broker
     #[command(visible_alias = "rtt", after_help = EXIT_CODES)]
@@ -52,93 +64,33 @@ pub enum Command {
     Check(Box<CheckArgs>),
 }
 
-/// `probe subscribe`.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct SubscribeArgs {
-    /// Filter to subscribe to, also `$share/NAME/FILTER`; repeatable
-    #[arg(short, long = "topic", value_name = "FILTER", required = true)]
-    pub topics: Vec<String>,
-    /// End with success after this many messages
-    #[arg(short = 'C', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
-    pub count: Option<u64>,
-    /// Stop after this many seconds: success if anything arrived and no -C is open, else exit code 3
-    #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "60", value_parser = seconds)]
-    pub timeout: Duration,
-    /// Put the topic before each raw message
-    #[arg(short, long)]
-    pub verbose: bool,
-    /// Write the payloads as they are, each followed by a newline
-    #[arg(long, conflicts_with = "json")]
-    pub raw: bool,
-    /// Print one JSON object per message
-    #[arg(long)]
-    pub json: bool,
+// === impl Verb ===
+
+impl Verb {
     /// How to reach the broker.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
+    pub fn connection(&self) -> &ConnectionArgs {
+        match self {
+            Self::Publish(args) => &args.connection,
+            Self::Subscribe(args) => &args.connection,
+            Self::Ping(args) => &args.connection,
+            Self::Check(args) => &args.connection,
+        }
+    }
+
+    /// What is printed.
+    pub fn output(&self) -> OutputArgs {
+        match self {
+            Self::Publish(args) => args.output,
+            Self::Subscribe(args) => args.output,
+            Self::Ping(args) => args.output,
+            Self::Check(args) => args.output,
+        }
+    }
 }
 
-/// `probe ping`.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct PingArgs {
-    /// Topic to publish to and to listen on [default: test/probe/CLIENT-ID]
-    #[arg(short, long)]
-    pub topic: Option<String>,
-    /// Round trips to make
-    #[arg(short = 'C', long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub count: u32,
-    /// Milliseconds from one start to the next; a late answer delays it
-    #[arg(long, value_name = "MS", default_value_t = 100)]
-    pub interval: u64,
-    /// Payload bytes of each ping
-    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(i64::from(PING_HEADER)..=link::iot::limits::PAYLOAD_BYTES as i64))]
-    pub size: u32,
-    /// Seconds to connect, and to wait for each answer
-    #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub timeout: Duration,
-    /// Print one JSON object per round trip and one with the result
-    #[arg(long)]
-    pub json: bool,
-    /// How to reach the broker.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
-}
-
-/// `probe check`.
-#[derive(Clone, Debug, ClapArgs)]
-pub struct CheckArgs {
-    /// Topic of the round trip [default: test/probe/CLIENT-ID]
-    #[arg(short, long, conflicts_with = "consumer")]
-    pub topic: Option<String>,
-    /// Check the topics of this consumer's agent, and print what its policy needs
-    #[arg(long, value_name = "NAME")]
-    pub consumer: Option<String>,
-    /// Stop with success after this stage: files, dns, tcp, tls (until here the broker sees no client id), connect,
-    /// subscribe, publish or round-trip
-    #[arg(
-        long,
-        value_name = "STAGE",
-        value_enum,
-        hide_possible_values = true,
-        default_value = "round-trip"
-    )]
-    pub until: Stage,
-    /// AWS account to write into resource names
-    #[arg(long, value_name = "ID", default_value = "ACCOUNT")]
-    pub account: String,
-    /// Seconds for each stage
-    #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
-    pub timeout: Duration,
-    /// Print one JSON object per stage and one with the result
-    #[arg(long)]
-    pub json: bool,
-    /// How to reach the broker.
-    #[command(flatten)]
-    pub connection: ConnectionArgs,
-}
-
-// Sequence number and nonce in text; what is left is padding.
-pub(crate) const PING_HEADER: u32 = 32;
+const NOT_TAKEN: &str = "\
+Options of mosquitto's clients keep their meaning. Not taken, each with a word on what to do instead:
+-u -P -A -S -U, --insecure --ciphers --proxy --ws --unix --psk --tls-engine --tls-use-os-certs --random-filter";
 
 const OWN_ID: &str = "\
 The client id is probe's own unless -i is given: a broker gives a client id to whoever came last,
@@ -152,18 +104,6 @@ Exit codes:
   2  the command line or the configuration is wrong; nothing was tried
   3  the broker did not answer before the deadline
   4  the broker refused: certificate, policy or protocol";
-
-/// Seconds with an optional fraction, from 1 ms to a week.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| "not a number of seconds".to_string())?;
-    if (0.001..=604_800.0).contains(&seconds) {
-        Ok(Duration::from_secs_f64(seconds))
-    } else {
-        Err("must be between 0.001 and 604800 seconds: there is always a deadline".into())
-    }
-}
 
 #[cfg(test)]
 mod tests;

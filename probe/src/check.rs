@@ -2,11 +2,12 @@
 //!
 //! Here is the I/O; what an observation means is decided in [`finding`], without any.
 
+mod exchange;
 pub mod finding;
 mod network;
-mod opening;
+mod plan;
 pub mod report;
-pub mod stage;
+mod session;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +17,16 @@ use link::clock::{Clock, rfc3339_seconds};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
 use link::identity::Identity;
-use link::iot::limits;
-use link::message::Message;
-use link::party::Party;
 use serde_json::json;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use self::finding::{Finding, Subject};
-use self::opening::{Opening, of_lost};
-use self::stage::{Outcome, Report, Stage};
+use self::plan::Plan;
+use self::report::{Outcome, Report};
+use self::session::PendingSession;
 use crate::args::CheckArgs;
-use crate::connection::Connection;
-use crate::output::{Format, note};
+use crate::output::{Output, OutputFormat};
+use crate::stage::Stage;
 use crate::target::Target;
 
 /// Runs the command; prints its own outcome.
@@ -35,7 +34,8 @@ use crate::target::Target;
 /// # Errors
 /// Only for a wrong command line or configuration, and for standard output that cannot be written.
 pub async fn run(args: &CheckArgs) -> Result<Option<ExitKind>, Failure> {
-    let mut target = Target::resolve(&args.connection)?;
+    let output = Output::of(args.output);
+    let mut target = Target::resolve(&args.connection, output)?;
     target.arn.account.clone_from(&args.account);
     let consumer = args
         .consumer
@@ -45,7 +45,7 @@ pub async fn run(args: &CheckArgs) -> Result<Option<ExitKind>, Failure> {
     let consumer = consumer.map_err(Failure::usage)?;
     let plan = Plan::of(args, &target, consumer.as_ref())?;
     if args.connection.id.is_some() && target.client_id.as_str().ends_with(AGENT_SUFFIX) {
-        note(&format!(
+        output.note(&format!(
             "`{}` is an agent's client id: an agent that is connected with it is thrown out now",
             target.client_id
         ));
@@ -61,18 +61,9 @@ pub async fn run(args: &CheckArgs) -> Result<Option<ExitKind>, Failure> {
         plan,
         within: args.timeout,
         until: args.until,
-        format: Format::of(args.json),
+        output,
     };
     check.run().await
-}
-
-/// What is subscribed and published.
-struct Plan {
-    filters: Vec<String>,
-    topic: String,
-    /// Why the message cannot come back, if it cannot.
-    one_way: Option<String>,
-    party: Option<Party>,
 }
 
 struct Check {
@@ -81,49 +72,11 @@ struct Check {
     plan: Plan,
     within: Duration,
     until: Stage,
-    format: Format,
+    output: Output,
 }
 
 /// What one stage hands to the next; a failure ends the check.
 type Staged<T> = Result<T, Finding>;
-
-// === impl Plan ===
-
-impl Plan {
-    fn of(
-        args: &CheckArgs,
-        target: &Target,
-        consumer: Option<&ConsumerName>,
-    ) -> Result<Self, Failure> {
-        let Some(consumer) = consumer else {
-            let topic = args
-                .topic
-                .clone()
-                .unwrap_or_else(|| format!("test/probe/{}", target.client_id));
-            return Ok(Self {
-                filters: vec![topic.clone()],
-                topic,
-                one_way: None,
-                party: None,
-            });
-        };
-        let party = Party::agent(&target.scheme, consumer).map_err(Failure::misuse)?;
-        Ok(Self {
-            filters: party.subscribes().to_vec(),
-            topic: target.scheme.agent_events(consumer),
-            one_way: Some("an agent does not receive what it publishes".into()),
-            party: Some(party),
-        })
-    }
-
-    // Checked before the broker is asked: it would hang up instead of answering.
-    fn broken_filter(&self) -> Option<Finding> {
-        self.filters
-            .iter()
-            .find_map(|filter| limits::check_filter(filter).err())
-            .map(|error| Finding::of_limit(&error))
-    }
-}
 
 // === impl Check ===
 
@@ -153,7 +106,7 @@ impl Check {
             format!("{address} {works} for client `{client}`")
         };
         let _ = self
-            .format
+            .output
             .print(text, || report::result_json(&reports, &subject.client_id))?;
         Ok(kind)
     }
@@ -163,9 +116,14 @@ impl Check {
         macro_rules! stage {
             ($stage:expr, $work:expr) => {{
                 let started = Instant::now();
-                match $work {
+                let done = $work;
+                stage!($stage, done, started.elapsed())
+            }};
+            ($stage:expr, $done:expr, $took:expr) => {{
+                let took = $took;
+                match $done {
                     Ok((value, detail)) => {
-                        self.show(reports, $stage, Outcome::Pass(detail), started.elapsed())?;
+                        self.show(reports, $stage, Outcome::Pass(detail), took)?;
                         if $stage == self.until && $stage < Stage::Connect {
                             return Ok(Ok(()));
                         }
@@ -173,7 +131,7 @@ impl Check {
                     }
                     Err(finding) => {
                         let kind = finding.kind;
-                        self.show(reports, $stage, Outcome::Fail(finding), started.elapsed())?;
+                        self.show(reports, $stage, Outcome::Fail(finding), took)?;
                         return Ok(Err(kind));
                     }
                 }
@@ -188,144 +146,33 @@ impl Check {
             Stage::Tcp,
             network::dial(&addresses, &self.subject, &identity, self.within).await
         );
-        stage!(
-            Stage::Tls,
-            network::handshake(
-                socket,
-                &self.subject,
-                &identity,
-                &self.target.tls,
-                self.within
-            )
-            .await
-        );
+        let started = Instant::now();
+        let shaken =
+            network::handshake(socket, &self.target, &self.subject, &identity, self.within).await;
+        let took = *shaken.as_ref().map_or(&started.elapsed(), |(took, _)| took);
+        stage!(Stage::Tls, shaken, took);
         let broken_filter = self.plan.broken_filter();
         let filters = if broken_filter.is_some() || self.until == Stage::Connect {
             Vec::new()
         } else {
             self.plan.filters.clone()
         };
-        let opening = Opening::start(&self.target, &identity, filters, self.within);
-        let opening = stage!(Stage::Connect, opening.connected(&self.subject).await);
+        let pending = PendingSession::start(&self.target, &identity, filters, self.within);
+        let pending = stage!(Stage::Connect, pending.connected(&self.subject).await);
         if self.until == Stage::Connect {
-            opening.close().await;
+            pending.close().await;
             return Ok(Ok(()));
         }
         let mut connection = stage!(
             Stage::Subscribe,
             match broken_filter {
                 Some(finding) => Err(finding),
-                None => opening.subscribed(&self.subject, &self.plan.filters).await,
+                None => pending.subscribed(&self.subject, &self.plan.filters).await,
             }
         );
         let outcome = self.exchange(&mut connection, reports).await;
         connection.close().await;
         outcome
-    }
-
-    async fn exchange(
-        &self,
-        connection: &mut Connection,
-        reports: &mut Vec<Report>,
-    ) -> Result<Result<(), ExitKind>, Failure> {
-        if self.until == Stage::Subscribe {
-            return Ok(Ok(()));
-        }
-        let mut message = Message::new(
-            self.plan.topic.clone(),
-            format!("probe check by {}", self.subject.client_id),
-        );
-        // Whoever else listens need not keep it.
-        message.expiry_seconds = Some(EXPIRY_SECONDS);
-        let payload = message.payload.clone();
-        let started = Instant::now();
-        let matched = match self.publish(connection, message).await {
-            Ok(matched) => matched,
-            Err(finding) => {
-                let kind = finding.kind;
-                self.show(
-                    reports,
-                    Stage::Publish,
-                    Outcome::Fail(finding),
-                    started.elapsed(),
-                )?;
-                return Ok(Err(kind));
-            }
-        };
-        let listeners = if matched {
-            ""
-        } else {
-            ", nobody is subscribed to it"
-        };
-        let detail = format!("`{}` acknowledged{listeners}", self.plan.topic);
-        self.show(
-            reports,
-            Stage::Publish,
-            Outcome::Pass(detail),
-            started.elapsed(),
-        )?;
-        if self.until == Stage::Publish {
-            return Ok(Ok(()));
-        }
-        if let Some(why) = &self.plan.one_way {
-            self.show(
-                reports,
-                Stage::RoundTrip,
-                Outcome::Skipped(why.clone()),
-                Duration::ZERO,
-            )?;
-            return Ok(Ok(()));
-        }
-        let refused = Connection::refused(&connection.session, self.target.address());
-        let arrived = tokio::select! {
-            arrived = timeout(self.within, crate::ping::returned(&mut connection.inbound, &payload)) => match arrived {
-                Ok(Some(at)) => Ok(at),
-                Ok(None) | Err(_) => Err(Finding::silent(&self.plan.topic, matched, &self.subject)),
-            },
-            lost = refused => Err(of_lost(&lost, &self.subject, Stage::RoundTrip)),
-        };
-        match arrived {
-            Ok(at) => {
-                self.show(
-                    reports,
-                    Stage::RoundTrip,
-                    Outcome::Pass("the message came back".into()),
-                    at - started,
-                )?;
-                Ok(Ok(()))
-            }
-            Err(finding) => {
-                let kind = finding.kind;
-                self.show(
-                    reports,
-                    Stage::RoundTrip,
-                    Outcome::Fail(finding),
-                    started.elapsed(),
-                )?;
-                Ok(Err(kind))
-            }
-        }
-    }
-
-    async fn publish(&self, connection: &Connection, message: Message) -> Staged<bool> {
-        let of_publish = |error| Finding::of_publish(&error, &self.subject);
-        let refused = Connection::refused(&connection.session, self.target.address());
-        let acknowledged = async {
-            let receipt = connection
-                .session
-                .publish(message)
-                .await
-                .map_err(of_publish)?;
-            receipt.await.map_err(of_publish)
-        };
-        tokio::select! {
-            biased;
-            ack = timeout(self.within, acknowledged) => match ack {
-                Ok(ack) => ack.map(|ack| ack.matched),
-                Err(_) => Err(Finding::publish_timeout(&self.plan.topic)),
-            },
-            lost = refused => Err(of_lost(&lost, &self.subject, Stage::Publish)),
-        }
     }
 
     fn files(&self) -> Staged<(Arc<Identity>, String)> {
@@ -358,7 +205,7 @@ impl Check {
             took,
         };
         let _ = self
-            .format
+            .output
             .print(|| report::text(&report), || report::json(&report))?;
         reports.push(report);
         Ok(())
@@ -369,7 +216,7 @@ impl Check {
             return Ok(());
         };
         for (action, resource) in report::needs(&party.policy(&self.target.arn)) {
-            let shown: Stdout = self.format.print(
+            let shown: Stdout = self.output.print(
                 || format!("needs    {action:<16} {resource}"),
                 || json!({"type": "needs", "action": action, "resource": resource}),
             )?;
@@ -377,7 +224,7 @@ impl Check {
                 break;
             }
         }
-        if self.format == Format::Text {
+        if self.output.format == OutputFormat::Text {
             let ids = party.client_ids();
             let ids = ids
                 .iter()
@@ -389,9 +236,6 @@ impl Check {
         Ok(())
     }
 }
-
-// Long enough for a slow round trip.
-const EXPIRY_SECONDS: u32 = 60;
 
 // The end of every agent's client id (docs/MAESTRO.md §1.2).
 const AGENT_SUFFIX: &str = "-work-agent-client";

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use link::identity::Identity;
 use link::mqtt::{self, Inbound, Session, State};
 use prometheus::Registry;
 use tokio::sync::watch;
-use tokio::time::{interval, timeout};
+use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::debug;
 
-mod lost;
+mod error;
 
-use self::lost::lost;
-pub use self::lost::{
-    Lost, connect_denied_hint, publish_hint, publish_kind, subscribe_denied_hint,
+use self::error::of_state;
+pub use self::error::{
+    ConnectionError, connect_denied_hint, connect_hint, publish_hint, publish_kind,
+    subscribe_denied_hint,
 };
+use crate::peer;
+use crate::session::SessionSettings;
 use crate::target::Target;
 
 /// A connection that is up and subscribed.
@@ -32,9 +37,9 @@ pub struct Connection {
 }
 
 /// A connection on its way.
-pub struct Opening {
+pub struct PendingConnection {
     address: String,
-    connection: Result<(Connection, Registry), Lost>,
+    connection: Result<(Connection, Registry), ConnectionError>,
 }
 
 // === impl Connection ===
@@ -43,17 +48,19 @@ impl Connection {
     /// Connects, subscribes and waits until both are acknowledged.
     ///
     /// # Errors
-    /// [`Lost`]: the first reason that came, or the deadline.
+    /// [`ConnectionError`]: the first reason that came, or the deadline.
     pub async fn open(
         target: &Target,
         identity: Arc<Identity>,
-        subscriptions: Vec<String>,
+        filters: Vec<String>,
+        settings: &SessionSettings,
         within: Duration,
-    ) -> Result<Self, Lost> {
-        let opening = Opening::start(target, identity, subscriptions, within);
-        match timeout(within, opening.ready()).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(Lost::Timeout {
+    ) -> Result<Self, ConnectionError> {
+        let pending = PendingConnection::start(target, &identity, filters, settings, within);
+        match timeout(within, pending.ready()).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(explained(error, target, &identity).await),
+            Err(_) => Err(ConnectionError::Timeout {
                 address: target.address(),
                 within,
             }),
@@ -61,7 +68,7 @@ impl Connection {
     }
 
     /// Resolves when waiting on is pointless: the broker refused us or a subscription, or somebody took the client id.
-    pub async fn refused(session: &Session, address: String) -> Lost {
+    pub async fn refused(session: &Session, address: String) -> ConnectionError {
         let mut state = session.state();
         let fatal = |state: &State| match state {
             State::Waiting { error, .. } => error.is_refusal(),
@@ -69,31 +76,54 @@ impl Connection {
             State::Connecting | State::Ready { .. } => false,
         };
         match state.wait_for(fatal).await {
-            Ok(state) => lost(&state, address),
-            Err(_) => Lost::Closed,
+            Ok(state) => of_state(&state, address),
+            Err(_) => ConnectionError::Closed,
         }
+    }
+
+    /// Waits for a payload; others on the topic, such as a late ping, are acked and passed over. `None` when the session
+    /// ended before.
+    pub async fn returned(&mut self, payload: &Bytes) -> Option<Instant> {
+        while let Some(delivery) = self.inbound.recv().await {
+            let ours = delivery.message.payload == *payload;
+            delivery.ack();
+            if ours {
+                return Some(Instant::now());
+            }
+        }
+        None
     }
 
     /// Sends DISCONNECT; does not wait long for it.
     pub async fn close(self) {
+        debug!("Sending DISCONNECT");
         self.stop.cancel();
-        // The outcome is known already; a broker that does not take the goodbye changes nothing.
-        let _ = timeout(GOODBYE, self.driver).await;
+        // The outcome is known already; a broker that does not take the DISCONNECT changes nothing.
+        let _ = timeout(DISCONNECT_WITHIN, self.driver).await;
     }
 }
 
-// === impl Opening ===
+// === impl PendingConnection ===
 
-impl Opening {
+impl PendingConnection {
     /// Starts to connect, in the background.
     pub fn start(
         target: &Target,
-        identity: Arc<Identity>,
-        subscriptions: Vec<String>,
+        identity: &Arc<Identity>,
+        filters: Vec<String>,
+        settings: &SessionSettings,
         within: Duration,
     ) -> Self {
         let address = target.address();
-        let connection = start(target, identity, subscriptions, within);
+        let SessionSettings { resume, expiry, .. } = settings;
+        debug!(
+            keep_alive = target.keep_alive.as_secs(),
+            session_expiry = expiry.as_secs(),
+            clean_start = !resume,
+            "Sending CONNECT to `{address}` as `{}`",
+            target.client_id
+        );
+        let connection = start(target, identity.clone(), filters, settings, within);
         Self {
             address,
             connection,
@@ -104,9 +134,10 @@ impl Opening {
     ///
     /// # Errors
     /// Why there was none.
-    pub async fn connected(&mut self) -> Result<(), Lost> {
+    pub async fn connected(&mut self) -> Result<(), ConnectionError> {
         let (connection, registry) = match &self.connection {
             Ok(parts) => parts,
+            // Said by `ready`, which has it to give away.
             Err(_) => return Ok(()),
         };
         let mut state = connection.session.state();
@@ -116,8 +147,8 @@ impl Opening {
                 decided = state.wait_for(|state| !matches!(state, State::Connecting)) => {
                     return match decided {
                         Ok(state) if matches!(*state, State::Ready { .. } | State::Unsubscribed(_)) => Ok(()),
-                        Ok(state) => Err(lost(&state, self.address.clone())),
-                        Err(_) => Err(Lost::Closed),
+                        Ok(state) => Err(of_state(&state, self.address.clone())),
+                        Err(_) => Err(ConnectionError::Closed),
                     };
                 }
                 _ = look.tick() => if has_connack(registry) { return Ok(()) },
@@ -129,42 +160,69 @@ impl Opening {
     ///
     /// # Errors
     /// The first reason that came.
-    pub async fn ready(self) -> Result<Connection, Lost> {
+    pub async fn ready(self) -> Result<Connection, ConnectionError> {
         let (connection, _) = self.connection?;
         let mut state = connection.session.state();
-        let lost = match state
+        let failed = match state
             .wait_for(|state| !matches!(state, State::Connecting))
             .await
         {
             Ok(decided) if decided.is_ready() => None,
-            Ok(decided) => Some(lost(&decided, self.address.clone())),
-            Err(_) => Some(Lost::Closed),
+            Ok(decided) => Some(of_state(&decided, self.address.clone())),
+            Err(_) => Some(ConnectionError::Closed),
         };
-        match lost {
+        match failed {
             None => Ok(connection),
-            Some(lost) => Err(lost),
+            Some(error) => Err(error),
         }
+    }
+}
+
+// A port that speaks another protocol closes, or answers with what is no MQTT: what it speaks says more than that.
+async fn explained(
+    error: ConnectionError,
+    target: &Target,
+    identity: &Identity,
+) -> ConnectionError {
+    match &error {
+        ConnectionError::Connect { address, source } if peer::may_explain(source) => {
+            match peer::recognise(target, identity).await {
+                Some(source) => ConnectionError::Peer {
+                    address: address.clone(),
+                    source,
+                },
+                None => error,
+            }
+        }
+        _ => error,
     }
 }
 
 fn start(
     target: &Target,
     identity: Arc<Identity>,
-    subscriptions: Vec<String>,
+    filters: Vec<String>,
+    settings: &SessionSettings,
     within: Duration,
-) -> Result<(Connection, Registry), Lost> {
+) -> Result<(Connection, Registry), ConnectionError> {
     let mut config = mqtt::Config::new(target.host.clone(), target.port, target.client_id.clone());
-    config.subscriptions = subscriptions;
+    config.subscriptions = filters;
     config.keep_alive = target.keep_alive;
-    config.session_expiry = Duration::ZERO;
+    config.session_expiry = settings.expiry;
+    config.keep_session = !settings.expiry.is_zero();
+    config.resume = settings.resume;
+    config.subscription = settings.subscription;
+    config.will.clone_from(&settings.will);
     config.connect_timeout = within;
     config.tls = target.tls.clone();
     // Collecting entropy takes AWS-LC 30 to 60 ms once per process; meanwhile the name is looked up and dialled.
     drop(tokio::task::spawn_blocking(first_random));
     let (keep, identity) = watch::channel(identity);
     let registry = Registry::new();
-    let metrics = mqtt::SessionMetrics::register(&registry).map_err(Lost::Metrics)?;
-    let (session, inbound, driver) = config.build(identity, metrics).map_err(Lost::Tls)?;
+    let metrics = mqtt::SessionMetrics::register(&registry).map_err(ConnectionError::Metrics)?;
+    let (session, inbound, driver) = config
+        .build(identity, metrics)
+        .map_err(ConnectionError::Tls)?;
     let stop = CancellationToken::new();
     let driver = AbortOnDropHandle::new(tokio::spawn(driver.run(stop.clone())));
     let connection = Connection {
@@ -200,7 +258,7 @@ fn has_connack(registry: &Registry) -> bool {
 }
 
 // A round trip to the other side of the world and back.
-const GOODBYE: Duration = Duration::from_millis(600);
+const DISCONNECT_WITHIN: Duration = Duration::from_millis(600);
 
 // Fine enough for a time in milliseconds.
 const LOOK: Duration = Duration::from_millis(1);

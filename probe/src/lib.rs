@@ -8,8 +8,9 @@
 //! probe check --identity /mnt/secrets -h HOST --consumer cluster-1
 //! probe completions bash
 //! ```
-//! The letters of mosquitto's clients keep their meaning; `-h` is the host and help is `--help`. The differences:
-//! TLS is always on, the port is 8883, QoS is 1, the protocol is MQTT 5, and there is always a deadline (`-W`).
+//! The options of mosquitto's clients keep their meaning, or are refused by name ([`args::refused`]); `-h` is the host and
+//! help is `--help`. The differences: TLS is always on, the port is 8883, QoS is 1, the protocol is MQTT 5, there is always
+//! a deadline (`-W`), and messages are shown for people unless `-v`, `-N`, `-F` or `--raw` asks for what mosquitto writes.
 //!
 //! # Exit codes
 //! | code | meaning |
@@ -22,7 +23,7 @@
 //!
 //! A publish that nobody listens to (PUBACK 0x10) is a success with a note on standard error, or with
 //! `--require-subscriber` exit code 1. Data goes to standard output, everything else to standard error; an error
-//! is printed once, as `probe: …` and `hint: …`.
+//! is printed once, as `probe: …` and `hint: …`. With `--quiet` only the exit code tells how it ended.
 //!
 //! # JSON
 //! With `--json` each line of standard output is an object with a `type`; a failure is also a `result` with
@@ -32,7 +33,7 @@
 //! |---|---|---|
 //! | `publish` | `message` | `number`, `topic`, `bytes`, `acknowledged`, `matched` (somebody listens), `ms` |
 //! | | `result` | `ok`, `topic`, `clientId`, `acknowledged`, `unmatched`, `ms` |
-//! | `subscribe` | `message` | `received`, `topic`, `bytes`, `retain`, `payload` or `payloadHex`; if there: `contentType`, `userProperties`, `event` (CloudEvent attributes), then `manifests`, `status` or `resync`, and `problem` when one of them could not be read |
+//! | `subscribe` | `message` | `received`, `topic`, `bytes`, `qos`, `retain`, `payload` or `payloadHex`; if there: `contentType`, `userProperties`, `responseTopic`, `correlationDataHex`, `event` (CloudEvent attributes), then `manifests`, `status` or `resync`, and `problem` when one of them could not be read |
 //! | `ping` | `ping` | `number`, `ms` (null: lost) |
 //! | | `result` | `ok`, `topic`, `returned`, `lost`, `minMs`, `p50Ms`, `p90Ms`, `p99Ms`, `maxMs` |
 //! | `check` | `stage` | `stage`, `outcome` (`pass`, `fail`, `skipped`), `ms`, `detail`, and on failure `code`, `hint` |
@@ -42,34 +43,81 @@
 pub mod args;
 pub mod check;
 pub mod connection;
+pub mod dial;
+pub mod format;
 pub mod output;
 pub mod payload;
+pub mod peer;
 pub mod ping;
 pub mod property;
 pub mod publish;
+pub mod received;
+pub mod session;
+pub mod stage;
 pub mod subscribe;
 pub mod target;
 pub mod view;
 
 use link::error::{ExitKind, Failure};
+use link::telemetry::{self, LogFormat, LogOptions};
 
-use crate::args::{Args, Command};
-use crate::output::Format;
+use crate::args::refused::RefusedOption;
+use crate::args::{Args, Verb};
+use crate::output::Output;
 
 /// Runs the command that was asked for.
 ///
 /// # Errors
 /// What the user is to read, with the exit code.
 pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
-    let (outcome, json) = match args.command {
-        Command::Publish(args) => (publish::run(&args).await, args.json),
-        Command::Subscribe(args) => (subscribe::run(&args).await, args.json),
-        Command::Ping(args) => (ping::run(&args).await, args.json),
-        // Prints its own outcome, failure included.
-        Command::Check(args) => return check::run(&args).await,
-    };
-    if let Err(failure) = &outcome {
-        Format::of(json).print_failure(failure);
+    let verb = args.command;
+    let output = Output::of(verb.output());
+    if verb.output().debug {
+        let options = LogOptions {
+            format: LogFormat::Text,
+            filter: "warn,probe=debug,link=debug".into(),
+        };
+        telemetry::init(&options).map_err(Failure::misuse)?;
     }
-    outcome.map(|()| None)
+    let outcome = match verb.connection().refused.0 {
+        Some(option) => Err(not_taken(option)),
+        None => dispatch(&verb).await,
+    };
+    match outcome {
+        Err(failure) => {
+            output.print_failure(&failure);
+            // What was typed wrong is said all the same: nothing was tried.
+            match output.quiet && failure.kind() != ExitKind::Usage {
+                true => Ok(Some(failure.kind())),
+                false => Err(failure),
+            }
+        }
+        done => done,
+    }
+}
+
+/// An option of mosquitto's clients that is not taken.
+#[derive(Debug, thiserror::Error)]
+#[error("option `{name}` is not taken: {reason}")]
+struct NotTaken {
+    name: String,
+    reason: &'static str,
+}
+
+async fn dispatch(verb: &Verb) -> Result<Option<ExitKind>, Failure> {
+    match verb {
+        Verb::Publish(args) => publish::run(args).await.map(|()| None),
+        Verb::Subscribe(args) => subscribe::run(args).await.map(|()| None),
+        Verb::Ping(args) => ping::run(args).await.map(|()| None),
+        // Prints its own outcome, failure included.
+        Verb::Check(args) => check::run(args).await,
+    }
+}
+
+fn not_taken(option: &RefusedOption) -> Failure {
+    let error = NotTaken {
+        name: option.name(),
+        reason: option.reason,
+    };
+    Failure::usage(error).with_hint(option.hint.to_owned())
 }

@@ -6,21 +6,40 @@ use link::cli::{Stdout, StdoutError, stdout_line};
 use link::error::{Failure, Hint};
 use serde_json::{Value, json};
 
+use crate::args::OutputArgs;
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum OutputFormat {
     /// For people.
     Text,
     /// One JSON object per line.
     Json,
 }
 
-// === impl Format ===
+/// Where and how a command prints.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// How results are printed.
+    pub format: OutputFormat,
+    /// Whether notes and failures of the run are kept back.
+    pub quiet: bool,
+}
 
-impl Format {
-    /// From the `--json` flag.
-    pub fn of(json: bool) -> Self {
-        if json { Self::Json } else { Self::Text }
+// === impl Output ===
+
+impl Output {
+    /// From the flags.
+    pub fn of(args: OutputArgs) -> Self {
+        let format = if args.json {
+            OutputFormat::Json
+        } else {
+            OutputFormat::Text
+        };
+        Self {
+            format,
+            quiet: args.quiet,
+        }
     }
 
     /// Prints whichever form was asked for.
@@ -32,37 +51,38 @@ impl Format {
         text: impl FnOnce() -> String,
         json: impl FnOnce() -> Value,
     ) -> Result<Stdout, StdoutError> {
-        match self {
-            Self::Text => stdout_line(&text()),
-            Self::Json => stdout_line(&json().to_string()),
+        match self.format {
+            OutputFormat::Text => stdout_line(&text()),
+            OutputFormat::Json => stdout_line(&json().to_string()),
         }
     }
 
     /// In JSON a failure is a result too, so that a script need not read standard error.
     pub fn print_failure(self, failure: &Failure) {
-        if self == Self::Json {
+        if self.format == OutputFormat::Json {
             // The failure itself is about to be reported; that it could not be printed twice is no news.
             let _ = stdout_line(&failure_json(failure).to_string());
         }
     }
+
+    /// A remark that changes nothing about success.
+    pub fn note(self, text: &str) {
+        if !self.quiet {
+            // There is nobody left to tell when standard error itself is gone.
+            let _ = writeln!(io::stderr(), "note: {text}");
+        }
+    }
 }
 
-/// A remark that changes nothing about success.
-pub fn note(text: &str) {
-    // There is nobody left to tell when standard error itself is gone.
-    let _ = writeln!(io::stderr(), "note: {text}");
-}
-
-/// Writes bytes as they are, and a newline.
+/// Writes bytes as they are, and flushes them.
 ///
 /// # Errors
 /// Anything but a reader that went away.
-pub fn raw_line(prefix: &str, bytes: &[u8]) -> Result<Stdout, RawError> {
+pub fn write_raw(parts: &[&[u8]]) -> Result<Stdout, RawError> {
     let mut out = io::stdout().lock();
-    let written = out
-        .write_all(prefix.as_bytes())
-        .and_then(|()| out.write_all(bytes))
-        .and_then(|()| out.write_all(b"\n"))
+    let written = parts
+        .iter()
+        .try_for_each(|part| out.write_all(part))
         .and_then(|()| out.flush());
     match written {
         Ok(()) => Ok(Stdout::Open),

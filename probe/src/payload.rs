@@ -2,24 +2,33 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use link::error::Hint;
 use link::iot::limits::PAYLOAD_BYTES;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Stdin};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::time::{Instant, sleep_until};
 
 use crate::args::PublishArgs;
 
 /// A source of payloads.
-pub enum Payloads {
+pub struct Payloads(Source);
+
+enum Source {
     /// One payload, known before anything is dialled.
-    One(Option<Bytes>),
+    Repeated {
+        payload: Bytes,
+        left: u32,
+        delay: Duration,
+        next_at: Option<Instant>,
+    },
     /// One for each line of standard input.
     Lines {
-        /// Standard input.
-        input: BufReader<Stdin>,
-        /// Lines read so far.
-        line: u64,
+        input: BufReader<Box<dyn AsyncRead + Send + Unpin>>,
+        read: u64,
+        // Of the line that is being read; kept here, because whoever waits for a line may stop waiting and come back.
+        line: Vec<u8>,
     },
 }
 
@@ -55,10 +64,7 @@ impl Payloads {
     /// [`PayloadError`].
     pub async fn open(args: &PublishArgs) -> Result<Self, PayloadError> {
         if args.stdin_line {
-            return Ok(Self::Lines {
-                input: BufReader::new(tokio::io::stdin()),
-                line: 0,
-            });
+            return Ok(Self::lines(Box::new(tokio::io::stdin())));
         }
         let payload = if let Some(message) = &args.message {
             limited("`-m`".into(), message.clone().into_bytes())?
@@ -75,31 +81,60 @@ impl Payloads {
         } else {
             Bytes::new()
         };
-        Ok(Self::One(Some(payload)))
+        Ok(Self(Source::Repeated {
+            payload,
+            left: args.repeat.unwrap_or(1),
+            delay: args.repeat_delay.unwrap_or_default(),
+            next_at: None,
+        }))
     }
 
-    /// The next payload; `None` at the end. A last line without a newline counts.
+    fn lines(input: Box<dyn AsyncRead + Send + Unpin>) -> Self {
+        Self(Source::Lines {
+            input: BufReader::new(input),
+            read: 0,
+            line: Vec::new(),
+        })
+    }
+
+    /// The next payload; `None` at the end. A last line without a newline counts. Cancelled, it loses nothing.
     ///
     /// # Errors
     /// [`PayloadError`].
     pub async fn next(&mut self) -> Result<Option<Bytes>, PayloadError> {
-        match self {
-            Self::One(payload) => Ok(payload.take()),
-            Self::Lines { input, line } => {
-                *line += 1;
-                let mut bytes = Vec::new();
-                let mut limited_input = input.take(MOST_READ + 1);
-                limited_input
-                    .read_until(b'\n', &mut bytes)
+        match &mut self.0 {
+            Source::Repeated {
+                payload,
+                left,
+                delay,
+                next_at,
+            } => {
+                if *left == 0 {
+                    return Ok(None);
+                }
+                if let Some(at) = *next_at {
+                    sleep_until(at).await;
+                }
+                *left -= 1;
+                *next_at = (!delay.is_zero()).then(|| Instant::now() + *delay);
+                Ok(Some(payload.clone()))
+            }
+            Source::Lines { input, read, line } => {
+                let left = (MOST_READ + 1).saturating_sub(line.len() as u64);
+                input
+                    .take(left)
+                    .read_until(b'\n', line)
                     .await
                     .map_err(PayloadError::Stdin)?;
+                *read += 1;
+                let mut bytes = std::mem::take(line);
                 if bytes.is_empty() {
                     return Ok(None);
                 }
                 if bytes.last() == Some(&b'\n') {
                     bytes.pop();
                 }
-                limited(format!("line {line} of standard input"), bytes).map(Some)
+                limited(format!("line {read} of standard input"), bytes).map(Some)
             }
         }
     }
@@ -137,3 +172,53 @@ fn limited(what: String, bytes: Vec<u8>) -> Result<Bytes, PayloadError> {
 
 // One byte more than allowed is enough to know.
 const MOST_READ: u64 = PAYLOAD_BYTES as u64 + 1;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_that_comes_in_pieces_survives_whoever_stops_waiting_for_it() {
+        let (mut writer, reader) = tokio::io::duplex(64);
+        let mut payloads = Payloads::lines(Box::new(reader));
+        writer.write_all(b"one\nt").await.unwrap();
+        assert_eq!(payloads.next().await.unwrap().unwrap(), "one");
+        // Polled once, which takes what is there, and dropped.
+        let waiting = polled_once(payloads.next()).await;
+        assert!(waiting.is_none());
+        writer.write_all(b"wo\nthree").await.unwrap();
+        drop(writer);
+        assert_eq!(payloads.next().await.unwrap().unwrap(), "two");
+        assert_eq!(payloads.next().await.unwrap().unwrap(), "three");
+        assert_eq!(payloads.next().await.unwrap(), None);
+    }
+
+    async fn polled_once<F: Future>(future: F) -> Option<F::Output> {
+        let mut future = std::pin::pin!(future);
+        std::future::poll_fn(|context| {
+            std::task::Poll::Ready(match future.as_mut().poll(context) {
+                std::task::Poll::Ready(done) => Some(done),
+                std::task::Poll::Pending => None,
+            })
+        })
+        .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_is_repeated_with_its_delay_between_and_not_before() {
+        let mut payloads = Payloads(Source::Repeated {
+            payload: "x".into(),
+            left: 3,
+            delay: Duration::from_secs(2),
+            next_at: None,
+        });
+        let began = Instant::now();
+        for seconds in [0, 2, 4] {
+            assert_eq!(payloads.next().await.unwrap().unwrap(), "x");
+            assert_eq!(began.elapsed(), Duration::from_secs(seconds));
+        }
+        assert_eq!(payloads.next().await.unwrap(), None);
+    }
+}

@@ -6,13 +6,13 @@ use bytes::Bytes;
 use link::error::{ExitKind, Failure};
 use link::iot::limits;
 use link::message::Message;
-use link::mqtt::Inbound;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::args::PingArgs;
-use crate::connection::{Connection, Lost, publish_hint, publish_kind};
-use crate::output::{Format, millis};
+use crate::connection::{Connection, ConnectionError, publish_hint, publish_kind};
+use crate::output::{Output, millis};
+use crate::session::SessionSettings;
 use crate::target::Target;
 
 /// Runs the command.
@@ -20,16 +20,14 @@ use crate::target::Target;
 /// # Errors
 /// A failure of the kind that the exit code tells; any lost ping is one.
 pub async fn run(args: &PingArgs) -> Result<(), Failure> {
-    let target = Target::resolve(&args.connection)?;
-    let topic = args
-        .topic
-        .clone()
-        .unwrap_or_else(|| format!("test/probe/{}", target.client_id));
+    let target = Target::resolve(&args.connection, Output::of(args.output))?;
+    let topic = target.topic_or_own(args.topic.as_deref())?;
     limits::check_topic(&topic).map_err(Failure::misuse)?;
     let identity = target.load_identity().map_err(Failure::misuse)?;
-    let mut connection = Connection::open(&target, identity, vec![topic.clone()], args.timeout)
+    let (filters, settings) = (vec![topic.clone()], SessionSettings::default());
+    let mut connection = Connection::open(&target, identity, filters, &settings, args.timeout)
         .await
-        .map_err(|lost| lost.into_failure(&target))?;
+        .map_err(|error| error.into_failure(&target))?;
     let outcome = measure(args, &target, &topic, &mut connection).await;
     connection.close().await;
     finish(args, &topic, &outcome?)
@@ -85,7 +83,7 @@ async fn measure(
     connection: &mut Connection,
 ) -> Result<Vec<Duration>, Failure> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
-    let format = Format::of(args.json);
+    let output = Output::of(args.output);
     let mut times = Vec::new();
     let mut next_at = Instant::now();
     for number in 1..=args.count {
@@ -97,13 +95,13 @@ async fn measure(
             Some(time) => {
                 times.push(time);
                 let ms = millis(time);
-                let _ = format.print(
+                let _ = output.print(
                     || format!("{number}: {ms} ms"),
                     || json!({"type": "ping", "number": number, "ms": ms}),
                 )?;
             }
             None => {
-                let _ = format.print(
+                let _ = output.print(
                     || format!("{number}: nothing within {} s", args.timeout.as_secs_f32()),
                     || json!({"type": "ping", "number": number, "ms": null}),
                 )?;
@@ -131,38 +129,27 @@ async fn once(
         .publish(Message::new(topic, payload.clone()))
         .await
         .map_err(refused)?;
-    let lost = Connection::refused(&connection.session, target.address());
+    let session = connection.session.clone();
+    let failed = Connection::refused(&session, target.address());
     let round_trip = async {
         // The message may come back before its acknowledgement; a refusal means that it never will.
-        let coming = async { Ok(returned(&mut connection.inbound, &payload).await) };
+        let coming = async { Ok(connection.returned(&payload).await) };
         tokio::try_join!(receipt, coming).map(|(_, returned)| returned)
     };
     tokio::select! {
         outcome = timeout_at(deadline, round_trip) => match outcome {
             Ok(Ok(Some(at))) => Ok(Some(at - started)),
-            Ok(Ok(None)) => Err(Lost::Closed.into_failure(target)),
+            Ok(Ok(None)) => Err(ConnectionError::Closed.into_failure(target)),
             Ok(Err(error)) => Err(refused(error)),
             Err(_) => Ok(None),
         },
-        lost = lost => Err(lost.into_failure(target)),
+        error = failed => Err(error.into_failure(target)),
     }
-}
-
-/// Waits for a payload; others on the topic, such as a late ping, are acked and passed over.
-pub(crate) async fn returned(inbound: &mut Inbound, payload: &Bytes) -> Option<Instant> {
-    while let Some(delivery) = inbound.recv().await {
-        let ours = delivery.message.payload == *payload;
-        delivery.ack();
-        if ours {
-            return Some(Instant::now());
-        }
-    }
-    None
 }
 
 fn finish(args: &PingArgs, topic: &str, times: &[Duration]) -> Result<(), Failure> {
     let lost = (args.count as usize).saturating_sub(times.len());
-    let format = Format::of(args.json);
+    let output = Output::of(args.output);
     if let Some(summary) = Summary::of(times) {
         let Summary {
             min,
@@ -172,7 +159,7 @@ fn finish(args: &PingArgs, topic: &str, times: &[Duration]) -> Result<(), Failur
             max,
         } = summary;
         let [min, p50, p90, p99, max] = [min, p50, p90, p99, max].map(millis);
-        let _ = format.print(
+        let _ = output.print(
             || format!("{} round trips on `{topic}`, {lost} lost: min {min} ms, p50 {p50} ms, p90 {p90} ms, p99 {p99} ms, max {max} ms", times.len()),
             || json!({
                 "type": "result", "ok": lost == 0, "topic": topic, "returned": times.len(), "lost": lost,

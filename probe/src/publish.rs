@@ -11,12 +11,14 @@ use link::message::Message;
 use link::mqtt::{Ack, IN_FLIGHT_WINDOW, PublishError, Receipt};
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
+use tracing::debug;
 
 use crate::args::PublishArgs;
-use crate::connection::{Connection, Lost, publish_hint, publish_kind};
-use crate::output::{Format, millis, note};
+use crate::connection::{Connection, ConnectionError, connect_hint, publish_hint, publish_kind};
+use crate::output::{Output, OutputFormat, millis};
 use crate::payload::{PayloadError, Payloads};
-use crate::property::Properties;
+use crate::property::{Properties, Publishes};
+use crate::session::SessionSettings;
 use crate::target::Target;
 
 /// Runs the command.
@@ -24,19 +26,27 @@ use crate::target::Target;
 /// # Errors
 /// A failure of the kind that the exit code tells; its text says how many messages were acknowledged before.
 pub async fn run(args: &PublishArgs) -> Result<(), Failure> {
-    let properties = Properties::parse(&args.property).map_err(Failure::misuse)?;
-    limits::check_topic(&args.topic).map_err(Failure::misuse)?;
-    let target = Target::resolve(&args.connection)?;
+    let output = Output::of(args.output);
+    let properties = Properties::parse(&args.property, Publishes::Yes).map_err(Failure::misuse)?;
+    let target = Target::resolve(&args.connection, output)?;
+    let topic = target.one_topic(args.topic.as_deref())?;
+    limits::check_topic(&topic).map_err(Failure::misuse)?;
+    let has_id = args.connection.id.is_some() || args.connection.id_prefix.is_some();
+    let settings =
+        SessionSettings::resolve(&args.session, &properties, has_id).map_err(Failure::misuse)?;
     let identity = target.load_identity().map_err(Failure::misuse)?;
     let payloads = Payloads::open(args).await.map_err(Failure::misuse)?;
-    if args.connection.qos == Some(0) {
-        note("sent at QoS 1: nothing acknowledges QoS 0, and success here means acknowledged");
+    if args.qos == Some(0) {
+        output
+            .note("sent at QoS 1: nothing acknowledges QoS 0, and success here means acknowledged");
     }
     let job = Job {
         args,
         target: &target,
+        topic,
         properties,
-        format: Format::of(args.json),
+        settings,
+        output,
         started: Instant::now(),
     };
     job.run(identity, payloads).await
@@ -45,8 +55,10 @@ pub async fn run(args: &PublishArgs) -> Result<(), Failure> {
 struct Job<'a> {
     args: &'a PublishArgs,
     target: &'a Target,
+    topic: String,
     properties: Properties,
-    format: Format,
+    settings: SessionSettings,
+    output: Output,
     started: Instant,
 }
 
@@ -68,7 +80,7 @@ struct InFlight {
 
 /// A publish run that did not reach its end.
 #[derive(Debug, thiserror::Error)]
-enum Unfinished {
+enum PublishFailure {
     #[error("message {number} ({acknowledged} acknowledged before)")]
     Publish {
         number: u64,
@@ -84,11 +96,11 @@ enum Unfinished {
         acknowledged: u64,
     },
     #[error("{unacknowledged} message(s) not acknowledged, {acknowledged} were")]
-    Lost {
+    Connection {
         unacknowledged: u64,
         acknowledged: u64,
         #[source]
-        source: Lost,
+        source: ConnectionError,
     },
     #[error("input ended early ({acknowledged} message(s) acknowledged)")]
     Payload {
@@ -106,10 +118,10 @@ enum Unfinished {
     },
 }
 
-enum Step {
+enum Happened {
     Acknowledged(Result<Ack, PublishError>),
     Payload(Result<Option<bytes::Bytes>, PayloadError>),
-    Refused(Lost),
+    Refused(ConnectionError),
     Late,
 }
 
@@ -117,9 +129,10 @@ enum Step {
 
 impl Job<'_> {
     async fn run(&self, identity: Arc<Identity>, payloads: Payloads) -> Result<(), Failure> {
-        let mut connection = Connection::open(self.target, identity, Vec::new(), self.args.timeout)
+        let (settings, within) = (&self.settings, self.args.timeout);
+        let mut connection = Connection::open(self.target, identity, Vec::new(), settings, within)
             .await
-            .map_err(|lost| lost.into_failure(self.target))?;
+            .map_err(|error| error.into_failure(self.target))?;
         let mut tally = Tally::default();
         let outcome = self.pump(&mut connection, payloads, &mut tally).await;
         connection.close().await;
@@ -136,51 +149,53 @@ impl Job<'_> {
         let refused = Connection::refused(&connection.session, self.target.address());
         let mut refused = std::pin::pin!(refused);
         // What the broker takes at once; more would only wait in the session's queue.
-        let window = usize::from(IN_FLIGHT_WINDOW);
+        let window = usize::from(self.args.max_inflight.unwrap_or(IN_FLIGHT_WINDOW));
         let mut waiting: VecDeque<InFlight> = VecDeque::with_capacity(window);
         let mut more = true;
         while more || !waiting.is_empty() {
             let late_at = waiting.front().map(|front| front.deadline);
-            let step = tokio::select! {
+            let happened = tokio::select! {
                 biased;
-                resolved = first(&mut waiting), if !waiting.is_empty() => Step::Acknowledged(resolved),
-                lost = &mut refused => Step::Refused(lost),
-                () = sleep_until(late_at.unwrap_or_else(Instant::now)), if late_at.is_some() => Step::Late,
-                payload = payloads.next(), if more && waiting.len() < window => Step::Payload(payload),
+                resolved = first(&mut waiting), if !waiting.is_empty() => Happened::Acknowledged(resolved),
+                error = &mut refused => Happened::Refused(error),
+                () = sleep_until(late_at.unwrap_or_else(Instant::now)), if late_at.is_some() => Happened::Late,
+                payload = payloads.next(), if more && waiting.len() < window => Happened::Payload(payload),
             };
-            match step {
-                Step::Payload(Ok(None)) => more = false,
-                Step::Payload(Ok(Some(payload))) => {
+            match happened {
+                Happened::Payload(Ok(None)) => more = false,
+                Happened::Payload(Ok(Some(payload))) => {
                     self.send(connection, payload, tally, &mut waiting).await?;
                 }
-                Step::Payload(Err(source)) => {
+                Happened::Payload(Err(source)) => {
                     let acknowledged = tally.acknowledged;
                     return Err(self.failure(
                         ExitKind::Failed,
-                        Unfinished::Payload {
+                        PublishFailure::Payload {
                             acknowledged,
                             source,
                         },
                     ));
                 }
-                Step::Acknowledged(resolved) => self.acknowledged(resolved, tally, &mut waiting)?,
-                Step::Refused(source) => {
+                Happened::Acknowledged(resolved) => {
+                    self.acknowledged(resolved, tally, &mut waiting)?
+                }
+                Happened::Refused(source) => {
                     let kind = source.kind();
                     let (unacknowledged, acknowledged) =
                         (tally.sent - tally.acknowledged, tally.acknowledged);
                     return Err(self.failure(
                         kind,
-                        Unfinished::Lost {
+                        PublishFailure::Connection {
                             unacknowledged,
                             acknowledged,
                             source,
                         },
                     ));
                 }
-                Step::Late => {
-                    let error = Unfinished::Timeout {
+                Happened::Late => {
+                    let error = PublishFailure::Timeout {
                         number: tally.acknowledged + 1,
-                        topic: self.args.topic.clone(),
+                        topic: self.topic.clone(),
                         within: self.args.timeout,
                         acknowledged: tally.acknowledged,
                     };
@@ -200,11 +215,11 @@ impl Job<'_> {
     ) -> Result<(), Failure> {
         let mut message = self
             .properties
-            .apply(Message::new(self.args.topic.clone(), payload));
+            .apply(Message::new(self.topic.clone(), payload));
         message.retain = self.args.retain;
         let (bytes, sent_at) = (message.payload.len(), Instant::now());
-        // Only the lines of standard input come at somebody else's pace.
-        let from = if self.args.stdin_line {
+        // Lines of standard input come at somebody else's pace, and what is repeated at the one that was asked for.
+        let from = if self.args.stdin_line || self.args.repeat.is_some() {
             sent_at
         } else {
             self.started
@@ -216,6 +231,13 @@ impl Job<'_> {
             .await
             .map_err(|source| self.refusal(tally, source))?;
         tally.sent += 1;
+        debug!(
+            bytes,
+            retain = self.args.retain,
+            "Sending PUBLISH {} on `{}`",
+            tally.sent,
+            self.topic
+        );
         waiting.push_back(InFlight {
             number: tally.sent,
             bytes,
@@ -238,9 +260,13 @@ impl Job<'_> {
         };
         tally.acknowledged += 1;
         tally.unmatched += u64::from(!ack.matched);
-        if self.format == Format::Json {
+        debug!(
+            matched = ack.matched,
+            "Received PUBACK for message {}", message.number
+        );
+        if self.output.format == OutputFormat::Json {
             let line = json!({
-                "type": "message", "number": message.number, "topic": self.args.topic, "bytes": message.bytes,
+                "type": "message", "number": message.number, "topic": self.topic, "bytes": message.bytes,
                 "acknowledged": true, "matched": ack.matched, "ms": millis(message.sent_at.elapsed()),
             });
             let _ = link::cli::stdout_line(&line.to_string())?;
@@ -249,9 +275,9 @@ impl Job<'_> {
     }
 
     fn finish(&self, tally: &Tally) -> Result<(), Failure> {
-        let topic = &self.args.topic;
+        let topic = &self.topic;
         if tally.unmatched > 0 && self.args.require_subscriber {
-            let error = Unfinished::NoSubscriber {
+            let error = PublishFailure::NoSubscriber {
                 topic: topic.clone(),
                 unmatched: tally.unmatched,
                 acknowledged: tally.acknowledged,
@@ -259,13 +285,13 @@ impl Job<'_> {
             return Err(self.failure(ExitKind::Failed, error));
         }
         if tally.unmatched > 0 {
-            note(&format!(
+            self.output.note(&format!(
                 "nobody is subscribed to `{topic}`: {} of {} message(s) reached no subscriber",
                 tally.unmatched, tally.acknowledged
             ));
         }
         let ms = millis(self.started.elapsed());
-        let _ = self.format.print(
+        let _ = self.output.print(
             || {
                 format!(
                     "{} message(s) to `{topic}` acknowledged in {ms} ms",
@@ -291,7 +317,7 @@ impl Job<'_> {
             let acknowledged = tally.acknowledged;
             return Failure::new(
                 kind,
-                Unfinished::Publish {
+                PublishFailure::Publish {
                     number,
                     acknowledged,
                     source,
@@ -302,17 +328,17 @@ impl Job<'_> {
         Failure::new(kind, source).with_hint(hint)
     }
 
-    fn failure(&self, kind: ExitKind, error: Unfinished) -> Failure {
+    fn failure(&self, kind: ExitKind, error: PublishFailure) -> Failure {
         let hint = match &error {
-            Unfinished::Lost {
-                source: Lost::Connect { source, .. },
+            PublishFailure::Connection {
+                source: ConnectionError::Connect { source, .. },
                 ..
-            } => source.hint(),
-            Unfinished::Timeout { .. } => {
+            } => connect_hint(source, self.target),
+            PublishFailure::Timeout { .. } => {
                 Some("run `probe check` with the same options, or give more time with `-W`".into())
             }
-            Unfinished::Payload { source, .. } => source.hint(),
-            Unfinished::NoSubscriber { .. } => {
+            PublishFailure::Payload { source, .. } => source.hint(),
+            PublishFailure::NoSubscriber { .. } => {
                 Some("start the subscriber first, and compare its filter with this topic".into())
             }
             _ => None,

@@ -1,50 +1,79 @@
 //! `probe subscribe`: shows what arrives, and acks what it has shown.
 
-use jiff::Timestamp;
+mod selection;
+mod show;
+
 use link::cli::Stdout;
 use link::clock::Clock;
 use link::error::{ExitKind, Failure, chain};
 use link::iot::limits::ConnectionLimits;
 use link::message::Message;
-use link::mqtt::{Delivery, Session, State};
-use tokio::time::{Instant, sleep_until};
+use link::mqtt::{Delivery, Qos, Session, State};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::debug;
 
+use self::selection::{Choice, Selection};
+use self::show::Show;
 use crate::args::SubscribeArgs;
-use crate::connection::Connection;
-use crate::output::{Format, note, raw_line};
+use crate::connection::{Connection, ConnectionError, publish_hint, publish_kind};
+use crate::output::Output;
+use crate::property::{Properties, Publishes};
+use crate::received::Received;
+use crate::session::SessionSettings;
 use crate::target::Target;
-use crate::view::View;
 
 /// Runs the command.
 ///
 /// # Errors
 /// A failure of the kind that the exit code tells.
 pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
-    let limits = ConnectionLimits::IOT_CORE;
-    for filter in &args.topics {
-        limits.check_filter(filter).map_err(Failure::misuse)?;
-    }
-    limits
-        .check_subscription_count(args.topics.len())
-        .map_err(Failure::misuse)?;
-    let target = Target::resolve(&args.connection)?;
+    let output = Output::of(args.output);
+    let show = Show::of(args, output)?;
+    let properties = Properties::parse(&args.property, Publishes::No).map_err(Failure::misuse)?;
+    let target = Target::resolve(&args.connection, output)?;
+    let has_id = args.connection.id.is_some() || args.connection.id_prefix.is_some();
+    let mut settings =
+        SessionSettings::resolve(&args.session, &properties, has_id).map_err(Failure::misuse)?;
+    settings.subscription.qos = match args.qos {
+        Some(0) => Qos::AtMostOnce,
+        _ => Qos::AtLeastOnce,
+    };
+    settings.subscription.retain_as_published = args.retain_as_published;
+    let mut filters = args.topics.clone();
+    filters.extend(target.topic.clone());
+    check_filters(&filters)?;
     let identity = target.load_identity().map_err(Failure::misuse)?;
     let deadline = Instant::now() + args.timeout;
-    let mut connection = Connection::open(&target, identity, args.topics.clone(), args.timeout)
-        .await
-        .map_err(|lost| lost.into_failure(&target))?;
-    let outcome = listen(args, &target, &mut connection, deadline).await;
+    let mut connection =
+        Connection::open(&target, identity, filters.clone(), &settings, args.timeout)
+            .await
+            .map_err(|error| error.into_failure(&target))?;
+    debug!("Subscribed to {}", quoted(&filters));
+    if args.exit_when_subscribed {
+        connection.close().await;
+        return Ok(());
+    }
+    let listening = Listening {
+        args,
+        output,
+        show,
+        selection: Selection::of(args),
+        target: &target,
+        filters: &filters,
+        deadline,
+    };
+    let outcome = listening.run(&mut connection).await;
     connection.close().await;
     outcome
 }
 
 /// Fewer messages came than were asked for.
 #[derive(Debug, thiserror::Error)]
-enum Silence {
+enum TooFewMessages {
     #[error("no message on {filters} within {seconds} s")]
-    Nothing { filters: String, seconds: f32 },
+    None { filters: String, seconds: f32 },
     #[error("{seen} of {wanted} messages on {filters} within {seconds} s")]
-    TooFew {
+    Some {
         seen: u64,
         wanted: u64,
         filters: String,
@@ -52,87 +81,161 @@ enum Silence {
     },
 }
 
-enum Step {
+struct Listening<'a> {
+    args: &'a SubscribeArgs,
+    output: Output,
+    show: Show,
+    selection: Selection<'a>,
+    target: &'a Target,
+    filters: &'a [String],
+    deadline: Instant,
+}
+
+enum Happened {
     Delivery(Option<Delivery>),
-    Refused(crate::connection::Lost),
+    Refused(ConnectionError),
     Gap(String),
     Late,
+    Interrupted,
 }
 
-async fn listen(
-    args: &SubscribeArgs,
-    target: &Target,
-    connection: &mut Connection,
-    deadline: Instant,
-) -> Result<(), Failure> {
-    let clock = Clock::system();
-    let session = connection.session.clone();
-    let refused = Connection::refused(&session, target.address());
-    let mut refused = std::pin::pin!(refused);
-    let mut seen = 0;
-    let mut epoch = session.state().borrow().epoch();
-    loop {
-        let step = tokio::select! {
-            biased;
-            delivery = connection.inbound.recv() => Step::Delivery(delivery),
-            lost = &mut refused => Step::Refused(lost),
-            reason = gap(&session, &mut epoch) => Step::Gap(reason),
-            () = sleep_until(deadline) => Step::Late,
-        };
-        match step {
-            Step::Delivery(Some(delivery)) => {
-                let shown = show(args, &delivery.message, clock.now())?;
-                delivery.ack();
-                seen += 1;
-                if shown == Stdout::Closed || args.count == Some(seen) {
-                    return Ok(());
+// === impl Listening ===
+
+impl Listening<'_> {
+    async fn run(&self, connection: &mut Connection) -> Result<(), Failure> {
+        let clock = Clock::system();
+        let session = connection.session.clone();
+        let refused = Connection::refused(&session, self.target.address());
+        let mut refused = std::pin::pin!(refused);
+        let mut interrupted = std::pin::pin!(interrupted());
+        let mut seen = 0;
+        let mut epoch = session.state().borrow().epoch();
+        loop {
+            let happened = tokio::select! {
+                biased;
+                () = &mut interrupted => Happened::Interrupted,
+                delivery = connection.inbound.recv() => Happened::Delivery(delivery),
+                error = &mut refused => Happened::Refused(error),
+                reason = gap(&session, &mut epoch) => Happened::Gap(reason),
+                () = sleep_until(self.deadline) => Happened::Late,
+            };
+            match happened {
+                Happened::Delivery(Some(delivery)) => {
+                    let received = Received::of(&delivery, clock.now());
+                    log(&received);
+                    let choice = self.selection.choose(received.message);
+                    let shown = match choice {
+                        Choice::Show { .. } => self.show.show(&received)?,
+                        Choice::Hide { .. } | Choice::End => Stdout::Open,
+                    };
+                    if choice.clears() {
+                        self.clear(&session, &received.message.topic).await?;
+                    }
+                    seen += u64::from(matches!(choice, Choice::Show { .. }));
+                    delivery.ack();
+                    let enough = self.args.count == Some(seen) || matches!(choice, Choice::End);
+                    if shown == Stdout::Closed || enough {
+                        return Ok(());
+                    }
                 }
+                Happened::Delivery(None) => {
+                    return Err(ConnectionError::Closed.into_failure(self.target));
+                }
+                Happened::Refused(error) => return Err(error.into_failure(self.target)),
+                Happened::Gap(reason) => self.output.note(&format!(
+                    "{reason}; messages sent meanwhile did not arrive here"
+                )),
+                // Whoever ends it has seen enough; the DISCONNECT keeps the broker from publishing a will.
+                Happened::Interrupted => return Ok(()),
+                Happened::Late => return self.late(seen),
             }
-            Step::Delivery(None) => {
-                return Err(crate::connection::Lost::Closed.into_failure(target));
-            }
-            Step::Refused(lost) => return Err(lost.into_failure(target)),
-            Step::Gap(reason) => note(&format!(
-                "{reason}; messages sent meanwhile did not arrive here"
-            )),
-            Step::Late => return late(args, seen),
         }
     }
-}
 
-fn show(args: &SubscribeArgs, message: &Message, at: Timestamp) -> Result<Stdout, Failure> {
-    if args.raw {
-        let prefix = if args.verbose {
-            format!("{} ", message.topic)
-        } else {
-            String::new()
+    /// Clears what the broker retained on a topic, by an empty message.
+    async fn clear(&self, session: &Session, topic: &str) -> Result<(), Failure> {
+        let message = Message {
+            retain: true,
+            ..Message::new(topic, "")
         };
-        return Ok(raw_line(&prefix, &message.payload)?);
+        let clearing = async { session.publish(message).await?.await };
+        match timeout_at(self.deadline, clearing).await {
+            Ok(Ok(_)) => {
+                debug!("Cleared what was retained on `{topic}`");
+                Ok(())
+            }
+            Ok(Err(error)) => {
+                let hint = publish_hint(&error, &self.target.arn, true);
+                Err(Failure::new(publish_kind(&error), error).with_hint(hint))
+            }
+            Err(_) => Err(ConnectionError::Timeout {
+                address: self.target.address(),
+                within: self.args.timeout,
+            }
+            .into_failure(self.target)),
+        }
     }
-    let view = View::of(message, at);
-    Ok(Format::of(args.json).print(|| view.text(), || view.json())?)
+
+    fn late(&self, seen: u64) -> Result<(), Failure> {
+        let seconds = self.args.timeout.as_secs_f32();
+        let filters = quoted(self.filters);
+        let error = match self.args.count {
+            Some(wanted) if seen > 0 => TooFewMessages::Some {
+                seen,
+                wanted,
+                filters,
+                seconds,
+            },
+            None if seen > 0 => return Ok(()),
+            _ => TooFewMessages::None { filters, seconds },
+        };
+        let hint = "a message that is not allowed by `iot:Receive` is dropped without an error: run `probe check`, or give more time with `-W`";
+        Err(Failure::new(ExitKind::Timeout, error).with_hint(hint.to_string()))
+    }
 }
 
-fn late(args: &SubscribeArgs, seen: u64) -> Result<(), Failure> {
-    let seconds = args.timeout.as_secs_f32();
-    let filters = args
-        .topics
-        .iter()
-        .map(|filter| format!("`{filter}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let silence = match args.count {
-        Some(wanted) if seen > 0 => Silence::TooFew {
-            seen,
-            wanted,
-            filters,
-            seconds,
-        },
-        None if seen > 0 => return Ok(()),
-        _ => Silence::Nothing { filters, seconds },
+/// Resolves at Ctrl-C, and when the process is told to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (
+        signal(SignalKind::interrupt()),
+        signal(SignalKind::terminate()),
+    );
+    // Without a handler the signal ends the process by itself.
+    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
+        return std::future::pending().await;
     };
-    let hint = "a message that is not allowed by `iot:Receive` is dropped without an error: run `probe check`, or give more time with `-W`";
-    Err(Failure::new(ExitKind::Timeout, silence).with_hint(hint.to_string()))
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn check_filters(filters: &[String]) -> Result<(), Failure> {
+    let limits = ConnectionLimits::IOT_CORE;
+    for filter in filters {
+        limits.check_filter(filter).map_err(Failure::misuse)?;
+    }
+    limits
+        .check_subscription_count(filters.len())
+        .map_err(Failure::misuse)
+}
+
+fn quoted(filters: &[String]) -> String {
+    let filters: Vec<_> = filters.iter().map(|filter| format!("`{filter}`")).collect();
+    filters.join(", ")
+}
+
+fn log(received: &Received<'_>) {
+    let message = received.message;
+    debug!(
+        qos = received.qos(),
+        retain = message.retain,
+        packet_id = received.packet_id,
+        bytes = message.payload.len(),
+        "Received PUBLISH on `{}`",
+        message.topic
+    );
 }
 
 // Resolves when the connection was lost and came back: without a stored session there is a hole between.

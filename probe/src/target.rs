@@ -2,6 +2,8 @@
 //!
 //! Precedence: flags, then the environment, then `--config`, else the mount's own `config.yaml`.
 
+mod url;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +17,9 @@ use link::iot::ArnPrefix;
 use link::tls;
 use link::topic::{Scheme, SchemeError, Topics};
 
-use crate::args::ConnectionArgs;
+pub use self::url::{BrokerUrl, UrlError};
+use crate::args::{ConnectionArgs, TlsVersion};
+use crate::output::Output;
 
 /// A broker and the party we are to it.
 #[derive(Clone, Debug)]
@@ -36,6 +40,8 @@ pub struct Target {
     pub scheme: Scheme,
     /// How resource names of this broker begin, as far as its host name tells.
     pub arn: ArnPrefix,
+    /// The topic that `-L` names.
+    pub topic: Option<String>,
 }
 
 /// Why there is no target.
@@ -48,10 +54,10 @@ pub enum TargetError {
     #[error("no client certificate given")]
     NoIdentity,
     /// `--cafile` on its own.
-    #[error("`--cafile` is given without `--cert` and `--key`")]
+    #[error("a CA is given without `--cert` and `--key`")]
     OnlyCa,
     /// `--cert` and `--key` without a CA anywhere.
-    #[error("`--cert` and `--key` are given without `--cafile`")]
+    #[error("`--cert` and `--key` are given without `--cafile` or `--capath`")]
     NoCa,
     /// The configuration holds a file's content in place of a path.
     #[error("the configuration gives `{key}` as data")]
@@ -59,9 +65,24 @@ pub enum TargetError {
         /// The key.
         key: &'static str,
     },
-    /// `-i` is not a client id.
-    #[error("option `-i`")]
-    ClientId(#[source] InvalidName),
+    /// `-i` is not a client id, or `-I` makes none.
+    #[error("option `{option}`")]
+    ClientId {
+        /// Which of them.
+        option: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: InvalidName,
+    },
+    /// `-L` is not taken.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Neither `-t` nor `-L` names a topic.
+    #[error("no topic given")]
+    NoTopic,
+    /// Both `-t` and `-L` name a topic, where there is one.
+    #[error("`-t` and the URL of `-L` each name a topic")]
+    TwoTopics,
     /// The topics in the configuration have no known shape.
     #[error("topics of the configuration")]
     Scheme(#[source] SchemeError),
@@ -74,17 +95,23 @@ impl Target {
     ///
     /// # Errors
     /// A usage failure that names the options or keys involved.
-    pub fn resolve(args: &ConnectionArgs) -> Result<Self, Failure> {
-        let broker = read_config(args)?;
-        let host = args.host.clone().unwrap_or_else(|| broker.host.clone());
-        let port = args.port.unwrap_or(broker.port);
-        let location = location(args, broker.credentials.as_ref())?;
-        let client_id = match &args.id {
-            Some(id) => {
-                ClientId::new(id.clone()).map_err(|e| TargetError::ClientId(e).into_failure())?
-            }
-            None => own_client_id().map_err(|e| TargetError::ClientId(e).into_failure())?,
+    pub fn resolve(args: &ConnectionArgs, output: Output) -> Result<Self, Failure> {
+        let url = args.url.as_ref().map(|url| url.0.parse::<BrokerUrl>());
+        let url = url
+            .transpose()
+            .map_err(|e| TargetError::Url(e).into_failure())?;
+        if url.as_ref().is_some_and(|url| url.has_user) {
+            output.note("the user of the URL is not sent: the certificate says who we are");
+        }
+        let address = match &url {
+            Some(url) => (Some(url.host.as_str()), url.port),
+            None => (args.host.as_deref(), args.port),
         };
+        let broker = read_config(args, address)?;
+        let host = address.0.unwrap_or(&broker.host).to_owned();
+        let port = address.1.unwrap_or(broker.port);
+        let location = location(args, broker.credentials.as_ref())?;
+        let client_id = client_id(args).map_err(TargetError::into_failure)?;
         let scheme = match &broker.topics {
             None => Scheme::default(),
             Some(topics) => Scheme::parse(&Topics {
@@ -100,7 +127,8 @@ impl Target {
             .map_or(broker.keep_alive, |s| Duration::from_secs(s.into()));
         Ok(Self {
             arn: arn_of(&host),
-            tls: tls::TlsOptions::for_port(port),
+            tls: tls_options(args, port),
+            topic: url.and_then(|url| url.topic),
             host,
             port,
             client_id,
@@ -108,6 +136,30 @@ impl Target {
             location,
             scheme,
         })
+    }
+
+    /// The one topic of a command: that of `-t`, or that of `-L`.
+    ///
+    /// # Errors
+    /// A usage failure if there is none, or both.
+    pub fn one_topic(&self, given: Option<&str>) -> Result<String, Failure> {
+        match (given, &self.topic) {
+            (Some(topic), None) => Ok(topic.to_owned()),
+            (None, Some(topic)) => Ok(topic.clone()),
+            (None, None) => Err(TargetError::NoTopic.into_failure()),
+            (Some(_), Some(_)) => Err(TargetError::TwoTopics.into_failure()),
+        }
+    }
+
+    /// The one topic of a command that has one of its own, `test/probe/CLIENT-ID`, if none is given.
+    ///
+    /// # Errors
+    /// A usage failure if both are given.
+    pub fn topic_or_own(&self, given: Option<&str>) -> Result<String, Failure> {
+        if given.is_none() && self.topic.is_none() {
+            return Ok(format!("test/probe/{}", self.client_id));
+        }
+        self.one_topic(given)
     }
 
     /// Reads and checks certificate, key and CA.
@@ -131,13 +183,16 @@ impl Hint for TargetError {
         Some(
             match self {
                 Self::NoHost => "give `-h HOST`, or `--config FILE` with `brokerHost`; `--help` is help",
+                Self::Url(source) => return source.hint(),
+                Self::NoTopic => "give `-t TOPIC`",
+                Self::TwoTopics => "leave one of them out",
                 Self::NoIdentity => {
                     "give `--identity DIR`, or `--cafile`, `--cert` and `--key`: every connection uses mutual TLS"
                 }
                 Self::OnlyCa => "add `--cert FILE --key FILE`: every connection uses mutual TLS",
                 Self::NoCa => "add `--cafile FILE`, for AWS IoT Core with Amazon Root CA 1",
                 Self::Data { .. } => "write the PEM to a file and give its path",
-                Self::ClientId(_) => "use letters, digits and `-_.:`",
+                Self::ClientId { .. } => "use letters, digits and `-_.:`",
                 Self::Scheme(source) => return source.hint(),
             }
             .into(),
@@ -153,7 +208,9 @@ impl TargetError {
     }
 }
 
-fn read_config(args: &ConnectionArgs) -> Result<Broker, Failure> {
+type Address<'a> = (Option<&'a str>, Option<u16>);
+
+fn read_config(args: &ConnectionArgs, (host, port): Address<'_>) -> Result<Broker, Failure> {
     let mut layers = Layers::new(Broker::KEYS);
     let mounted = args
         .identity
@@ -167,21 +224,19 @@ fn read_config(args: &ConnectionArgs) -> Result<Broker, Failure> {
         layers.file(&file);
     }
     layers.env(&ProcessEnv);
-    if let Some(host) = &args.host {
-        let address = address(host, args.port.unwrap_or(DEFAULT_PORT));
+    if let Some(host) = host {
+        let address = address(host, port.unwrap_or(DEFAULT_PORT));
         layers.flag("brokerHost", "-h", Some(&address));
     } else if !layers.is_given("brokerHost") && !layers.has_problems() {
         return Err(TargetError::NoHost.into_failure());
     }
     check_flags(args, &layers)?;
     for (key, flag, value) in [
-        ("caFile", "--cafile", &args.cafile),
-        ("clientCertFile", "--cert", &args.cert),
-        ("clientKeyFile", "--key", &args.key),
+        ("caFile", "--cafile", ca(args)),
+        ("clientCertFile", "--cert", args.cert.as_ref()),
+        ("clientKeyFile", "--key", args.key.as_ref()),
     ] {
-        let text = value
-            .as_ref()
-            .map(|path| path.to_string_lossy().into_owned());
+        let text = value.map(|path| path.to_string_lossy().into_owned());
         layers.flag(key, flag, text.as_deref());
     }
     let broker = Broker::read(&mut layers);
@@ -197,9 +252,9 @@ fn check_flags(args: &ConnectionArgs, layers: &Layers) -> Result<(), Failure> {
         return Ok(());
     }
     let pair = args.cert.is_some() || given(["clientCertFile", "clientCertData"]);
-    let ca = args.cafile.is_some() || given(["caFile", "caData"]);
-    match (ca, pair) {
-        (true, false) if args.cafile.is_some() => Err(TargetError::OnlyCa.into_failure()),
+    let has_ca = ca(args).is_some() || given(["caFile", "caData"]);
+    match (has_ca, pair) {
+        (true, false) if ca(args).is_some() => Err(TargetError::OnlyCa.into_failure()),
         (false, true) if args.cert.is_some() => Err(TargetError::NoCa.into_failure()),
         _ => Ok(()),
     }
@@ -214,15 +269,45 @@ fn location(
     }
     let credentials = credentials.ok_or_else(|| TargetError::NoIdentity.into_failure())?;
     // A flag names a file, whatever data the configuration has for the same thing.
-    let path = |flag: &Option<PathBuf>, key, material: &Material| match (flag, material) {
+    let path = |flag: Option<&PathBuf>, key, material: &Material| match (flag, material) {
         (Some(path), _) | (None, Material::File(path)) => Ok(path.clone()),
         (None, Material::Pem(_)) => Err(TargetError::Data { key }.into_failure()),
     };
     Ok(Location::Files {
-        certificate: path(&args.cert, "clientCertData", &credentials.certificate)?,
-        key: path(&args.key, "clientKeyData", &credentials.key)?,
-        ca: path(&args.cafile, "caData", &credentials.ca)?,
+        certificate: path(
+            args.cert.as_ref(),
+            "clientCertData",
+            &credentials.certificate,
+        )?,
+        key: path(args.key.as_ref(), "clientKeyData", &credentials.key)?,
+        ca: path(ca(args), "caData", &credentials.ca)?,
     })
+}
+
+fn ca(args: &ConnectionArgs) -> Option<&PathBuf> {
+    args.cafile.as_ref().or(args.capath.as_ref())
+}
+
+fn tls_options(args: &ConnectionArgs, port: u16) -> tls::TlsOptions {
+    let mut options = tls::TlsOptions::for_port(port);
+    if let Some(alpn) = &args.tls_alpn {
+        options.alpn = Some(alpn.clone());
+    }
+    if args.tls_version == Some(TlsVersion::Tls13) {
+        options.min_version = tls::MinVersion::Tls13;
+    }
+    options
+}
+
+fn client_id(args: &ConnectionArgs) -> Result<ClientId, TargetError> {
+    let of = |option| move |source| TargetError::ClientId { option, source };
+    match (&args.id, &args.id_prefix) {
+        (Some(id), _) => ClientId::new(id.clone()).map_err(of("-i")),
+        (None, Some(prefix)) => {
+            ClientId::new(format!("{prefix}{}", std::process::id())).map_err(of("-I"))
+        }
+        (None, None) => own_client_id().map_err(of("-i")),
+    }
 }
 
 // Fits the policy of `Party::operator` named `probe`: `client/probe-*`.

@@ -2,21 +2,20 @@
 //!
 //! What cannot be read as an event or a bundle is still shown, with the reason; nothing is hidden.
 
-use jiff::Timestamp;
-use link::bundle::manifest::ObjectRef;
-use link::bundle::resync::{SpecRequest, StatusRequest};
-use link::bundle::{Condition, FieldValue, Spec, Status};
+mod data;
+
 use link::clock::{rfc3339_nanos, rfc3339_seconds};
 use link::error::chain;
-use link::event::{Action, DecodeError, Event, SubResource, decode};
-use link::message::Message;
+use link::event::{DecodeError, Event, decode};
 use serde_json::{Value, json};
+
+use self::data::Data;
+use crate::received::Received;
 
 /// One received message, taken apart as far as it can be.
 #[derive(Debug)]
 pub struct View<'a> {
-    message: &'a Message,
-    received: Timestamp,
+    received: Received<'a>,
     content: Content,
 }
 
@@ -29,22 +28,12 @@ enum Content {
     Event(Box<Event>, Data),
 }
 
-#[derive(Debug)]
-enum Data {
-    None,
-    Bundle(Spec),
-    Status(Status),
-    Held(Vec<(String, String)>, &'static str),
-    /// Data of another kind, or data that could not be read.
-    Other(Option<String>),
-}
-
 // === impl View ===
 
 impl<'a> View<'a> {
     /// Takes a message apart.
-    pub fn of(message: &'a Message, received: Timestamp) -> Self {
-        let content = match decode(message) {
+    pub fn of(received: &Received<'a>) -> Self {
+        let content = match decode(received.message) {
             Ok(event) => {
                 let data = Data::of(&event);
                 Content::Event(Box::new(event), data)
@@ -53,8 +42,7 @@ impl<'a> View<'a> {
             Err(error) => Content::Unreadable(chain(&error)),
         };
         Self {
-            message,
-            received,
+            received: *received,
             content,
         }
     }
@@ -62,6 +50,7 @@ impl<'a> View<'a> {
     /// A header line, then one indented line per object, condition or value.
     pub fn text(&self) -> String {
         let mut lines = vec![self.header()];
+        self.describe_properties(&mut lines);
         match &self.content {
             Content::Plain => lines.push(format!("  {}", self.payload_text())),
             Content::Unreadable(problem) => {
@@ -80,12 +69,13 @@ impl<'a> View<'a> {
 
     /// The message as one JSON object; the fields are listed in the crate's documentation.
     pub fn json(&self) -> Value {
-        let message = self.message;
+        let message = self.received.message;
         let mut object = json!({
             "type": "message",
-            "received": rfc3339_nanos(self.received),
+            "received": rfc3339_nanos(self.received.at),
             "topic": message.topic,
             "bytes": message.payload.len(),
+            "qos": self.received.qos(),
             "retain": message.retain,
         });
         match std::str::from_utf8(&message.payload) {
@@ -97,6 +87,14 @@ impl<'a> View<'a> {
         }
         if !message.user_properties.is_empty() {
             object["userProperties"] = json!(message.user_properties);
+        }
+        if let Some(extra) = &message.extra {
+            if let Some(topic) = &extra.response_topic {
+                object["responseTopic"] = json!(topic);
+            }
+            if let Some(data) = &extra.correlation_data {
+                object["correlationDataHex"] = json!(hex(data));
+            }
         }
         match &self.content {
             Content::Plain => {}
@@ -115,7 +113,8 @@ impl<'a> View<'a> {
     }
 
     fn header(&self) -> String {
-        let mut parts = vec![rfc3339_seconds(self.received), self.message.topic.clone()];
+        let message = self.received.message;
+        let mut parts = vec![rfc3339_seconds(self.received.at), message.topic.clone()];
         let mut add = |name: &str, value: Option<String>| {
             parts.extend(
                 value
@@ -125,8 +124,8 @@ impl<'a> View<'a> {
         };
         match &self.content {
             Content::Plain | Content::Unreadable(_) => {
-                add("bytes", Some(self.message.payload.len().to_string()));
-                add("content-type", self.message.content_type.clone());
+                add("bytes", Some(message.payload.len().to_string()));
+                add("content-type", message.content_type.clone());
             }
             Content::Event(event, _) => {
                 add("kind", Some(short_kind(event)));
@@ -139,144 +138,43 @@ impl<'a> View<'a> {
                     "deleting-since",
                     event.deletion_timestamp.map(rfc3339_seconds),
                 );
-                add("bytes", Some(self.message.payload.len().to_string()));
+                add("bytes", Some(message.payload.len().to_string()));
             }
         }
-        if self.message.retain {
+        add("qos", Some(self.received.qos().to_string()));
+        add(
+            "expires-in",
+            message.expiry_seconds.map(|seconds| format!("{seconds}s")),
+        );
+        if message.retain {
             parts.push("retained".into());
         }
         parts.join(" ")
     }
 
+    // Those of a CloudEvent are told by its header line.
+    fn describe_properties(&self, lines: &mut Vec<String>) {
+        let message = self.received.message;
+        let is_event = matches!(self.content, Content::Event(..));
+        for (name, value) in &message.user_properties {
+            if !(is_event && name.starts_with("ce-")) {
+                lines.push(format!("  property {name}={value}"));
+            }
+        }
+        let Some(extra) = &message.extra else { return };
+        if let Some(topic) = &extra.response_topic {
+            lines.push(format!("  response-topic {topic}"));
+        }
+        if let Some(data) = &extra.correlation_data {
+            lines.push(format!("  correlation-data {}", text_or_hex(data)));
+        }
+    }
+
     fn payload_text(&self) -> String {
-        if self.message.payload.is_empty() {
+        if self.received.message.payload.is_empty() {
             return "(empty)".into();
         }
-        match std::str::from_utf8(&self.message.payload) {
-            Ok(text) => text.to_string(),
-            Err(_) => hex(&self.message.payload),
-        }
-    }
-}
-
-// === impl Data ===
-
-impl Data {
-    fn of(event: &Event) -> Self {
-        let bytes = event.data_bytes();
-        if bytes.is_empty() {
-            return Self::None;
-        }
-        if !event.kind.is_manifest_bundle() {
-            return Self::Other(None);
-        }
-        let read = match (event.kind.sub_resource, event.kind.action) {
-            (SubResource::Spec, Action::ResyncRequest) => {
-                serde_json::from_slice::<SpecRequest>(bytes).map(|request| {
-                    let held = request.resource_versions.into_iter();
-                    let held = held.map(|h| (h.resource_id, h.resource_version.to_string()));
-                    Self::Held(held.collect(), "version")
-                })
-            }
-            (SubResource::Status, Action::ResyncRequest) => {
-                serde_json::from_slice::<StatusRequest>(bytes).map(|request| {
-                    let held = request.status_hashes.into_iter();
-                    let held = held.map(|h| (h.resource_id, h.status_hash));
-                    Self::Held(held.collect(), "statusHash")
-                })
-            }
-            (SubResource::Spec, _) => serde_json::from_slice(bytes).map(Self::Bundle),
-            (SubResource::Status, _) => serde_json::from_slice(bytes).map(Self::Status),
-        };
-        read.unwrap_or_else(|error| Self::Other(Some(format!("data cannot be read: {error}"))))
-    }
-
-    fn describe(&self, lines: &mut Vec<String>) {
-        match self {
-            Self::None => {}
-            Self::Other(None) => lines.push("  data of a kind that is not shown; use --raw".into()),
-            Self::Other(Some(problem)) => lines.push(format!("  {problem}")),
-            Self::Held(held, what) => {
-                let noun = if *what == "version" {
-                    "bundles held"
-                } else {
-                    "statuses held"
-                };
-                lines.push(format!("  resync: {} {noun}", held.len()));
-                for (id, value) in held.iter().take(SHOWN_HELD) {
-                    lines.push(format!("    {id} {what}={value}"));
-                }
-                if held.len() > SHOWN_HELD {
-                    lines.push(format!("    and {} more", held.len() - SHOWN_HELD));
-                }
-            }
-            Self::Bundle(spec) => {
-                for manifest in &spec.manifests {
-                    let bytes = manifest.to_string().len();
-                    lines.push(format!("  {} ({bytes} bytes)", ObjectRef::of(manifest)));
-                }
-                if let Some(policy) = spec
-                    .delete_option
-                    .as_ref()
-                    .and_then(|o| o.propagation_policy.as_ref())
-                {
-                    lines.push(format!("  on deletion: {policy}"));
-                }
-            }
-            Self::Status(status) => {
-                describe_conditions(&status.conditions, "  ", lines);
-                for object in &status.resource_status {
-                    let meta = &object.resource_meta;
-                    let reference = ObjectRef {
-                        group: meta.group.clone(),
-                        version: meta.version.clone(),
-                        kind: meta.kind.clone(),
-                        namespace: meta.namespace.clone(),
-                        name: meta.name.clone(),
-                    };
-                    lines.push(format!("  {reference}"));
-                    describe_conditions(&object.conditions, "    ", lines);
-                    for value in &object.status_feedback.values {
-                        lines.push(format!(
-                            "    {} = {}",
-                            value.name,
-                            feedback(&value.field_value)
-                        ));
-                    }
-                }
-            }
-        }
-    }
-
-    fn json(&self) -> Option<(&'static str, Value)> {
-        match self {
-            Self::None | Self::Other(_) => None,
-            Self::Bundle(spec) => {
-                let objects: Vec<Value> = spec
-                    .manifests
-                    .iter()
-                    .map(|manifest| {
-                        let object = ObjectRef::of(manifest);
-                        json!({
-                            "group": object.group, "version": object.version, "kind": object.kind,
-                            "namespace": object.namespace, "name": object.name,
-                            "bytes": manifest.to_string().len(),
-                        })
-                    })
-                    .collect();
-                Some(("manifests", json!(objects)))
-            }
-            Self::Status(status) => serde_json::to_value(status)
-                .ok()
-                .map(|status| ("status", status)),
-            Self::Held(held, what) => {
-                let entries: Vec<Value> = held
-                    .iter()
-                    .map(|(id, value)| json!({"resourceID": id, *what: value}))
-                    .collect();
-                Some(("resync", json!({"count": held.len(), "held": entries})))
-            }
-        }
+        text_or_hex(&self.received.message.payload)
     }
 }
 
@@ -326,29 +224,6 @@ fn short_kind(event: &Event) -> String {
     kind
 }
 
-fn describe_conditions(conditions: &[Condition], indent: &str, lines: &mut Vec<String>) {
-    for condition in conditions {
-        let mut line = format!(
-            "{indent}{}={} {}",
-            condition.kind, condition.status, condition.reason
-        );
-        if !condition.message.is_empty() {
-            line.push_str(": ");
-            line.push_str(&condition.message);
-        }
-        lines.push(line);
-    }
-}
-
-fn feedback(value: &FieldValue) -> String {
-    match value {
-        FieldValue::Integer { integer } => integer.to_string(),
-        FieldValue::String { string } => string.clone(),
-        FieldValue::Boolean { boolean } => boolean.to_string(),
-        FieldValue::JsonRaw { json_raw } => json_raw.clone(),
-    }
-}
-
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
@@ -361,12 +236,13 @@ fn printable(text: &str) -> String {
         .collect()
 }
 
+fn text_or_hex(bytes: &[u8]) -> String {
+    std::str::from_utf8(bytes).map_or_else(|_| hex(bytes), str::to_owned)
+}
+
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
-
-// A resync of 5 000 bundles would scroll everything else away.
-const SHOWN_HELD: usize = 10;
 
 #[cfg(test)]
 mod tests;

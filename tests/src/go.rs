@@ -42,6 +42,7 @@ pub fn event(
         user_properties: properties,
         retain: false,
         expiry_seconds: None,
+        extra: None,
     }
 }
 

@@ -76,16 +76,16 @@ async fn a_client_without_a_certificate_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_stranger_to_the_authority_is_refused() -> Result<()> {
-    let test_dir = TestDir::new("mosquitto-stranger")?;
+async fn a_certificate_of_a_foreign_authority_is_refused() -> Result<()> {
+    let test_dir = TestDir::new("mosquitto-foreign")?;
     let authority = Authority::new("test CA")?;
     let broker = MosquittoBuilder::new(&authority)
         .start(test_dir.path())
         .await?;
-    let mut stranger = Authority::new("other CA")?.client("up")?;
-    authority.certificate_pem().clone_into(&mut stranger.ca);
-    let directory = test_dir.dir("stranger")?;
-    write_mount(&directory, &stranger, &[], Layout::PerFileRename)?;
+    let mut foreign = Authority::new("other CA")?.client("up")?;
+    authority.certificate_pem().clone_into(&mut foreign.ca);
+    let directory = test_dir.dir("foreign")?;
+    write_mount(&directory, &foreign, &[], Layout::PerFileRename)?;
     let outcome = publish(&broker, &directory)?
         .run(test_dir.path(), PATIENCE)
         .await?;

@@ -84,6 +84,7 @@ pub fn encode(event: &Event, topic: impl Into<String>) -> Message {
         user_properties: properties,
         retain: false,
         expiry_seconds: None,
+        extra: None,
     }
 }
 

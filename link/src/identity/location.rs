@@ -21,7 +21,8 @@ pub enum Location {
         certificate: PathBuf,
         /// The private key of the leaf.
         key: PathBuf,
-        /// The CA certificates the server's chain may lead to.
+        /// The CA certificates the server's chain may lead to: a file, or a directory whose `.crt` and `.pem` files
+        /// are taken together.
         ca: PathBuf,
     },
 }
@@ -168,7 +169,7 @@ impl Contents {
         let files = location.files()?;
         let certificate = read(Role::Certificate, &files.certificate)?;
         let key = read(Role::Key, &files.key)?;
-        let ca = read(Role::Ca, &files.ca)?;
+        let ca = read_ca(&files.ca)?;
         Ok(Self::new(files, certificate, key, ca))
     }
 
@@ -212,6 +213,28 @@ fn list(directory: &Path) -> Result<Vec<String>, IdentityError> {
         .collect();
     names.sort();
     Ok(names)
+}
+
+/// The CA file, or all of a directory of them, one after the other.
+fn read_ca(path: &Path) -> Result<Vec<u8>, IdentityError> {
+    if !path.is_dir() {
+        return read(Role::Ca, path);
+    }
+    let mut all = Vec::new();
+    for name in list(path)? {
+        // `openssl rehash` puts links to the same files beside them, named by hash and number.
+        if name.ends_with(".crt") || name.ends_with(".pem") {
+            all.extend(read(Role::Ca, &path.join(name))?);
+            all.push(b'\n');
+        }
+    }
+    if all.is_empty() {
+        return Err(IdentityError::Missing {
+            role: Role::Ca,
+            path: path.join("*.crt"),
+        });
+    }
+    Ok(all)
 }
 
 fn read(role: Role, path: &Path) -> Result<Vec<u8>, IdentityError> {

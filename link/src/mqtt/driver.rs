@@ -311,7 +311,8 @@ impl Driver {
             connection.number += 1;
             connection.up = true;
             connection.resumed = answer.session_present;
-            if !answer.session_present {
+            // What a kept session is subscribed to is not known to a process that takes it up.
+            if !answer.session_present || connection.number == 1 {
                 connection.broker_session += 1;
             }
             number = connection.number;

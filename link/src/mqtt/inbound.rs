@@ -10,13 +10,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rumqttc::Publish;
+use rumqttc::{Publish, PublishProperties};
 use tokio::sync::Notify;
 
 use super::IN_FLIGHT_WINDOW;
 use super::shared::Shared;
 use crate::iot::limits::PACKET_BYTES;
-use crate::message::Message;
+use crate::message::{ExtraProperties, Message};
 
 /// Received messages in the broker's order.
 pub struct Inbound {
@@ -179,6 +179,11 @@ impl Delivery {
         }
     }
 
+    /// The number under which the broker expects the ack; `None` at QoS 0, which has none.
+    pub fn packet_id(&self) -> Option<u16> {
+        self.packet_id
+    }
+
     fn weight(&self) -> usize {
         self.message.metered_bytes() + OVERHEAD_BYTES
     }
@@ -205,7 +210,17 @@ pub(super) fn received(publish: &Publish) -> Message {
             .unwrap_or_default(),
         retain: publish.retain,
         expiry_seconds: properties.and_then(|properties| properties.message_expiry_interval),
+        extra: properties.and_then(extra),
     }
+}
+
+fn extra(properties: &PublishProperties) -> Option<Box<ExtraProperties>> {
+    let extra = ExtraProperties {
+        payload_format_indicator: properties.payload_format_indicator,
+        response_topic: properties.response_topic.clone(),
+        correlation_data: properties.correlation_data.clone(),
+    };
+    (extra != ExtraProperties::default()).then(|| Box::new(extra))
 }
 
 /// Bytes that may wait for the consumer before reading stops: two windows of the largest packets (30 MB), so that a

@@ -6,6 +6,7 @@ use rumqttc::{
     AckMode, AsyncClient, EventLoop, MqttOptions, PublishProperties, TlsConfiguration, Transport,
 };
 
+use super::resumption::Resumption;
 use super::socket::{self, ReadPause};
 use super::{Config, IN_FLIGHT_WINDOW};
 use crate::message::Message;
@@ -39,6 +40,14 @@ pub(super) fn client_options(
         ))
         .set_ack_mode(AckMode::Manual)
         .set_max_request_batch(usize::from(window));
+    if config.resume {
+        options
+            .set_clean_start(false)
+            .set_session_store(Resumption { window });
+    }
+    if let Some(will) = &config.will {
+        options.set_last_will(will.as_sent());
+    }
     options
 }
 
@@ -47,12 +56,13 @@ pub(super) fn transport(tls: Arc<rustls::ClientConfig>) -> Transport {
 }
 
 pub(super) fn publish_properties(message: &Message) -> PublishProperties {
+    let extra = message.extra.as_deref().cloned().unwrap_or_default();
     PublishProperties {
-        payload_format_indicator: None,
+        payload_format_indicator: extra.payload_format_indicator,
         message_expiry_interval: message.expiry_seconds,
         topic_alias: None,
-        response_topic: None,
-        correlation_data: None,
+        response_topic: extra.response_topic,
+        correlation_data: extra.correlation_data,
         user_properties: message.user_properties.clone(),
         subscription_identifiers: Vec::new(),
         content_type: message.content_type.clone(),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use rumqttc::{ClientError, PublishNoticeError, PublishOptions, PublishResult, QoS};
+use rumqttc::{ClientError, PublishNoticeError, PublishOptions, PublishResult};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ use super::reason::PublishError;
 use super::session::{Ack, Outgoing, Qos, fits_packet};
 use super::shared::{Connection, Shared, Unsubscribing};
 use super::state::{State, Subscriptions};
-use super::{Config, IN_FLIGHT_WINDOW};
+use super::{Config, IN_FLIGHT_WINDOW, SubscriptionOptions};
 use crate::iot::limits::TOPIC_BYTES;
 use crate::telemetry::clip;
 
@@ -35,6 +35,8 @@ pub(super) struct Pump {
     shared: Arc<Shared>,
     outgoing: mpsc::Receiver<Outgoing>,
     filters_per_subscribe: usize,
+    subscription: SubscriptionOptions,
+    keep_session: bool,
     refused_delay: Duration,
     window: usize,
     pace: Pace,
@@ -77,6 +79,8 @@ impl Pump {
             shared,
             outgoing,
             filters_per_subscribe: config.limits.filters_per_subscribe.max(1),
+            subscription: config.subscription,
+            keep_session: config.keep_session,
             refused_delay: config.reconnect.refused,
             window: usize::from(config.limits.in_flight.min(IN_FLIGHT_WINDOW)),
             pace: Pace::new(
@@ -148,6 +152,7 @@ impl Pump {
             self.shared.metrics.connected.dec();
             match served {
                 Served::ConnectionLost | Served::FiltersChanged => {}
+                Served::Drained if self.keep_session => return self.shared.leave_session(),
                 // The next process starts clean, so queueing for it would only cost.
                 Served::Drained => return self.shared.end_session(),
             }
@@ -264,11 +269,7 @@ impl Pump {
     /// Hands a message to the library; `false` when that has no room for it now.
     fn send(&mut self, number: u64, outgoing: Outgoing, now: Instant) -> bool {
         let message = &outgoing.message;
-        let qos = match outgoing.qos {
-            Qos::AtMostOnce => QoS::AtMostOnce,
-            Qos::AtLeastOnce => QoS::AtLeastOnce,
-        };
-        let options = PublishOptions::new(qos)
+        let options = PublishOptions::new(outgoing.qos.as_sent())
             .retain(message.retain)
             .properties(publish_properties(message));
         match self.shared.client().try_publish_tracked(

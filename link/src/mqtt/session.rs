@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use rumqttc::QoS;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::IN_FLIGHT_WINDOW;
@@ -47,6 +48,17 @@ pub(super) struct Outgoing {
     pub(super) message: Message,
     pub(super) qos: Qos,
     pub(super) receipt: oneshot::Sender<Result<Ack, PublishError>>,
+}
+
+// === impl Qos ===
+
+impl Qos {
+    pub(super) fn as_sent(self) -> QoS {
+        match self {
+            Self::AtMostOnce => QoS::AtMostOnce,
+            Self::AtLeastOnce => QoS::AtLeastOnce,
+        }
+    }
 }
 
 // === impl Session ===

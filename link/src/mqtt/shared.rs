@@ -106,6 +106,14 @@ impl Shared {
         }
     }
 
+    /// Disconnects after what was asked for before, acks too, and leaves the broker's session to its expiry. The library's
+    /// event loop ends with it.
+    pub(super) fn leave_session(&self) {
+        if let Err(error) = self.client().try_disconnect() {
+            tracing::warn!(%error, "Could not queue the DISCONNECT");
+        }
+    }
+
     pub(super) fn replace_client(&self, client: AsyncClient) {
         *locked(&self.client) = client;
     }

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use link::identity::{Identity, subject_and_issuer};
 use link::tls::{self, TlsProblem};
-use rustls::pki_types::ServerName;
+use rustls::ProtocolVersion;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
+use tokio::time::{Instant, timeout};
 
 use super::Staged;
-use super::finding::{Finding, LookupSeen, Port443, Subject, TcpSeen};
+use super::finding::{Finding, LookupFailure, Port443, Subject};
+use crate::dial::{connect, start_tls};
+use crate::peer;
+use crate::target::Target;
 
 pub(super) async fn look_up(
     subject: &Subject,
@@ -25,14 +26,14 @@ pub(super) async fn look_up(
         let detail = "an address, nothing to look up; AWS IoT Core wants its name".to_string();
         return Ok((vec![SocketAddr::new(address, *port)], detail));
     }
-    let fail = |seen| Err(Finding::of_lookup(&seen, host));
+    let fail = |failure| Err(Finding::of_lookup(&failure, host));
     match timeout(within, tokio::net::lookup_host((host.as_str(), *port))).await {
-        Err(_) => fail(LookupSeen::Timeout),
-        Ok(Err(error)) => fail(LookupSeen::Failed(error)),
+        Err(_) => fail(LookupFailure::Timeout),
+        Ok(Err(error)) => fail(LookupFailure::Failed(error)),
         Ok(Ok(found)) => {
             let addresses: Vec<SocketAddr> = found.collect();
             if addresses.is_empty() {
-                return fail(LookupSeen::Empty);
+                return fail(LookupFailure::Empty);
             }
             let texts: Vec<String> = addresses
                 .iter()
@@ -52,41 +53,45 @@ pub(super) async fn dial(
 ) -> Staged<(TcpStream, String)> {
     match connect(addresses, within).await {
         Ok((socket, address)) => Ok((socket, format!("connected to {address}"))),
-        Err(seen) => {
+        Err(failure) => {
             let other = port_443(addresses, subject, identity).await;
-            Err(Finding::of_tcp(&seen, subject, other))
+            let is_set = |name: &&str| std::env::var_os(name).is_some_and(|it| !it.is_empty());
+            let proxy = PROXY_VARIABLES.into_iter().find(is_set);
+            Err(Finding::of_tcp(&failure, subject, other).with_proxy(proxy))
         }
     }
 }
 
+/// Does the handshake; gives the time it took.
 pub(super) async fn handshake(
     socket: TcpStream,
+    target: &Target,
     subject: &Subject,
     identity: &Arc<Identity>,
-    options: &tls::TlsOptions,
     within: Duration,
-) -> Staged<((), String)> {
-    let of_tls = |problem: &TlsProblem| Finding::of_tls(problem, subject);
-    let mut stream =
-        match timeout(within, start_tls(socket, &subject.host, identity, options)).await {
-            Err(_) => return Err(Finding::tls_timeout()),
-            Ok(Err(problem)) => return Err(of_tls(&problem)),
-            Ok(Ok(stream)) => stream,
-        };
+) -> Staged<(Duration, String)> {
+    let started = Instant::now();
+    let starting = start_tls(socket, &target.host, identity, &target.tls);
+    let mut stream = match timeout(within, starting).await {
+        Err(_) => return Err(Finding::tls_timeout()),
+        Ok(Err(problem)) => return Err(of_tls(&problem, target, subject, identity).await),
+        Ok(Ok(stream)) => stream,
+    };
+    let took = started.elapsed();
     // In TLS 1.3 our side is done before the server has looked at our certificate: its alert comes as the first
-    // thing to read. Silence for a moment means that it had no objection.
+    // thing to read. Silence for a moment means that it had no objection; the moment is no part of the handshake.
     let mut byte = [0];
     match timeout(ALERT_WAIT, stream.read(&mut byte)).await {
-        Ok(Err(error)) => return Err(of_tls(&tls::diagnose(&error))),
-        Ok(Ok(0)) => return Err(of_tls(&TlsProblem::Closed)),
+        Ok(Err(error)) => return Err(Finding::of_tls(&tls::diagnose(&error), subject)),
+        Ok(Ok(0)) => return Err(Finding::of_tls(&TlsProblem::Closed, subject)),
         Ok(Ok(_)) | Err(_) => {}
     }
     let (_, session) = stream.get_ref();
-    let version = session
-        .protocol_version()
-        .map_or("TLS".to_string(), |version| {
-            format!("{version:?}").replace('_', ".")
-        });
+    let version = match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+        Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+        _ => "TLS",
+    };
     let server = session
         .peer_certificates()
         .and_then(|chain| chain.first())
@@ -94,26 +99,22 @@ pub(super) async fn handshake(
         .map_or(String::new(), |(subject, issuer)| {
             format!(", server `{subject}` from `{issuer}`")
         });
-    Ok(((), format!("{version}{server}")))
+    Ok((took, format!("{version}{server}")))
 }
 
-async fn connect(
-    addresses: &[SocketAddr],
-    within: Duration,
-) -> Result<(TcpStream, SocketAddr), TcpSeen> {
-    let deadline = Instant::now() + within;
-    let mut seen = TcpSeen::Timeout;
-    for (index, address) in addresses.iter().enumerate() {
-        // The addresses share the time that is left, so that a dead first one does not use up all of it.
-        let left = u32::try_from(addresses.len() - index).unwrap_or(1);
-        let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
-        match timeout_at(until, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => return Ok((socket, *address)),
-            Ok(Err(error)) => seen = TcpSeen::Failed(error),
-            Err(_) => {}
-        }
+/// What a failed handshake means; that another protocol is spoken there says more than how it looked to TLS.
+async fn of_tls(
+    problem: &TlsProblem,
+    target: &Target,
+    subject: &Subject,
+    identity: &Identity,
+) -> Finding {
+    if peer::may_explain_tls(problem)
+        && let Some(peer) = peer::recognise(target, identity).await
+    {
+        return Finding::of_peer(peer);
     }
-    Err(seen)
+    Finding::of_tls(problem, subject)
 }
 
 async fn port_443(
@@ -143,21 +144,8 @@ async fn port_443(
     }
 }
 
-async fn start_tls(
-    socket: TcpStream,
-    host: &str,
-    identity: &Identity,
-    options: &tls::TlsOptions,
-) -> Result<TlsStream<TcpStream>, TlsProblem> {
-    let other = |reason: String| TlsProblem::Other { reason };
-    let config =
-        tls::client_config(identity, options).map_err(|error| other(link::error::chain(&error)))?;
-    let name = ServerName::try_from(host.to_string()).map_err(|error| other(error.to_string()))?;
-    TlsConnector::from(config)
-        .connect(name, socket)
-        .await
-        .map_err(|error| tls::diagnose(&error))
-}
+// Where other programs are told of a proxy.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
 const HTTPS: u16 = 443;
 

@@ -1,10 +1,35 @@
-//! How a check is shown: one line per stage for people, one object per line for scripts.
+//! How a stage ended, and how that is shown: one line per stage for people, one object per line for scripts.
+
+use std::time::Duration;
 
 use link::iot::Document;
 use serde_json::{Value, json};
 
-use super::stage::{Outcome, Report};
+use super::finding::Finding;
 use crate::output::millis;
+use crate::stage::Stage;
+
+/// How a stage ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It works; what was seen.
+    Pass(String),
+    /// It does not.
+    Fail(Finding),
+    /// Not tried, and why.
+    Skipped(String),
+}
+
+/// A stage that is over.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Which.
+    pub stage: Stage,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How long it took; zero when skipped.
+    pub took: Duration,
+}
 
 /// The lines of one stage.
 pub fn text(report: &Report) -> String {

@@ -1,4 +1,9 @@
 use super::*;
+use crate::args::{OutputArgs, UrlText};
+
+fn resolve(args: &ConnectionArgs) -> Result<Target, Failure> {
+    Target::resolve(args, Output::of(OutputArgs::default()))
+}
 
 fn args() -> ConnectionArgs {
     ConnectionArgs {
@@ -9,7 +14,7 @@ fn args() -> ConnectionArgs {
 }
 
 fn refusal(args: &ConnectionArgs) -> (String, String) {
-    let failure = Target::resolve(args).unwrap_err();
+    let failure = resolve(args).unwrap_err();
     assert_eq!(failure.kind(), ExitKind::Usage);
     (
         failure.to_string(),
@@ -19,10 +24,7 @@ fn refusal(args: &ConnectionArgs) -> (String, String) {
 
 #[test]
 fn own_client_ids_differ_and_fit_the_operators_policy() {
-    let (first, second) = (
-        Target::resolve(&args()).unwrap(),
-        Target::resolve(&args()).unwrap(),
-    );
+    let (first, second) = (resolve(&args()).unwrap(), resolve(&args()).unwrap());
     assert!(first.client_id.as_str().starts_with("probe-"));
     assert_ne!(first.client_id, second.client_id);
     assert_eq!(
@@ -41,7 +43,7 @@ fn flags_win_over_the_configuration_and_the_file_over_defaults() {
         config: Some(file.clone()),
         ..ConnectionArgs::default()
     };
-    let target = Target::resolve(&from_file).unwrap();
+    let target = resolve(&from_file).unwrap();
     assert_eq!(target.address(), "file.example:1883");
     assert_eq!(target.keep_alive, Duration::from_secs(120));
     let Location::Files { ca, .. } = &target.location else {
@@ -54,7 +56,7 @@ fn flags_win_over_the_configuration_and_the_file_over_defaults() {
         cafile: Some("other.pem".into()),
         ..from_file
     };
-    let target = Target::resolve(&mixed).unwrap();
+    let target = resolve(&mixed).unwrap();
     assert_eq!(target.address(), "file.example:443");
     let Location::Files { ca, .. } = &target.location else {
         panic!("not three files");
@@ -66,7 +68,7 @@ fn flags_win_over_the_configuration_and_the_file_over_defaults() {
         ..args()
     };
     assert_eq!(
-        Target::resolve(&other_host).unwrap().address(),
+        resolve(&other_host).unwrap().address(),
         "broker.example:8883"
     );
 }
@@ -83,7 +85,7 @@ fn a_mount_brings_its_own_configuration() {
         identity: Some(directory.path().into()),
         ..ConnectionArgs::default()
     };
-    let target = Target::resolve(&args).unwrap();
+    let target = resolve(&args).unwrap();
     assert_eq!(target.host, "mount.example");
     assert_eq!(
         target.location,
@@ -116,7 +118,7 @@ fn what_is_missing_is_named_with_the_option_that_gives_it() {
         (host_only, "no client certificate given", "`--identity DIR`"),
         (
             only_ca,
-            "`--cafile` is given without `--cert` and `--key`",
+            "a CA is given without `--cert` and `--key`",
             "`--cert FILE --key FILE`",
         ),
         (
@@ -130,6 +132,54 @@ fn what_is_missing_is_named_with_the_option_that_gives_it() {
         assert!(text.starts_with(error), "{text}");
         assert!(said.contains(hint), "{said}");
     }
+}
+
+#[test]
+fn a_url_gives_host_port_and_topic_and_its_user_is_not_sent() {
+    let url = |text: &str| ConnectionArgs {
+        host: None,
+        url: Some(UrlText(text.into())),
+        ..args()
+    };
+    let target = resolve(&url("mqtts://user:secret@h:443/a/b")).unwrap();
+    assert_eq!((target.host.as_str(), target.port), ("h", 443));
+    assert_eq!(target.tls.alpn.as_deref(), Some(tls::ALPN_MQTT));
+    assert_eq!(target.one_topic(None).unwrap(), "a/b");
+    assert_eq!(target.topic_or_own(None).unwrap(), "a/b");
+    assert_eq!(
+        target.one_topic(Some("c")).unwrap_err().kind(),
+        ExitKind::Usage
+    );
+    let bare = resolve(&url("mqtts://h")).unwrap();
+    assert_eq!(bare.port, 8883);
+    assert_eq!(
+        bare.one_topic(None).unwrap_err().to_string(),
+        "no topic given"
+    );
+    assert!(
+        bare.topic_or_own(None)
+            .unwrap()
+            .starts_with("test/probe/probe-")
+    );
+    let (text, hint) = refusal(&url("mqtt://user:secret@h/t"));
+    assert_eq!(text, "`-L` begins with `mqtt://`");
+    assert!(hint.contains("8883"), "{hint}");
+    assert!(!format!("{:?}", url("mqtts://u:secret@h/t")).contains("secret"));
+}
+
+#[test]
+fn prefix_version_and_protocol_are_what_was_asked_for() {
+    let asked = ConnectionArgs {
+        id_prefix: Some("me-".into()),
+        tls_version: Some(TlsVersion::Tls13),
+        tls_alpn: Some("mqtt".into()),
+        ..args()
+    };
+    let target = resolve(&asked).unwrap();
+    let own = format!("me-{}", std::process::id());
+    assert_eq!(target.client_id.as_str(), own);
+    assert_eq!(target.tls.min_version, tls::MinVersion::Tls13);
+    assert_eq!(target.tls.alpn.as_deref(), Some("mqtt"));
 }
 
 #[test]

@@ -1,7 +1,10 @@
-use link::event::{Kind, encode};
+use link::event::{Action, Kind, encode};
 use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use serde_json::json;
+
+use jiff::Timestamp;
+use link::message::Message;
 
 use super::*;
 
@@ -21,8 +24,16 @@ fn event(kind: Kind) -> Event {
 
 fn show(event: &Event, topic: &str) -> (String, Value) {
     let message = encode(event, topic);
-    let view = View::of(&message, at());
+    let view = view(&message);
     (view.text(), view.json())
+}
+
+fn view(message: &Message) -> View<'_> {
+    View::of(&Received {
+        message,
+        packet_id: Some(1),
+        at: at(),
+    })
 }
 
 #[test]
@@ -86,32 +97,59 @@ fn a_deletion_and_a_resync_say_so() {
 #[test]
 fn what_is_no_event_is_shown_with_the_reason_and_cannot_move_the_cursor() {
     let plain = Message::new("t", "he\u{1b}[2Jllo");
-    let view = View::of(&plain, at());
+    let shown = view(&plain);
     assert_eq!(
-        view.text(),
-        "2026-08-01T10:00:00Z t bytes=9\n  he\u{fffd}[2Jllo"
+        shown.text(),
+        "2026-08-01T10:00:00Z t bytes=9 qos=1\n  he\u{fffd}[2Jllo"
     );
-    assert_eq!(view.json()["payload"], "he\u{1b}[2Jllo");
+    assert_eq!(shown.json()["payload"], "he\u{1b}[2Jllo");
 
     let binary = Message::new("t", vec![0xff, 0x00]);
-    assert_eq!(View::of(&binary, at()).json()["payloadHex"], "ff00");
+    assert_eq!(view(&binary).json()["payloadHex"], "ff00");
 
     let mut broken = Message::new("t", "{}");
     broken
         .user_properties
         .push(("ce-specversion".into(), "1.0".into()));
-    let view = View::of(&broken, at());
+    let shown = view(&broken);
     assert!(
-        view.text()
+        shown
+            .text()
             .contains("not a readable event: attribute `id` is missing"),
         "{}",
-        view.text()
+        shown.text()
     );
-    assert_eq!(view.json()["problem"], "attribute `id` is missing");
+    assert_eq!(shown.json()["problem"], "attribute `id` is missing");
 
     let bad_data = event(Kind::spec(Action::Create)).with_data("{");
     let (text, _) = show(&bad_data, "t");
     assert!(text.contains("data cannot be read"), "{text}");
+}
+
+#[test]
+fn properties_quality_and_expiry_are_shown_to_people_too() {
+    let message = Message {
+        user_properties: vec![("k".into(), "v".into())],
+        content_type: Some("text/plain".into()),
+        expiry_seconds: Some(60),
+        retain: true,
+        extra: Some(Box::new(link::message::ExtraProperties {
+            response_topic: Some("r/t".into()),
+            correlation_data: Some("id".into()),
+            ..Default::default()
+        })),
+        ..Message::new("t", "hello")
+    };
+    assert_eq!(
+        view(&message).text(),
+        "2026-08-01T10:00:00Z t bytes=5 content-type=text/plain qos=1 expires-in=60s retained\n  property k=v\n  \
+         response-topic r/t\n  correlation-data id\n  hello"
+    );
+    let json = view(&message).json();
+    assert_eq!(
+        (&json["qos"], &json["responseTopic"]),
+        (&json!(1), &json!("r/t"))
+    );
 }
 
 proptest::proptest! {
@@ -120,7 +158,7 @@ proptest::proptest! {
         let mut message = Message::new(topic, payload);
         message.user_properties = properties;
         message.user_properties.push(("ce-specversion".into(), "1.0".into()));
-        let view = View::of(&message, at());
+        let view = view(&message);
         let _ = (view.text(), view.json());
     }
 }

@@ -16,8 +16,44 @@ pub(crate) struct Broker {
     child: Child,
 }
 
+/// Ports of the same broker that are not MQTT over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OtherPorts {
+    /// MQTT without TLS.
+    pub(crate) plain: u16,
+    /// MQTT over WebSocket, without TLS and with it.
+    pub(crate) websocket: u16,
+    pub(crate) secure_websocket: u16,
+}
+
 impl Broker {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| String::new())
+    }
+
+    /// With ports that speak something else.
+    pub(crate) fn start_with_other_ports() -> (Self, OtherPorts) {
+        let mut ports = None;
+        let broker = Self::start_with(|directory| {
+            let other = OtherPorts {
+                plain: free_port(),
+                websocket: free_port(),
+                secure_websocket: free_port(),
+            };
+            ports = Some(other);
+            let listener = |port: u16| format!("listener {port} 127.0.0.1\n");
+            format!(
+                "{}{}protocol websockets\n{}protocol websockets\n{}",
+                listener(other.plain),
+                listener(other.websocket),
+                listener(other.secure_websocket),
+                mutual_tls(directory)
+            )
+        });
+        (broker, ports.unwrap())
+    }
+
+    fn start_with(mut extra: impl FnMut(&Path) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let ca = authority("test CA");
         write(directory.path(), "ca.crt", &ca.pem());
@@ -33,9 +69,9 @@ impl Broker {
         leaf(directory.path(), "expired", "client", &ca, 2021);
         leaf(
             directory.path(),
-            "stranger",
+            "foreign",
             "client",
-            &authority("stranger CA"),
+            &authority("foreign CA"),
             far,
         );
         write(
@@ -49,7 +85,7 @@ impl Broker {
             write(
                 directory.path(),
                 "mosquitto.conf",
-                &configuration(directory.path(), port),
+                &(configuration(directory.path(), port) + &extra(directory.path())),
             );
             let mut child = spawn(directory.path());
             if listens(&mut child, port) {
@@ -121,16 +157,23 @@ fn listens(child: &mut Child, port: u16) -> bool {
 }
 
 fn configuration(directory: &Path, port: u16) -> String {
-    let at = |name: &str| directory.join(name).display().to_string();
     // Run by root, mosquitto would change to a user that cannot read the files.
     format!(
-        "listener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
-         use_identity_as_username true\nallow_anonymous false\nacl_file {}\nmax_inflight_messages 100\n\
-         max_queued_messages 0\nmessage_size_limit 131072\nmax_packet_size 149504\nmax_keepalive 1200\nuser root\n",
+        "allow_anonymous false\nacl_file {}\nmax_inflight_messages 100\nmax_queued_messages 0\n\
+         message_size_limit 131072\nmax_packet_size 149504\nmax_keepalive 1200\nuser root\n\
+         listener {port} 127.0.0.1\n{}",
+        directory.join("acl").display(),
+        mutual_tls(directory),
+    )
+}
+
+fn mutual_tls(directory: &Path) -> String {
+    let at = |name: &str| directory.join(name).display().to_string();
+    format!(
+        "cafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\nuse_identity_as_username true\n",
         at("ca.crt"),
         at("server.crt"),
         at("server.key"),
-        at("acl"),
     )
 }
 

@@ -48,7 +48,7 @@ impl DeliveryMetrics {
             received: IntCounterVec::new(
                 Opts::new(
                     "bridge_agent_events_total",
-                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, deleted_here, stale_version and stale_sequence are late or repeated; replaced had waited when a newer one came; ahead describes a version newer than this database's; the rest was refused",
+                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, deleted_here, stale_version and stale_sequence are late or repeated; replaced had waited when a newer one came; ahead describes a version newer than this database's; check came from `probe check`; the rest was refused",
                 ),
                 &["outcome"],
             )?,
@@ -119,8 +119,9 @@ const SENT: [&str; 5] = ["acked", "unmatched", "refused", "limit", "retried"];
 
 const RAISES: [&str; 3] = ["raised", "held_back", "exhausted"];
 
-const RECEIVED: [&str; 15] = [
+const RECEIVED: [&str; 16] = [
     "stored",
+    "check",
     "deleted",
     "resync",
     "foreign_topic",

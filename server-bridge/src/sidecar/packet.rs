@@ -37,6 +37,7 @@ pub(super) fn message(publish: Publish) -> Result<Message, &'static str> {
             .collect(),
         retain: false,
         expiry_seconds: properties.message_expiry_interval.map(NonZeroU32::get),
+        extra: None,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Subscribes, and says what was refused; and unsubscribes.
 
-use rumqttc::{QoS, SubscribeFilter, SubscribeNoticeError};
+use rumqttc::{SubscribeFilter, SubscribeNoticeError};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tracing::{info, warn};
@@ -46,9 +46,12 @@ impl Pump {
     ) -> Result<bool, SubscribeError> {
         let count = filters.len();
         for filters in filters.chunks(self.filters_per_subscribe) {
-            let request = filters
-                .iter()
-                .map(|filter| SubscribeFilter::new(filter.clone(), QoS::AtLeastOnce));
+            let options = self.subscription;
+            let request = filters.iter().map(|filter| {
+                let mut request = SubscribeFilter::new(filter.clone(), options.qos.as_sent());
+                request.preserve_retain = options.retain_as_published;
+                request
+            });
             let Ok(notice) = self.shared.client().subscribe_many_tracked(request).await else {
                 return Ok(false);
             };

@@ -1,9 +1,16 @@
 // Long because each finding of the catalogue is read here as a person reads it.
 
+use std::io;
+
 use jiff::Timestamp;
 use link::identity::{IdentityError as FileError, Role};
 
+use link::mqtt::{ConnectError, PublishError, SubscribeError};
+use link::tls::TlsProblem;
+
 use super::*;
+use crate::dial::TcpFailure;
+use crate::peer::Peer;
 
 fn subject() -> Subject {
     Subject {
@@ -26,6 +33,31 @@ fn check(finding: &Finding, code: &str, kind: ExitKind, hint: &str) {
         !finding.what.is_empty() && !finding.what.ends_with('.'),
         "{finding:?}"
     );
+}
+
+#[test]
+fn a_proxy_that_others_use_is_mentioned_where_a_port_does_not_answer() {
+    let failure = TcpFailure::Timeout;
+    let finding = Finding::of_tcp(&failure, &subject(), Port443::Closed);
+    let with = finding.clone().with_proxy(Some("HTTPS_PROXY"));
+    check(
+        &with,
+        "tcp.timeout",
+        ExitKind::Timeout,
+        "`HTTPS_PROXY` is set",
+    );
+    assert_eq!(finding.clone().with_proxy(None), finding);
+}
+
+#[test]
+fn another_protocol_at_the_port_is_named_with_the_ports_that_work() {
+    for (peer, code) in [
+        (Peer::PlainMqtt, "tls.plain-mqtt"),
+        (Peer::Http, "tls.http"),
+        (Peer::Https, "connect.http"),
+    ] {
+        check(&Finding::of_peer(peer), code, ExitKind::Failed, "8883");
+    }
 }
 
 #[test]
@@ -99,7 +131,7 @@ fn each_bad_file_has_its_code() {
 
 #[test]
 fn a_name_that_does_not_exist_is_told_from_a_resolver_that_does_not_answer() {
-    let failed = |text: &str| LookupSeen::Failed(io::Error::other(text.to_string()));
+    let failed = |text: &str| LookupFailure::Failed(io::Error::other(text.to_string()));
     let host = subject().host;
     for (seen, code, kind, hint) in [
         (
@@ -121,9 +153,9 @@ fn a_name_that_does_not_exist_is_told_from_a_resolver_that_does_not_answer() {
             "resolv.conf",
         ),
         (failed("something else"), "dns.failed", ExitKind::Failed, ""),
-        (LookupSeen::Empty, "dns.not-found", ExitKind::Failed, ""),
+        (LookupFailure::Empty, "dns.not-found", ExitKind::Failed, ""),
         (
-            LookupSeen::Timeout,
+            LookupFailure::Timeout,
             "dns.timeout",
             ExitKind::Timeout,
             "port 53",
@@ -135,31 +167,31 @@ fn a_name_that_does_not_exist_is_told_from_a_resolver_that_does_not_answer() {
 
 #[test]
 fn a_blocked_port_says_whether_443_works() {
-    let failed = |kind: io::ErrorKind| TcpSeen::Failed(kind.into());
+    let failed = |kind: io::ErrorKind| TcpFailure::Failed(kind.into());
     for (seen, other, code, kind, hint) in [
         (
-            TcpSeen::Timeout,
+            TcpFailure::Timeout,
             Port443::Works,
             "tcp.timeout",
             ExitKind::Timeout,
             "port 443 works: use `-p 443`",
         ),
         (
-            TcpSeen::Timeout,
+            TcpFailure::Timeout,
             Port443::TcpOnly,
             "tcp.timeout",
             ExitKind::Timeout,
             "accepts TCP but not TLS",
         ),
         (
-            TcpSeen::Timeout,
+            TcpFailure::Timeout,
             Port443::Closed,
             "tcp.timeout",
             ExitKind::Timeout,
             "port 443 does not answer either",
         ),
         (
-            TcpSeen::Timeout,
+            TcpFailure::Timeout,
             Port443::NotTried,
             "tcp.timeout",
             ExitKind::Timeout,

@@ -259,6 +259,14 @@ async fn what_is_refused_by_its_content_is_acked_at_once_and_told_without_its_co
         bench.until_acked(refused).await;
     }
     assert_eq!(bench.counted("bridge_agent_events_total", "undecodable"), 8);
+    // Nor is what an operator's tool checks the agent's topic with counted as an event that cannot be read.
+    let topic = "maestro/consumers/c1/agentevents";
+    let check = bench
+        .say(link::event::check::message(topic, "probe-1"))
+        .await;
+    bench.until_acked(check).await;
+    assert_eq!(bench.counted("bridge_agent_events_total", "undecodable"), 8);
+    assert_eq!(bench.counted("bridge_agent_events_total", "check"), 1);
     let bundle = bench.store.sound().get_bundle("a").await.unwrap().unwrap();
     assert!(bundle.status.is_none());
     // A hash that is none is not kept: it would be echoed in lists that then do not fit.

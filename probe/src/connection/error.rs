@@ -8,11 +8,12 @@ use link::iot::ArnPrefix;
 use link::mqtt::{ConnectError, PublishError, State, SubscribeError};
 use link::tls;
 
+use crate::peer::Peer;
 use crate::target::Target;
 
 /// Why there is no connection, or no longer one.
 #[derive(Debug, thiserror::Error)]
-pub enum Lost {
+pub enum ConnectionError {
     /// Refused, unreachable or broken.
     #[error("connect to `{address}`")]
     Connect {
@@ -21,6 +22,15 @@ pub enum Lost {
         /// What happened.
         #[source]
         source: Arc<ConnectError>,
+    },
+    /// Another protocol is spoken at the port.
+    #[error("connect to `{address}`")]
+    Peer {
+        /// Host and port.
+        address: String,
+        /// Which.
+        #[source]
+        source: Peer,
     },
     /// Connected, but a filter was refused.
     #[error("listen on `{address}`")]
@@ -50,28 +60,24 @@ pub enum Lost {
     Closed,
 }
 
-// === impl Lost ===
+// === impl ConnectionError ===
 
-impl Lost {
+impl ConnectionError {
     /// The exit code's kind.
     pub fn kind(&self) -> ExitKind {
         match self {
             Self::Connect { source, .. } => connect_kind(source),
             Self::Subscribe { .. } => ExitKind::Refused,
             Self::Timeout { .. } => ExitKind::Timeout,
-            Self::Tls(_) | Self::Metrics(_) | Self::Closed => ExitKind::Failed,
+            Self::Peer { .. } | Self::Tls(_) | Self::Metrics(_) | Self::Closed => ExitKind::Failed,
         }
     }
 
     /// For the end of a command, with the resource name that a policy would need.
     pub fn into_failure(self, target: &Target) -> Failure {
         let hint = match &self {
-            Self::Connect { source, .. } => match source.as_ref() {
-                ConnectError::Refused { code: 0x87, .. } => {
-                    Some(connect_denied_hint(&target.arn, target.client_id.as_str()))
-                }
-                other => other.hint(),
-            },
+            Self::Connect { source, .. } => connect_hint(source, target),
+            Self::Peer { source, .. } => source.hint(),
             Self::Subscribe { source, .. } if source.code == 0x87 => {
                 Some(subscribe_denied_hint(&target.arn, &source.filter))
             }
@@ -81,6 +87,28 @@ impl Lost {
             Self::Metrics(_) | Self::Closed => None,
         };
         Failure::new(self.kind(), self).with_hint(hint)
+    }
+}
+
+/// The hint for a connection that was refused or could not be made, with the port that was dialled and the statement that
+/// a policy lacks.
+pub fn connect_hint(error: &ConnectError, target: &Target) -> Option<String> {
+    match error {
+        ConnectError::Refused { code: 0x87, .. } => {
+            Some(connect_denied_hint(&target.arn, target.client_id.as_str()))
+        }
+        ConnectError::Refused {
+            code: 0x89 | 0x97 | 0x9f,
+            ..
+        } => Some(
+            "AWS IoT Core takes a client id again some seconds after its last connection: wait a little, or leave out `-i`"
+                .into(),
+        ),
+        ConnectError::Timeout | ConnectError::Network(_) => Some(format!(
+            "check the host, port {} and the way out of the network; `probe check` with the same options names the stage that fails",
+            target.port
+        )),
+        other => other.hint(),
     }
 }
 
@@ -127,17 +155,17 @@ pub fn publish_hint(error: &PublishError, arn: &ArnPrefix, retain: bool) -> Opti
 }
 
 /// What a state that is no success says.
-pub(super) fn lost(state: &State, address: String) -> Lost {
+pub(super) fn of_state(state: &State, address: String) -> ConnectionError {
     match state {
-        State::Waiting { error, .. } => Lost::Connect {
+        State::Waiting { error, .. } => ConnectionError::Connect {
             address,
             source: error.clone(),
         },
-        State::Unsubscribed(error) => Lost::Subscribe {
+        State::Unsubscribed(error) => ConnectionError::Subscribe {
             address,
             source: error.clone(),
         },
-        State::Connecting | State::Ready { .. } | State::Closed => Lost::Closed,
+        State::Connecting | State::Ready { .. } | State::Closed => ConnectionError::Closed,
     }
 }
 

@@ -1,8 +1,4 @@
-//! The stages of a check, in order, and how each ended.
-
-use std::time::Duration;
-
-use super::finding::Finding;
+//! The stages of a check, in order.
 
 /// One stage. Each needs all before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -23,28 +19,6 @@ pub enum Stage {
     Publish,
     /// The published message coming back.
     RoundTrip,
-}
-
-/// How a stage ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It works; what was seen.
-    Pass(String),
-    /// It does not.
-    Fail(Finding),
-    /// Not tried, and why.
-    Skipped(String),
-}
-
-/// A stage that is over.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Which.
-    pub stage: Stage,
-    /// How it ended.
-    pub outcome: Outcome,
-    /// How long it took; zero when skipped.
-    pub took: Duration,
 }
 
 // === impl Stage ===

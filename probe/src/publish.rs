@@ -177,7 +177,7 @@ impl Job<'_> {
                     ));
                 }
                 Happened::Acknowledged(resolved) => {
-                    self.acknowledged(resolved, tally, &mut waiting)?
+                    self.acknowledged(resolved, tally, &mut waiting)?;
                 }
                 Happened::Refused(source) => {
                     let kind = source.kind();

@@ -29,7 +29,8 @@ fn names_are_those_of_the_field() {
     let mut breaches = Vec::new();
     for file in rust() {
         for (line, text) in file.lines() {
-            let words = words(text);
+            // A column keeps the name that landed tables have.
+            let words = words(&text.replace(COLUMN, ""));
             for (name, instead) in QUAINT {
                 if words.iter().any(|word| word == name) {
                     breaches.push(format!("{}:{line}: `{name}`; say {instead}", file.path));
@@ -42,19 +43,16 @@ fn names_are_those_of_the_field() {
 
 #[test]
 fn a_word_is_found_in_every_way_of_writing_a_name() {
-    let word = QUAINT[0].0;
-    let capital = format!("{}{}", word[..1].to_uppercase(), &word[1..]);
     for text in [
-        format!("let {word} = 1;"),
-        format!("struct {capital}Count;"),
-        format!("fn no_{word}_here()"),
-        format!("// a {word}"),
-        word.to_uppercase(),
+        "let limiter = 1;",
+        "struct LimiterCount;",
+        "fn no_limiter_here()",
+        "// a limiter",
+        "LIMITER",
     ] {
-        assert!(words(&text).iter().any(|found| found == word), "{text}");
+        assert!(words(text).iter().any(|word| word == "limiter"), "{text}");
     }
-    let longer = words(&format!("{word}al"));
-    assert!(!longer.iter().any(|found| found == word));
+    assert!(!words("limiters").iter().any(|word| word == "limiter"));
 }
 
 /// The words of a line in small letters; names are taken apart at `_` and at capitals.
@@ -100,6 +98,9 @@ const ANYWHERE: &[&str] = &[
     concat!("github cop", "ilot"),
 ];
 
+/// Of the table `doubts`.
+const COLUMN: &str = concat!("strang", "er_at");
+
 const PATHS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/ro", "ot/"),
@@ -118,13 +119,18 @@ const QUAINT: &[(&str, &str)] = &[
     ),
     (concat!("cho", "ke"), "`throttle`"),
     (concat!("esta", "te"), "`testbed`"),
+    (concat!("door", "bell"), "`notifier` or `listener`"),
     (concat!("meddl", "ing"), "`manual change`"),
     (concat!("rog", "ue"), "`misbehaving agent`"),
+    (concat!("fat", "e"), "`outcome`"),
+    (concat!("sig", "ht"), "`observation`"),
     (concat!("puls", "e"), "`heartbeat`"),
     (
         concat!("kee", "per"),
         "what it keeps: `LeaseRenewer`, `…Maintainer`, `…Controller`",
     ),
+    (concat!("stran", "gers"), "`foreign`"),
+    (concat!("stran", "ger"), "`foreign`, or `unknown`"),
     (concat!("ow", "ed"), "`pending`"),
     (concat!("ow", "es"), "what it does for its callers"),
 ];

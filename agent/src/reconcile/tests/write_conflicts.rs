@@ -29,7 +29,7 @@ async fn a_write_conflict_slows_down_repairs_and_neither_a_new_version_nor_a_del
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_conflict_is_reported_with_the_other_writer_until_it_ends_and_costs_two_reports() {
+async fn a_write_conflict_is_told_with_its_rival_until_there_is_peace_and_costs_two_reports() {
     let fixture = Fixture::new();
     fixture.order(false);
     let message = || {

@@ -37,7 +37,7 @@ pub struct RemovalItem {
 
 /// The decision about one resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "fate", rename_all = "kebab-case")]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum RemovalDecision {
     /// It goes.
     Delete,

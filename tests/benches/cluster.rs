@@ -203,7 +203,7 @@ async fn start(name: &str, cluster: &Cluster, rates: Rates) -> Result<Region> {
         .await
 }
 
-/// Waits until the agent holds `count` works and owes no status.
+/// Waits until the agent holds `count` works and has no status left to report.
 async fn settled(region: &mut Region, count: usize) -> Result<()> {
     loop {
         let page = region.agent(CONSUMER)?.service.metrics().await?;

@@ -205,7 +205,7 @@ impl Instance {
         Ok(self.listening(before + 1).await?)
     }
 
-    /// Waits for the `count`-th start in the log. A connection attempt would not tell it from a stranger on the
+    /// Waits for the `count`-th start in the log. A connection attempt would not tell it from another server on the
     /// same port.
     async fn listening(&mut self, count: usize) -> Result<(), ProcessError> {
         self.process

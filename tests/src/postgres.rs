@@ -24,7 +24,7 @@ pub struct Server {
     port: u16,
     databases: AtomicU32,
     /// Stops it when the pipe to it ends.
-    keeper: Child,
+    guard: Child,
 }
 
 /// The server could not be started, or not be talked to.
@@ -56,13 +56,13 @@ impl Server {
     pub fn start(settings: &[&str]) -> Result<Self, PostgresError> {
         let programs = programs().ok_or(PostgresError::Missing)?;
         let home = home()?;
-        let keeper = keep(&programs, &home)?;
+        let guard = keep(&programs, &home)?;
         let mut server = Self {
             programs,
             home,
             port: 0,
             databases: AtomicU32::new(0),
-            keeper,
+            guard,
         };
         let secret = server.home.join("secret");
         fs::write(&secret, PASSWORD).map_err(|e| PostgresError::System("write a file", e))?;
@@ -104,13 +104,13 @@ impl Server {
     /// See [`PostgresError`].
     pub fn standby(&self, settings: &[&str]) -> Result<Self, PostgresError> {
         let home = home()?;
-        let keeper = keep(&self.programs, &home)?;
+        let guard = keep(&self.programs, &home)?;
         let mut standby = Self {
             programs: self.programs.clone(),
             home,
             port: free_port()?,
             databases: AtomicU32::new(0),
-            keeper,
+            guard,
         };
         let from = format!(
             "host=127.0.0.1 port={} user={USER} password='{PASSWORD}'",
@@ -359,8 +359,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
     }
 }
 

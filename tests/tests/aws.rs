@@ -98,8 +98,8 @@ async fn accounts_see_nothing_of_each_other() -> Result<()> {
         "{body}"
     );
 
-    let stranger = Client::with_key(&aws, "AKIASOMEBODYELSE")?;
-    let (status, body) = stranger
+    let unknown = Client::with_key(&aws, "AKIASOMEBODYELSE")?;
+    let (status, body) = unknown
         .form("sts", "Action=GetCallerIdentity&Version=2011-06-15")
         .await?;
     assert!(

@@ -64,10 +64,10 @@ macro_rules! promises {
 }
 
 promises! {
-    events_from_strangers_never_panic: "event",
-    specs_from_strangers_never_panic: "spec",
-    statuses_from_strangers_never_panic: "status",
-    resync_requests_from_strangers_never_panic: "resync",
+    events_from_outside_never_panic: "event",
+    specs_from_outside_never_panic: "spec",
+    statuses_from_outside_never_panic: "status",
+    resync_requests_from_outside_never_panic: "resync",
     versions_and_sequences_never_panic: "order",
     searches_never_panic: "search",
     topic_schemes_never_panic: "topics",

@@ -27,7 +27,6 @@ async fn events_both_ways_survive_a_connection_cut_every_30_to_250_ms_in_order()
     let proxy_b = CuttingProxy::start(fixture.broker.local_addr()).await?;
     let mut a = fixture.client("a", proxy_a.address(), &["to/a"], test_dir.path())?;
     let mut b = fixture.client("b", proxy_b.address(), &["to/b"], test_dir.path())?;
-    // Whoever publishes before the other is subscribed speaks to nobody.
     assert!(a.session.ready().await && b.session.ready().await);
     let (up, down) = (a.session.clone(), b.session.clone());
     let sent = tokio::time::timeout(PATIENCE, async {
@@ -198,9 +197,8 @@ async fn expired_and_torn_sets_are_reported_and_not_used() -> anyhow::Result<()>
     let connections = client.counter("mqtt_connections_total");
     let now = link::clock::Clock::system().now();
     let hour = jiff::SignedDuration::from_hours(1);
-    let expired = fixture
-        .authority
-        .issue(&CertificateRequest::new("client").valid(now - hour * 2, now - hour))?;
+    let request = CertificateRequest::new("client").valid(now - hour * 2, now - hour);
+    let expired = fixture.authority.issue(&request)?;
     let torn = sandbox::pki::Set {
         key: fixture.enrol("other")?.key,
         ..fixture.enrol("client")?

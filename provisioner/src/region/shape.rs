@@ -3,7 +3,7 @@
 //! What does not fit is reported and removed, so that the rest can be read and checked in the same run.
 
 use link::spelling::nearest;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::file::ACCOUNT;
 use super::problem::Problem;
@@ -101,13 +101,11 @@ impl Shape<'_> {
     fn text(&mut self, at: &str, value: &mut Value, schema: &Value) -> bool {
         match value {
             Value::String(_) => true,
-            // YAML drops a leading zero of a number, and with it a digit of the account.
-            Value::Number(number)
-                if schema["pattern"] == ACCOUNT && number.to_string().len() != 12 =>
-            {
-                let fix = format!("write its 12 digits in quotes, such as `\"{number:0>12}\"`");
+            Value::Number(number) if schema["pattern"] == ACCOUNT && digits(number).len() != 12 => {
+                let number = digits(number);
                 let what =
                     format!("is the number {number}: without quotes YAML drops leading zeros");
+                let fix = format!("write its 12 digits in quotes, such as `\"{number:0>12}\"`");
                 self.problems.push(Problem::new(at, what, fix));
                 false
             }
@@ -168,6 +166,14 @@ impl Shape<'_> {
         self.problems
             .push(Problem::new(field, "is not a key of this file", fix));
     }
+}
+
+// A number with a leading zero comes as a float.
+fn digits(number: &Number) -> String {
+    number.as_u64().map_or_else(
+        || format!("{:.0}", number.as_f64().unwrap_or_default()),
+        |number| number.to_string(),
+    )
 }
 
 // An optional value's schema allows null besides; here null never arrives.

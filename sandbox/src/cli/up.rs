@@ -133,7 +133,7 @@ impl UpArgs {
             }
             _ => Ok(()),
         };
-        let closed = home.close();
+        let closed = home.close().await;
         outcome??;
         cleaned?;
         Ok(closed?)

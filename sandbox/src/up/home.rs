@@ -115,7 +115,7 @@ impl Home {
     ///
     /// # Errors
     /// When something is left of it.
-    pub fn close(self) -> Result<(), HomeError> {
+    pub async fn close(self) -> Result<(), HomeError> {
         let Some(directory) = self.throw_away else {
             return Ok(());
         };
@@ -127,7 +127,7 @@ impl Home {
             match std::fs::remove_dir_all(&path) {
                 // A part that was cut short may still write for a moment.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries > 0 => {
-                    std::thread::sleep(BETWEEN_TRIES);
+                    tokio::time::sleep(BETWEEN_TRIES).await;
                 }
                 removed => return removed.map_err(at("remove", &path)),
             }
@@ -284,19 +284,19 @@ mod tests {
         assert_eq!(mode(&consumers), 0o600);
     }
 
-    #[test]
-    fn a_throw_away_directory_is_gone_afterwards_and_a_kept_one_is_not() {
+    #[tokio::test]
+    async fn a_throw_away_directory_is_gone_afterwards_and_a_kept_one_is_not() {
         let home = Home::throw_away().unwrap();
         let path = home.path().to_path_buf();
         assert!(path.is_dir() && !home.is_kept());
-        home.close().unwrap();
+        home.close().await.unwrap();
         assert!(!path.exists());
 
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("kept");
         let home = Home::kept(&path, false).unwrap();
         assert!(home.is_kept());
-        home.close().unwrap();
+        home.close().await.unwrap();
         assert!(path.is_dir());
     }
 }

@@ -342,26 +342,26 @@ async fn point_15_a_group_queues_qos_1_only_for_a_persistent_member_and_drains_2
     let mut publisher = rig.v5("p").await;
     publisher.publish("t", "lost").await;
 
-    let (mut keeper, _) = rig.v5_persistent("keeper").await;
-    keeper.subscribe(&["$share/g/t"]).await;
-    keeper.silent_for(Duration::from_secs(2)).await;
-    keeper.disconnect().await;
+    let (mut resumed, _) = rig.v5_persistent("resumed").await;
+    resumed.subscribe(&["$share/g/t"]).await;
+    resumed.silent_for(Duration::from_secs(2)).await;
+    resumed.disconnect().await;
     for n in 0..60 {
         publisher.publish("t", &n.to_string()).await;
     }
     publisher
         .send(super::client::publish("t", "qos 0", None))
         .await;
-    let (mut keeper, present) = rig.v5_persistent("keeper").await;
+    let (mut resumed, present) = rig.v5_persistent("resumed").await;
     assert!(present);
     let start = Instant::now();
     for n in 0..60 {
-        assert_eq!(keeper.message().await.payload, n.to_string());
+        assert_eq!(resumed.message().await.payload, n.to_string());
     }
     let took = start.elapsed().as_secs_f64();
     assert!(
         (1.9..2.1).contains(&took),
         "60 messages, 20 of them at once, took {took} s"
     );
-    keeper.silent_for(Duration::from_secs(2)).await;
+    resumed.silent_for(Duration::from_secs(2)).await;
 }

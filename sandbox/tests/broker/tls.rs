@@ -124,8 +124,8 @@ async fn point_1_a_client_without_certificate_gets_nowhere() {
 #[tokio::test]
 async fn point_1_an_unknown_certificate_passes_the_handshake_and_fails_at_connect() {
     let rig = Rig::new().await;
-    let stranger = rig.authority.client("stranger").unwrap();
-    let stream = Dial::new(&stranger)
+    let foreign = rig.authority.client("foreign").unwrap();
+    let stream = Dial::new(&foreign)
         .open(&rig)
         .await
         .expect("the handshake proves nothing");
@@ -138,7 +138,7 @@ async fn point_1_an_unknown_certificate_passes_the_handshake_and_fails_at_connec
     )
     .await;
     assert_eq!(ack.reason_code, v5::ConnectAckReason::NotAuthorized);
-    let stream = Dial::new(&stranger).open(&rig).await.unwrap();
+    let stream = Dial::new(&foreign).open(&rig).await.unwrap();
     assert!(
         V3::connect(stream, connect3("x", true)).await.is_none(),
         "3.1.1 sees a bare close"

@@ -14,7 +14,7 @@ use crate::callers::{
 #[derive(Debug, Args)]
 pub struct CallerFlags {
     /// Let whoever can connect do everything, on other addresses than loopback too. Only where something else keeps
-    /// strangers away, such as a mesh or a network policy
+    /// unknown callers away, such as a mesh or a network policy
     #[arg(long)]
     pub insecure_callers: bool,
     /// Certificate of the REST API and of gRPC, PEM with its chain; read again when it changes. With it they speak TLS 1.2

@@ -145,7 +145,7 @@ impl CallersConfig {
                     "`{flag} {listen}` lets others than this machine connect, and callers are not asked who they are"
                 ),
                 "give `--client-ca-file`, `--token-issuer` or `--token-review`; or, where something else keeps \
-                 strangers away, `--insecure-callers`",
+                 unknown callers away, `--insecure-callers`",
             );
         }
         if self.takes_tokens() && !tls {

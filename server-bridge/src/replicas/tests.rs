@@ -299,7 +299,7 @@ async fn a_bucket_is_given_back_once_nobody_works_for_it_and_nothing_new_begins(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_keeper_that_panics_is_made_again_and_nothing_is_lost() {
+async fn a_renewer_that_panics_is_made_again_and_nothing_is_lost() {
     let fake = Fake::new();
     let node = Node::start(&fake, "a").await;
     until("everything", || node.owned() == 256).await;

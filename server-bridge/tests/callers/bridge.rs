@@ -85,13 +85,13 @@ impl Place {
     }
 
     /// A client that trusts the bridge, without a certificate.
-    pub(crate) fn stranger(&self) -> ClientBuilder {
+    pub(crate) fn anonymous(&self) -> ClientBuilder {
         let ca = reqwest::Certificate::from_pem(self.ca.pem.as_bytes()).unwrap();
         Client::builder().tls_certs_only([ca]).no_proxy()
     }
 
     pub(crate) fn client(&self, pair: &Pair) -> Client {
-        let client = self.stranger().identity(pair.identity());
+        let client = self.anonymous().identity(pair.identity());
         client.build().unwrap()
     }
 }

@@ -57,8 +57,14 @@ async fn a_caller_with_a_certificate_of_the_client_ca_is_known_and_nobody_else_c
         let sent = place.client(&pair).get(bridge.url("/consumers")).send();
         assert!(sent.await.is_err(), "{what}");
     }
-    let stranger = place.stranger().build().unwrap();
-    assert!(stranger.get(bridge.url("/consumers")).send().await.is_err());
+    let anonymous = place.anonymous().build().unwrap();
+    assert!(
+        anonymous
+            .get(bridge.url("/consumers"))
+            .send()
+            .await
+            .is_err()
+    );
     let failed = bridge.metric("bridge_tls_handshakes_failed_total");
     assert!(failed >= Some(count as f64), "{failed:?}");
     let plain = reqwest::get(format!("http://{}/api/maestro/v1", bridge.address));
@@ -89,9 +95,9 @@ async fn where_tokens_are_taken_too_a_certificate_is_not_demanded_and_without_bo
     let bridge = Bridge::start(&place, config).await;
     let ann = place.client(&place.clients.client("ann", None));
     assert_eq!(bridge.get(&ann, "/consumers").await.0, 200);
-    let stranger = place.stranger().build().unwrap();
+    let anonymous = place.anonymous().build().unwrap();
     let token = issuer.token(serde_json::json!({}));
-    assert_eq!(bridge.with_token(&stranger, &token).await.0, 200);
+    assert_eq!(bridge.with_token(&anonymous, &token).await.0, 200);
     for path in [
         "",
         "/openapi",
@@ -101,7 +107,7 @@ async fn where_tokens_are_taken_too_a_certificate_is_not_demanded_and_without_bo
         "/resource-bundles/x",
         "/nothing",
     ] {
-        let answer = bridge.get(&stranger, path).await;
+        let answer = bridge.get(&anonymous, path).await;
         assert_eq!(
             told(&answer),
             "401 maestro-15: nothing says who calls: send a client certificate of this server's client CA, or \
@@ -158,7 +164,7 @@ async fn a_replaced_ca_counts_at_the_next_call_of_a_connection_that_is_open() {
 async fn a_replaced_server_certificate_is_shown_at_the_next_handshake_and_a_bad_one_never() {
     let mut place = Place::new();
     let bridge = Bridge::start(&place, place.tls()).await;
-    let old = place.stranger().build().unwrap();
+    let old = place.anonymous().build().unwrap();
     assert_eq!(bridge.get(&old, "/consumers").await.0, 200);
     let expiry = "bridge_tls_certificate_expiry_timestamp_seconds{listener=\"https\"}";
     let first = bridge.metric(expiry).unwrap();
@@ -174,7 +180,7 @@ async fn a_replaced_server_certificate_is_shown_at_the_next_handshake_and_a_bad_
         place.write("tls.crt", certificate);
         place.write("tls.key", key);
         until(refused, |value| *value == Some(1.0)).await;
-        let anew = place.stranger().build().unwrap();
+        let anew = place.anonymous().build().unwrap();
         assert_eq!(bridge.get(&anew, "/consumers").await.0, 200);
     }
     assert_eq!(bridge.metric(expiry), Some(first));
@@ -184,7 +190,7 @@ async fn a_replaced_server_certificate_is_shown_at_the_next_handshake_and_a_bad_
     place.write("tls.crt", &new.certificate);
     place.write("tls.key", &new.key);
     let ask = async || {
-        let anew = place.stranger().build().unwrap();
+        let anew = place.anonymous().build().unwrap();
         anew.get(bridge.url("/consumers")).send().await.is_ok()
     };
     until(ask, |known| *known).await;

@@ -26,12 +26,12 @@ async fn handshakes_that_never_end_delay_no_other() {
     for _ in 0..3 {
         silent.push(TcpStream::connect(bridge.address).await.unwrap());
     }
-    let client = place.stranger().build().unwrap();
+    let client = place.anonymous().build().unwrap();
     assert_eq!(bridge.get(&client, "/consumers").await.0, 200);
     // All places are taken now: one more is closed without a handshake.
     let mut one_more = TcpStream::connect(bridge.address).await.unwrap();
     assert_eq!(one_more.read(&mut [0; 16]).await.unwrap_or(0), 0);
-    let other = place.stranger().build().unwrap();
+    let other = place.anonymous().build().unwrap();
     assert!(other.get(bridge.url("/consumers")).send().await.is_err());
     drop(silent);
     let ask = async || bridge.metric("bridge_tls_handshakes_failed_total");

@@ -32,7 +32,7 @@ async fn each_wrong_token_is_refused_with_what_is_wrong_with_it() {
         format!("{}.{}.", part(&head), part(&claims))
     };
     let forger = Key::new("first", Algorithm::ES256);
-    let stranger = Key::new("unknown", Algorithm::ES256);
+    let unknown = Key::new("unknown", Algorithm::ES256);
     // The public key as a secret, which a verifier that trusts the header would take.
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some("first".into());
@@ -79,7 +79,7 @@ async fn each_wrong_token_is_refused_with_what_is_wrong_with_it() {
             "its signature is not one of its issuer's".into(),
         ),
         (
-            stranger.sign(&claims),
+            unknown.sign(&claims),
             format!(
                 "issuer `{}` has no such key (keys are asked for again at most every 0 s)",
                 issuer.url
@@ -193,9 +193,9 @@ async fn while_the_issuer_is_away_its_keys_stay_in_use_and_without_any_nobody_is
     let token = issuer.token(json!({}));
     assert_eq!(bridge.with_token(&client, &token).await.0, 200);
     issuer.stop();
-    let stranger = Key::new("unknown", Algorithm::ES256).sign(&issuer.claims(json!({})));
+    let unknown = Key::new("unknown", Algorithm::ES256).sign(&issuer.claims(json!({})));
     for _ in 0..3 {
-        assert_eq!(bridge.with_token(&client, &stranger).await.0, 401);
+        assert_eq!(bridge.with_token(&client, &unknown).await.0, 401);
         assert_eq!(bridge.with_token(&client, &token).await.0, 200);
     }
     let later = Place::new();

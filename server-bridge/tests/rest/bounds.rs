@@ -134,14 +134,14 @@ async fn idle_connections_past_the_cap_are_told_and_others_go_on() {
 #[tokio::test]
 async fn a_body_full_of_what_nobody_knows_is_answered_in_a_few_lines() {
     let server = Server::with_consumer().await;
-    let strangers: serde_json::Map<String, Value> = (0..60_000)
+    let unknown: serde_json::Map<String, Value> = (0..60_000)
         .map(|number| (format!("m{number}"), Value::Null))
         .collect();
     let mut inside = bundle("b1");
-    inside["delete_option"] = Value::Object(strangers.clone());
+    inside["delete_option"] = Value::Object(unknown.clone());
     // Of the second one the size is wrong too.
     for (path, body, more) in [
-        ("/consumers", Value::Object(strangers), 59_990),
+        ("/consumers", Value::Object(unknown), 59_990),
         ("/resource-bundles", inside, 59_991),
     ] {
         let refused = server.refused(Method::POST, path, body).await;

@@ -40,10 +40,10 @@ async fn eleven_hundred_works_come_and_go_at_the_pace_of_the_cluster() -> Result
     wait_for("every work to be held and reported", COME, async || {
         let page = metrics(&mut region).await?;
         let held = page.count("agent_works", &[]);
-        let owed = page.count("agent_status_unacknowledged", &[]);
+        let pending = page.count("agent_status_unacknowledged", &[]);
         ensure!(
-            held == WORKS as u64 && owed == 0,
-            "{held} of {WORKS} held, {owed} statuses owed"
+            held == WORKS as u64 && pending == 0,
+            "{held} of {WORKS} held, {pending} statuses pending"
         );
         anyhow::Ok(())
     })

@@ -44,7 +44,7 @@ async fn a_cluster_is_enrolled_by_two_parties_with_an_account_each() -> Result {
     let signed = twice(&testbed, &["enroll", "sign", &path]).await?;
     assert_eq!(accounts_called(&testbed), accounts(&testbed, &["region"]));
     assert_eq!(registry.policy_targets(AGENT_POLICY)?.len(), 1);
-    strangers(&testbed, &request).await?;
+    foreign_resources(&testbed, &request).await?;
 
     testbed.write_file(&cluster_file)?;
     testbed.aws.endpoint().forget();
@@ -283,7 +283,7 @@ async fn twice(testbed: &Testbed, args: &[&str]) -> Result<String> {
 }
 
 /// Requests that do not belong to the cluster are refused, and nothing is issued.
-async fn strangers(testbed: &Testbed, request: &str) -> Result {
+async fn foreign_resources(testbed: &Testbed, request: &str) -> Result {
     let calls = testbed.aws.endpoint().mutations();
     for (field, value) in [("account", "000000000000"), ("region", "other")] {
         let mut strange: Value = serde_json::from_str(request)?;

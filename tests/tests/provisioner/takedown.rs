@@ -13,7 +13,7 @@ async fn a_destroyed_region_leaves_the_accounts_as_they_were_but_for_add_ons_tha
 -> Result {
     let other = "management-02";
     let testbed = Testbed::start("takedown", &[CLUSTER, other]).await?;
-    strangers(&testbed).await?;
+    foreign_resources(&testbed).await?;
     let before = everything(&testbed).await?;
     testbed.must(&["apply", "--yes"]).await?;
     let applied = everything(&testbed).await?;
@@ -132,7 +132,7 @@ fn with_addons(before: &Value, since: &Value, account: &str) -> Value {
 }
 
 /// What others have in the same accounts.
-async fn strangers(testbed: &Testbed) -> Result {
+async fn foreign_resources(testbed: &Testbed) -> Result {
     let call = async |service, operation, params| {
         let aws = &testbed.aws;
         aws.call("region", service, operation, params).await

@@ -15,7 +15,7 @@ use crate::server::{PATIENCE, Server, publish};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_old_protocols_and_strangers_are_turned_away_and_counted() -> Result<()> {
+async fn garbage_old_protocols_and_unknown_clients_are_turned_away_and_counted() -> Result<()> {
     let (region, sidecar) = scene("sidecar-hostile", Options::default()).await?;
     let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let old = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
@@ -82,7 +82,7 @@ async fn garbage_old_protocols_and_strangers_are_turned_away_and_counted() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn slow_strangers_take_no_place_from_the_server() -> Result<()> {
+async fn slow_unknown_clients_take_no_place_from_the_server() -> Result<()> {
     let (region, sidecar) = scene("sidecar-slow", Options::default()).await?;
     let mut server = Server::subscribed(sidecar.address, "maestro-0", FILTER).await?;
     let mut slow = Vec::new();

@@ -20,8 +20,8 @@ async fn sources_are_who_their_certificate_or_token_says_and_others_are_told_why
     write(files, "team", &authority.client("team")?)?;
     write(
         files,
-        "stranger",
-        &Authority::new("strangers")?.client("team")?,
+        "foreign",
+        &Authority::new("foreign")?.client("team")?,
     )?;
     std::fs::write(files.join("rules.yaml"), RULES)?;
     let file = |name: &str| files.join(name).display().to_string();
@@ -131,7 +131,7 @@ async fn sources_are_who_their_certificate_or_token_says_and_others_are_told_why
             vec!["-token".to_owned(), file("forged")],
             "Unauthenticated",
         ),
-        ("stranger", certificate("stranger").to_vec(), "Unavailable"),
+        ("foreign", certificate("foreign").to_vec(), "Unavailable"),
     ] {
         let answer = go("a", label)?.with(flags).tried(&publish).await?;
         ensure!(answer["code"] == word, "{label}: {answer}");

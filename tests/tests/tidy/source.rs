@@ -1,4 +1,4 @@
-//! What every Rust file owes its reader.
+//! What every Rust file has for its reader.
 
 use crate::nothing_in;
 use crate::tree::rust;

@@ -25,12 +25,12 @@ fn no_file_speaks_of_one_machine_or_its_tools() {
 }
 
 #[test]
-#[ignore = "until every member is renamed"]
 fn names_are_those_of_the_field() {
     let mut breaches = Vec::new();
     for file in rust() {
         for (line, text) in file.lines() {
-            let words = words(text);
+            // A column keeps the name that landed tables have.
+            let words = words(&text.replace(COLUMN, ""));
             for (name, instead) in QUAINT {
                 if words.iter().any(|word| word == name) {
                     breaches.push(format!("{}:{line}: `{name}`; say {instead}", file.path));
@@ -44,15 +44,15 @@ fn names_are_those_of_the_field() {
 #[test]
 fn a_word_is_found_in_every_way_of_writing_a_name() {
     for text in [
-        "let feud = 1;",
-        "struct FeudCount;",
-        "fn no_feud_here()",
-        "// a feud",
-        "FEUD",
+        "let limiter = 1;",
+        "struct LimiterCount;",
+        "fn no_limiter_here()",
+        "// a limiter",
+        "LIMITER",
     ] {
-        assert!(words(text).iter().any(|word| word == "feud"), "{text}");
+        assert!(words(text).iter().any(|word| word == "limiter"), "{text}");
     }
-    assert!(!words("feudal").iter().any(|word| word == "feud"));
+    assert!(!words("limiters").iter().any(|word| word == "limiter"));
 }
 
 /// The words of a line in small letters; names are taken apart at `_` and at capitals.
@@ -97,6 +97,9 @@ const ANYWHERE: &[&str] = &[
     concat!("chat", "gpt"),
     concat!("github cop", "ilot"),
 ];
+
+/// Of the table `doubts`.
+const COLUMN: &str = concat!("strang", "er_at");
 
 const PATHS: &[&str] = &[
     concat!("/wo", "rk/"),

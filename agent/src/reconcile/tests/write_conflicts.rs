@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
+async fn a_write_conflict_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
     let fixture = Fixture::new();
     fixture.order(false);
     let waits = async || {
@@ -29,7 +29,7 @@ async fn a_feud_slows_down_repairs_and_neither_a_new_version_nor_a_deletion() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_feud_is_told_with_its_rival_until_there_is_peace_and_costs_two_reports() {
+async fn a_write_conflict_is_told_with_its_rival_until_there_is_peace_and_costs_two_reports() {
     let fixture = Fixture::new();
     fixture.order(false);
     let message = || {

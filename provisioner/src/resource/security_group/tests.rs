@@ -128,14 +128,14 @@ fn what_aws_lets_out_is_closed_quietly() {
 }
 
 #[test]
-fn cutting_off_a_stranger_is_told() {
+fn cutting_off_an_unknown_group_is_told() {
     let difference = |have| Difference {
         attribute: "ingress".into(),
         have,
         want: json!({}),
     };
-    let stranger = difference(json!({ "sg-x": "5432/tcp" }));
-    assert!(matches!(group().change(&stranger), Change::Disrupts(_)));
+    let unknown = difference(json!({ "sg-x": "5432/tcp" }));
+    assert!(matches!(group().change(&unknown), Change::Disrupts(_)));
     let fewer = difference(json!({ "sg-a": "5432/tcp" }));
     assert_eq!(group().change(&fewer), Change::Quiet);
 }

@@ -42,7 +42,7 @@ async fn what_a_list_shows_to_be_behind_is_sent_above_it_and_nothing_else_is() {
     bench.store.mark_deleting("leaving", now()).await.unwrap();
     bench.until_settled("c1").await;
     let before = bench.broker.count("b");
-    let said = list(&[("a", 7), ("b", 1), ("leaving", 3), ("stranger", 9)]);
+    let said = list(&[("a", 7), ("b", 1), ("leaving", 3), ("foreign", 9)]);
     let said = bench.say(from_agent(&said)).await;
     bench.until_acked(said).await;
     bench
@@ -52,7 +52,7 @@ async fn what_a_list_shows_to_be_behind_is_sent_above_it_and_nothing_else_is() {
         .await;
     bench.until_settled("c1").await;
     assert_eq!(bench.broker.count("b"), before);
-    assert_eq!(bench.broker.count("stranger"), 0);
+    assert_eq!(bench.broker.count("foreign"), 0);
     assert_eq!(bench.counted("bridge_raises_total", "raised"), 2);
     status(&mut bench, "leaving", 4, DELETED).await;
     assert!(bench.store.get_bundle("leaving").await.unwrap().is_none());
@@ -222,7 +222,7 @@ async fn what_a_late_status_made_doubtful_is_over_with_a_whole_list_of_what_is_k
         assert!(!foreign(&bench).await);
     }
     let said = bench
-        .say(from_agent(&list(&[("a", 1), ("stranger", 1)])))
+        .say(from_agent(&list(&[("a", 1), ("foreign", 1)])))
         .await;
     bench.until_acked(said).await;
     assert!(foreign(&bench).await);

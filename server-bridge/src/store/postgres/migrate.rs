@@ -211,14 +211,14 @@ async fn is_behind(connection: &mut PgConnection, schema: &str) -> Result<bool, 
     if exists(connection, schema, HISTORY).await? {
         return Ok(!known(connection, schema).await?);
     }
-    let stranger: Option<String> = sqlx::query_scalar(
+    let foreign: Option<String> = sqlx::query_scalar(
         "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace \
          WHERE nspname = $1 ORDER BY relname LIMIT 1",
     )
     .bind(schema)
     .fetch_optional(&mut *connection)
     .await?;
-    if let Some(table) = stranger {
+    if let Some(table) = foreign {
         let schema = schema.to_owned();
         return Err(OpenError::Foreign { schema, table }.into());
     }

@@ -109,7 +109,7 @@ impl PostgresStore {
         };
         let (connections, changes) = (self.connections.clone(), self.changes.clone());
         tokio::spawn(async move {
-            restarting("store-doorbell", &restarts, &stop, || {
+            restarting("store-listener", &restarts, &stop, || {
                 let (notifier, connections) = (notifier.clone(), connections.clone());
                 notifier::tend(notifier, connections, changes.clone(), stop.clone())
             })

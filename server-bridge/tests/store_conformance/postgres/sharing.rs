@@ -1,4 +1,4 @@
-//! Keepers over a real database: they share, and take over what one of them leaves or loses.
+//! Lease renewers over a real database: they share, and take over what one of them leaves or loses.
 
 use std::time::Duration;
 

@@ -88,7 +88,7 @@ pub(super) async fn mounting(fixture: &mut NodeFixture) -> Result<()> {
             release.chart
         ));
     }
-    stranger(node).await?;
+    unlabelled(node).await?;
     fixture
         .rehearsal
         .saw("a pod of another service account is refused its volume, which its events say");
@@ -110,11 +110,11 @@ async fn authorities(fixture: &NodeFixture) -> Result<()> {
 }
 
 /// The agent's volume in a pod that has no role.
-async fn stranger(node: &Node) -> Result<()> {
+async fn unlabelled(node: &Node) -> Result<()> {
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": { "name": "stranger", "namespace": AGENT.name },
+        "metadata": { "name": "unlabelled", "namespace": AGENT.name },
         "spec": {
             "containers": [{
                 "name": "pause", "image": "localhost/pause:1",
@@ -130,7 +130,7 @@ async fn stranger(node: &Node) -> Result<()> {
     node.apply(&[pod]).await?;
     let why = ["no Pod Identity association for service account"];
     node.event(AGENT.name, "FailedMount", &why).await?;
-    let delete = ["delete", "pod", "stranger", "--namespace", AGENT.name];
+    let delete = ["delete", "pod", "unlabelled", "--namespace", AGENT.name];
     node.kubectl(&delete).await?;
     Ok(())
 }

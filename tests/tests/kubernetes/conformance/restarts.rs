@@ -219,13 +219,13 @@ async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_comes_back_after_a_stranger_took_its_same_client_id() -> Result<()> {
+async fn an_agent_comes_back_after_another_took_its_same_client_id() -> Result<()> {
     let mut fixture = Fixture::start("conformance-takeover").await?;
-    let stranger = fixture
+    let other = fixture
         .region
         .peer("cluster1-work-agent-client", &[AGENT_TOPIC])?;
-    ensure!(stranger.session.ready().await);
-    stranger.shutdown().await?;
+    ensure!(other.session.ready().await);
+    other.shutdown().await?;
     let asked = next(&mut fixture.source, "spec.resync_request").await?;
     ensure!(attributes(&asked) == names(REQUEST), "{asked:?}");
     fixture

@@ -43,7 +43,7 @@ fn retain(broker: &Broker) {
     line.extend(properties);
     // Ours, so that what is sent is compared too.
     run(probe(broker, "publish").args(&line)).ended(0, &[]);
-    for (topic, payload) in [("test/b", "{\"x\":27.0}"), ("test/c/d", "deep")] {
+    for (topic, payload) in [("test/b", "{\"x\":27.5}"), ("test/c/d", "deep")] {
         run(probe(broker, "publish").args(["-t", topic, "-m", payload, "-r"])).ended(0, &[]);
     }
 }

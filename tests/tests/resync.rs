@@ -47,12 +47,12 @@ async fn on_1001_bundles_both_ends_agree_again_within_iot_core_s_quotas() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn on_2000_bundles_both_ends_agree_again_and_no_message_passes_128_kib() -> Result<()> {
-    let builder = RegionBuilder::new("resync-2000", BrokerKind::Sandbox).without_quotas();
-    let seen = agree_again(builder, 2_000).await?;
+async fn on_3000_bundles_both_ends_agree_again_and_no_message_passes_128_kib() -> Result<()> {
+    let builder = RegionBuilder::new("resync-3000", BrokerKind::Sandbox).without_quotas();
+    let seen = agree_again(builder, 3_000).await?;
     ensure!(
         seen.parts > 1,
-        "a request of 1 700 entries comes in parts: {seen:?}"
+        "a request of 2 500 entries comes in parts: {seen:?}"
     );
     Ok(())
 }

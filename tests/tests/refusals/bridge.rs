@@ -130,10 +130,10 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
         expect(&mut region, &peer, message, outcome, explanation).await?;
     }
     let after = api.bundle(id).await?.context("it is still there")?;
-    ensure!(
-        after.status["SequenceID"] == newest.to_string(),
-        "{after:?}"
-    );
+    // Nothing of that was stored; the agent itself may have reported once more.
+    let refused = [earlier, foreign, later].map(|sequence| sequence.to_string());
+    let stored = after.status["SequenceID"].as_str().unwrap_or_default();
+    ensure!(!refused.iter().any(|text| text == stored), "{after:?}");
     // Last, because the bundle is sent again for it, and its agent reports once more.
     let asked = Some("which nobody asked for");
     let deleted = to_bridge("cluster1", &deleted);

@@ -2,6 +2,7 @@
 //!
 //! SIGTERM, SIGINT and SIGHUP are the signals: a daemon gets the first, Ctrl-C sends the second, and a terminal that is
 //! closed the third. Nothing is read again on SIGHUP, because mounted files are followed without being told.
+//! Signals within 300 ms of the first are that one again: GNU `timeout` signals its child and then the child's group.
 //!
 //! A component holds a [`Drain`] and, for as long as it has work that must not be cut off, a [`Pending`] with
 //! its name. The wait for the end waits for all of them and names those that did not finish.
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -76,6 +78,13 @@ struct Shared {
     next_id: AtomicU64,
 }
 
+/// Does with a trigger what signals ask for.
+struct Listener {
+    trigger: Trigger,
+    // When a signal began the drain.
+    first: Option<Instant>,
+}
+
 /// Runs `work` to its end. Once a drain is requested it may take `grace` more, together with every
 /// component registered on `drain`; a second request ends it at once.
 ///
@@ -108,24 +117,18 @@ impl Shutdown {
     /// Listens for SIGTERM, SIGINT and SIGHUP from now on. Must be called inside a Tokio runtime.
     ///
     /// SIGHUP drains and never cuts a drain short, because a closing terminal sends it more than once; it stays ignored in
-    /// a process that was started so (`nohup`).
+    /// a process that was started so (`nohup`). No signal cuts a drain short within 300 ms of the one that began it.
     ///
     /// # Errors
     /// The operating system refused a signal handler.
     pub fn listen() -> io::Result<Self> {
         let mut signals = Signals::listen()?;
         let shutdown = Self::manual();
-        let trigger = shutdown.trigger();
+        let mut listener = Listener::new(shutdown.trigger());
         tokio::spawn(async move {
             // Once the handlers exist the default action is gone, so this lasts as long as the runtime.
             while let Some(stop) = signals.next().await {
-                let signal = stop.name();
-                match (trigger.0.is_requested(), stop) {
-                    (false, _) => info!(signal, "Draining; a second signal stops at once"),
-                    (true, Stop::Hangup) => continue,
-                    (true, _) => warn!(signal, "Stopping at once: second signal"),
-                }
-                trigger.request();
+                listener.hear(stop);
             }
         });
         Ok(shutdown)
@@ -265,6 +268,30 @@ impl Trigger {
     }
 }
 
+// === impl Listener ===
+
+impl Listener {
+    fn new(trigger: Trigger) -> Self {
+        Self {
+            trigger,
+            first: None,
+        }
+    }
+
+    fn hear(&mut self, stop: Stop) {
+        let signal = stop.name();
+        if !self.trigger.0.is_requested() {
+            self.first = Some(Instant::now());
+            info!(signal, "Draining; a second signal stops at once");
+        } else if stop == Stop::Hangup || self.first.is_some_and(|at| at.elapsed() < SAME_SIGNAL) {
+            return;
+        } else {
+            warn!(signal, "Stopping at once: second signal");
+        }
+        self.trigger.request();
+    }
+}
+
 // === impl Abort ===
 
 impl Abort {
@@ -337,6 +364,10 @@ async fn cut_short(drain: &Drain, grace: Duration) -> Cause {
     drain.0.abort.cancel();
     cause
 }
+
+// Of one wish to stop: longer than a loaded machine takes to deliver both of GNU `timeout`, shorter than a person takes
+// to lose patience.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
 #[cfg(test)]
 mod tests;

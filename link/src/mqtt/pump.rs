@@ -67,6 +67,13 @@ enum Served {
     Drained,
 }
 
+/// Whether a SUBSCRIBE of this connection still waits for its SUBACK.
+#[derive(Clone, Copy)]
+enum Unanswered {
+    No,
+    Subscribe,
+}
+
 // === impl Pump ===
 
 impl Pump {
@@ -107,7 +114,7 @@ impl Pump {
                     Ok(connection) => *connection,
                     Err(_) => return,
                 },
-                () = drain.cancelled() => return,
+                () = drain.cancelled() => return self.leave(Unanswered::No),
             };
             if self.resumed != connection.number {
                 self.resumed = connection.number;
@@ -120,7 +127,7 @@ impl Pump {
                 let subscribed = tokio::select! {
                     subscribed = self.subscribe(connection, &missing) => subscribed,
                     _ = changes.wait_for(|now| *now != connection) => continue,
-                    () = drain.cancelled() => return,
+                    () = drain.cancelled() => return self.leave(Unanswered::Subscribe),
                 };
                 match subscribed {
                     Ok(true) => self.note_subscribed(connection, missing),
@@ -137,7 +144,7 @@ impl Pump {
                             () = sleep(self.refused_delay) => {}
                             _ = changes.wait_for(|now| *now != connection) => {}
                             _ = filters.changed() => {}
-                            () = drain.cancelled() => return,
+                            () = drain.cancelled() => return self.leave(Unanswered::No),
                         }
                         continue;
                     }
@@ -152,10 +159,22 @@ impl Pump {
             self.shared.metrics.connected.dec();
             match served {
                 Served::ConnectionLost | Served::FiltersChanged => {}
-                Served::Drained if self.keep_session => return self.shared.leave_session(),
-                // The next process starts clean, so queueing for it would only cost.
-                Served::Drained => return self.shared.end_session(),
+                Served::Drained => return self.leave(Unanswered::No),
             }
+        }
+    }
+
+    /// Disconnects, if there is a connection: without a DISCONNECT the driver would wait for one, and the broker would
+    /// publish the will.
+    fn leave(&self, unanswered: Unanswered) {
+        if !self.shared.connection.borrow().up {
+            return;
+        }
+        match (self.keep_session, unanswered) {
+            // The next process starts clean, so queueing for it would only cost.
+            (false, _) => self.shared.end_session(),
+            (true, Unanswered::No) => self.shared.leave_session(),
+            (true, Unanswered::Subscribe) => self.shared.leave_session_at_once(),
         }
     }
 

@@ -114,6 +114,14 @@ impl Shared {
         }
     }
 
+    /// The same without waiting for any answer of the broker: one that never comes would keep the DISCONNECT back. What
+    /// was to be acked just now is delivered again to whoever resumes the session.
+    pub(super) fn leave_session_at_once(&self) {
+        if let Err(error) = self.client().try_disconnect_now() {
+            tracing::warn!(%error, "Could not queue the DISCONNECT");
+        }
+    }
+
     pub(super) fn replace_client(&self, client: AsyncClient) {
         *locked(&self.client) = client;
     }

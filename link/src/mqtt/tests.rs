@@ -12,6 +12,7 @@ use crate::iot::limits::LimitError;
 use crate::message::Message;
 
 mod broker;
+mod leaving;
 mod limits;
 mod shared;
 

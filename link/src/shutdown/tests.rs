@@ -98,6 +98,33 @@ async fn child_follows_its_parent_and_stops_alone() {
     second.abort().requested().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn signals_that_follow_the_first_at_once_are_the_same_one() {
+    let shutdown = Shutdown::manual();
+    let mut listener = Listener::new(shutdown.trigger());
+    listener.hear(Stop::Terminate);
+    assert!(shutdown.drain().is_requested());
+    listener.hear(Stop::Terminate);
+    tokio::time::advance(SAME_SIGNAL - Duration::from_millis(1)).await;
+    listener.hear(Stop::Interrupt);
+    assert!(!shutdown.abort().is_requested());
+    // Counted from the first.
+    tokio::time::advance(Duration::from_millis(1)).await;
+    listener.hear(Stop::Hangup);
+    assert!(!shutdown.abort().is_requested());
+    listener.hear(Stop::Terminate);
+    assert!(shutdown.abort().is_requested());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_after_another_request_is_the_second_one() {
+    let shutdown = Shutdown::manual();
+    let mut listener = Listener::new(shutdown.trigger());
+    shutdown.trigger().request();
+    listener.hear(Stop::Terminate);
+    assert!(shutdown.abort().is_requested());
+}
+
 #[tokio::test]
 async fn a_signal_to_the_process_starts_the_drain() {
     let shutdown = Shutdown::listen().unwrap();

@@ -22,6 +22,12 @@ pub enum OpenError {
     /// The files cannot be made or are not fit to hold the database.
     #[error(transparent)]
     Files(#[from] io::Error),
+    /// A process that opens it by another name would not see this one.
+    #[error("it has several names (hard links), and a bridge keeps files beside it")]
+    HardLinks,
+    /// The same by another mount; and what is kept beside it is not on its volume.
+    #[error("it is mounted by itself, and a bridge keeps files beside it")]
+    MountedAlone,
     /// Another process uses this file.
     #[error("another process holds `{}`{}", lock.display(), named(holder.as_deref()))]
     Locked {
@@ -209,6 +215,12 @@ impl Hint for OpenError {
             }
             Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => {
                 "check that this user may write in the directory and owns the file".into()
+            }
+            Self::HardLinks => {
+                "leave one name, that which has `-wal` beside it if any has; `find DIR -xdev -samefile FILE` shows them".into()
+            }
+            Self::MountedAlone => {
+                "mount its directory, with the `-wal` that is beside it if there is one".into()
             }
             Self::Given { .. } => {
                 "check what is mounted there and the flags that begin with `--db-`".into()

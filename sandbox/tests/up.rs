@@ -189,7 +189,7 @@ async fn a_second_region_takes_other_ports_and_says_so() {
     let last = |address: &Value| text(address).rsplit(':').next().unwrap().to_owned();
     for (what, port) in [
         ("the broker", other["broker"]["port"].to_string()),
-        ("the API", last(&other["api"])),
+        ("the REST API", last(&other["api"])),
         ("gRPC", last(&other["grpc"])),
     ] {
         let note = format!("is taken, so {what} listens on {port}");

@@ -105,14 +105,14 @@ struct Context<S> {
     access: Access,
 }
 
-/// Binds the socket of an API that is built later.
+/// Binds the socket of an API that is built later, for [`REST`] or [`GRPC`].
 ///
 /// # Errors
-/// [`BindError`] names the address.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+/// [`BindError`] names the address and what it is for.
+pub async fn bind(address: SocketAddr, what: &'static str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address)
         .await
-        .map_err(|source| BindError::new("the REST API", address, source))
+        .map_err(|source| BindError::new(what, address, source))
 }
 
 // === impl ApiConfig ===
@@ -144,7 +144,7 @@ impl ApiConfig {
         clock: Clock,
         metrics: ApiMetrics,
     ) -> Result<Api<S>, BindError> {
-        let listener = bind(self.listen).await?;
+        let listener = bind(self.listen, REST).await?;
         self.build_on(listener, store, clock, metrics)
     }
 
@@ -161,7 +161,7 @@ impl ApiConfig {
     ) -> Result<Api<S>, BindError> {
         let address = listener
             .local_addr()
-            .map_err(|source| BindError::new("the REST API", self.listen, source))?;
+            .map_err(|source| BindError::new(REST, self.listen, source))?;
         Ok(Api {
             listener,
             address,
@@ -302,6 +302,12 @@ const BUSY: (&str, &str) = (
 // 39 of SQLite, logs and files. Where fewer are allowed the API gets a quarter of those.
 const CONNECTIONS: usize = 256;
 const DESCRIPTORS_PART: u64 = 4;
+
+/// What its socket is for.
+pub const REST: &str = "the REST API";
+
+/// What the socket of the gRPC endpoint is for.
+pub const GRPC: &str = "gRPC";
 
 /// Where version 1 of the API lives.
 const PREFIX: &str = "/api/maestro/v1";

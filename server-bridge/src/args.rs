@@ -146,7 +146,7 @@ impl Args {
         let checks = Checks::new();
         let admin = Admin::bind(self.admin_listen).await?;
         let settings = self.settings()?;
-        let api = api::bind(self.api_listen).await?;
+        let api = api::bind(self.api_listen, api::REST).await?;
         let grpc = self.grpc.bind().await?;
         let drain = shutdown.drain();
         if let Some(file) = &self.listening_file {

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use link::error::Failure;
+use server_bridge::api;
 use tokio::net::TcpListener;
 
 use crate::broker::{Broker, BrokerConfig};
@@ -51,26 +52,26 @@ impl ListenAddress {
 
     /// The socket of the REST API, and what to say when it is elsewhere.
     pub(super) async fn api(self) -> Result<(TcpListener, Option<String>), Failure> {
-        self.socket("the API", "--api-listen").await
+        self.socket(api::REST, "--api-listen").await
     }
 
     /// The socket of the gRPC endpoint, and what to say when it is elsewhere.
     pub(super) async fn grpc(self) -> Result<(TcpListener, Option<String>), Failure> {
-        self.socket("gRPC", "--grpc-listen").await
+        self.socket(api::GRPC, "--grpc-listen").await
     }
 
     async fn socket(
         self,
-        what: &str,
+        what: &'static str,
         flag: &str,
     ) -> Result<(TcpListener, Option<String>), Failure> {
-        match server_bridge::api::bind(self.address()).await {
+        match api::bind(self.address(), what).await {
             Ok(listener) => Ok((listener, None)),
             Err(error) if error.is_taken() => {
                 let Some(elsewhere) = self.elsewhere() else {
                     return Err(taken(error, flag));
                 };
-                let listener = server_bridge::api::bind(elsewhere).await?;
+                let listener = api::bind(elsewhere, what).await?;
                 let address = listener.local_addr().map_err(super::failed)?;
                 Ok((listener, Some(self.note(what, address))))
             }
@@ -94,4 +95,23 @@ impl ListenAddress {
 fn taken(error: impl Into<Failure>, flag: &str) -> Failure {
     let hint = format!("stop what listens there, or leave `{flag}` away to get a free port");
     error.into().with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_told_with_what_it_is_for_and_its_flag() {
+        let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = ListenAddress::Exact(held.local_addr().unwrap());
+        for (failure, what, flag) in [
+            (address.api().await, "for the REST API", "--api-listen"),
+            (address.grpc().await, "for gRPC", "--grpc-listen"),
+        ] {
+            let failure = failure.unwrap_err();
+            assert!(failure.to_string().contains(what), "{failure}");
+            assert!(failure.hint().unwrap().contains(flag), "{failure}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args};
 use link::config::parse_duration;
 use tokio::net::TcpListener;
 
-use crate::api::BindError;
+use crate::api::{self, BindError};
 use crate::grpc::{GrpcOptions, HEARTBEAT};
 
 /// Where and how gRPC is offered.
@@ -58,9 +58,7 @@ impl GrpcFlags {
         if !self.enable_grpc_server {
             return Ok(None);
         }
-        let listener = TcpListener::bind(self.grpc_listen).await;
-        let listener = listener.map_err(|source| BindError::new("gRPC", self.grpc_listen, source));
-        listener.map(Some)
+        api::bind(self.grpc_listen, api::GRPC).await.map(Some)
     }
 
     /// How it is offered.

@@ -224,7 +224,7 @@ async fn bad_requests_are_told_what_is_wrong_and_what_to_do() {
 400 maestro-8: consumer `none` does not exist; register it with `POST /api/maestro/v1/consumers`
 400 maestro-8: manifests: must hold at least one manifest
 400 maestro-8: id: `A` may hold only lower-case letters, digits, `-` and `.`
-409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another name: ids and names are unique over all consumers and sources
+409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another id: ids and names are unique over all consumers and sources
 409 maestro-6: a resource bundle with name `b1` already exists: it is `b1`, name `b1`, of consumer `cluster1` at version 1; change it with `PATCH /api/maestro/v1/resource-bundles/b1` and `"version":1`, or choose another name: ids and names are unique over all consumers and sources
 400 maestro-8: version: is required, as the version this change starts from (or send it as `If-Match`)
 400 maestro-8: version: must be a whole number from 0 to 2147483647

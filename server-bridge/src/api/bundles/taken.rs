@@ -21,9 +21,9 @@ pub(super) async fn advice<S: Store>(
 ) -> String {
     // What cannot be read now is not worth another refusal.
     if let Ok(Some(found)) = find(&context.store, id, name).await {
-        let id = found.id.clone();
-        if let Ok(bundle) = actor.bundle(Verb::Get, &id, Some(found)).await {
-            return text(&bundle);
+        let found_id = found.id.clone();
+        if let Ok(bundle) = actor.bundle(Verb::Get, &found_id, Some(found)).await {
+            return text(&bundle, other(&bundle, id, name));
         }
     }
     UNIQUE.into()
@@ -53,7 +53,17 @@ async fn find<S: Store>(store: &S, id: &str, name: &str) -> Result<Option<Bundle
     page.rows.try_next().await
 }
 
-fn text(bundle: &Bundle) -> String {
+/// What the caller may choose instead.
+fn other(bundle: &Bundle, id: &str, name: &str) -> &'static str {
+    match (bundle.id == id, bundle.name == name) {
+        (true, true) if id != name => "id and another name",
+        // A name that is not given is the id.
+        (true, _) => "id",
+        (false, _) => "name",
+    }
+}
+
+fn text(bundle: &Bundle, other: &str) -> String {
     let Bundle {
         id,
         name,
@@ -68,7 +78,7 @@ fn text(bundle: &Bundle) -> String {
     }
     format!(
         "it is `{id}`, name `{name}`, of consumer `{consumer_name}` at version {version}; change it with \
-         `PATCH {PREFIX}/resource-bundles/{id}` and `\"version\":{version}`, or choose another name: {UNIQUE}"
+         `PATCH {PREFIX}/resource-bundles/{id}` and `\"version\":{version}`, or choose another {other}: {UNIQUE}"
     )
 }
 

@@ -36,7 +36,7 @@ pub enum FailureClass {
 // === impl FailureClass ===
 
 impl FailureClass {
-    /// The class of a driver's error: from PostgreSQL's SQLSTATE, or SQLite's primary result code, where it has one.
+    /// The class of a driver's error: from PostgreSQL's SQLSTATE, or SQLite's result code, where it has one.
     pub fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::Database(error) => {
@@ -46,7 +46,7 @@ impl FailureClass {
                 error
                     .code()
                     .and_then(|code| code.parse::<u32>().ok())
-                    .map_or(Self::Other, |code| Self::of_code(code & 0xff))
+                    .map_or(Self::Other, Self::of_code)
             }
             sqlx::Error::Io(error) if is_network(error) => Self::Unreachable,
             sqlx::Error::Tls(_) => Self::Unreachable,
@@ -77,8 +77,14 @@ impl FailureClass {
         }
     }
 
-    const fn of_code(primary: u32) -> Self {
-        match primary {
+    /// <https://www.sqlite.org/rescode.html>; what the system said is not in the driver's errors.
+    const fn of_code(code: u32) -> Self {
+        // IOERR_SHMSIZE: the index cannot grow, which it does by writing a byte into each new page. It is the first file to
+        // find no room when a database is opened. IOERR_WRITE is never ENOSPC, for which SQLite says FULL.
+        if code == 4874 {
+            return Self::Full;
+        }
+        match code & 0xff {
             // BUSY, LOCKED, NOMEM, PROTOCOL: pass by themselves.
             5 | 6 | 7 | 15 => Self::Busy,
             13 => Self::Full,
@@ -155,6 +161,20 @@ fn is_network(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_without_room_is_a_full_disk_and_a_failed_write_a_failing_one() {
+        for (code, class) in [
+            (13, FailureClass::Full),
+            (4874, FailureClass::Full),
+            (10, FailureClass::Io),
+            (778, FailureClass::Io),
+            (5386, FailureClass::Io),
+            (264, FailureClass::ReadOnly),
+        ] {
+            assert_eq!(FailureClass::of_code(code), class, "{code}");
+        }
+    }
 
     #[test]
     fn a_state_is_of_its_class_before_it_is_of_its_family() {

@@ -22,6 +22,12 @@ pub enum OpenError {
     /// The files cannot be made or are not fit to hold the database.
     #[error(transparent)]
     Files(#[from] io::Error),
+    /// A process that opens it by another name would not see this one.
+    #[error("it has several names (hard links), and a bridge keeps files beside it")]
+    HardLinks,
+    /// The same by another mount; and what is kept beside it is not on its volume.
+    #[error("it is mounted by itself, and a bridge keeps files beside it")]
+    MountedAlone,
     /// Another process uses this file.
     #[error("another process holds `{}`{}", lock.display(), named(holder.as_deref()))]
     Locked {
@@ -181,15 +187,18 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether no space was left.
-    fn is_full(&self) -> bool {
+    /// What kind of failure of the file it is, where it is one.
+    fn class(&self) -> Option<FailureClass> {
+        use io::ErrorKind::{QuotaExceeded, StorageFull};
         use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
         match self {
             Self::Connect(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
-                FailureClass::of(error) == FailureClass::Full
+                Some(FailureClass::of(error))
             }
-            Self::Files(error) => error.kind() == io::ErrorKind::StorageFull,
-            _ => false,
+            Self::Files(error) => {
+                matches!(error.kind(), StorageFull | QuotaExceeded).then_some(FailureClass::Full)
+            }
+            _ => None,
         }
     }
 }
@@ -204,11 +213,18 @@ impl Hint for OpenError {
             Self::Locked { .. } => {
                 "one bridge per file: stop the other one, or name another file with `--db`".into()
             }
-            Self::Connect(_) | Self::Migrate(_) | Self::Files(_) if self.is_full() => {
-                "make room on the disk of the database, then start again".into()
+            Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => match self.class() {
+                Some(FailureClass::Full) => "make room on the disk of the database, then start again",
+                // SQLite does not say which.
+                Some(FailureClass::Io) => "look into the system's log for a failing disk, and whether a quota is used up",
+                _ => "check that this user may write in the directory and owns the file",
             }
-            Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => {
-                "check that this user may write in the directory and owns the file".into()
+            .into(),
+            Self::HardLinks => {
+                "leave one name, that which has `-wal` beside it if any has; `find DIR -xdev -samefile FILE` shows them".into()
+            }
+            Self::MountedAlone => {
+                "mount its directory, with the `-wal` that is beside it if there is one".into()
             }
             Self::Given { .. } => {
                 "check what is mounted there and the flags that begin with `--db-`".into()
@@ -281,9 +297,11 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_by_its_name_whichever_step_finds_it() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let quota = io::Error::from(io::ErrorKind::QuotaExceeded);
         let executed = sqlx::migrate::MigrateError::Execute(full().into());
         for error in [
             OpenError::Files(full()),
+            OpenError::Files(quota),
             OpenError::Connect(full().into()),
             OpenError::Migrate(executed),
         ] {

@@ -6,12 +6,15 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use link::private;
 use tracing::{info, warn};
+
+use super::super::OpenError;
 
 /// The files that were opened.
 #[derive(Clone, Debug)]
@@ -24,11 +27,11 @@ struct Opened {
 }
 
 /// Makes directory and file where they are missing, 0700 and 0600, takes from existing files what others may, and
-/// gives the path with symbolic links resolved.
+/// gives the path with symbolic links resolved: the only one, since lock and log are beside it.
 ///
 /// # Errors
-/// The file system's, or the path names something that is no file.
-pub(super) fn prepare(path: &Path) -> io::Result<PathBuf> {
+/// The file system's, or the path names something that is no file or has another name.
+pub(super) fn prepare(path: &Path) -> Result<PathBuf, OpenError> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -46,18 +49,18 @@ pub(super) fn prepare(path: &Path) -> io::Result<PathBuf> {
     }
     match fs::metadata(path) {
         Ok(metadata) if !metadata.is_file() => {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "it is not a regular file",
-            ));
+            return Err(
+                io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file").into(),
+            );
         }
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             private::write_options().create_new(true).open(path)?;
         }
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     }
     let path = fs::canonicalize(path)?;
+    only_name(&path)?;
     for file in [path.clone(), beside(&path, "-wal"), beside(&path, "-shm")] {
         match private::tighten(&file) {
             Ok(true) => {
@@ -69,10 +72,48 @@ pub(super) fn prepare(path: &Path) -> io::Result<PathBuf> {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 warn!(file = %file.display(), %error, "Others may be able to read the database");
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(path)
+}
+
+/// Refuses a file that can be reached by another path: a process that comes by that one finds neither lock nor log, and
+/// both write.
+fn only_name(path: &Path) -> Result<(), OpenError> {
+    if fs::metadata(path)?.nlink() > 1 {
+        return Err(OpenError::HardLinks);
+    }
+    // Elsewhere than on Linux there is none.
+    match fs::read("/proc/self/mountinfo") {
+        Ok(mounts) if is_mounted(&mounts, path) => Err(OpenError::MountedAlone),
+        _ => Ok(()),
+    }
+}
+
+/// Whether one of these mounts, as in `proc_pid_mountinfo(5)`, is at the path.
+fn is_mounted(mounts: &[u8], path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    mounts.split(|byte| *byte == b'\n').any(|line| {
+        let point = line.split(|byte| *byte == b' ').nth(4);
+        point.is_some_and(|point| unescaped(point) == path)
+    })
+}
+
+/// Spaces, tabs, line ends and backslashes are written as three octal digits.
+fn unescaped(mut field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    while let Some((&first, rest)) = field.split_first() {
+        let (byte, rest) = match rest {
+            [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] if first == b'\\' => {
+                (((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'), rest)
+            }
+            _ => (first, rest),
+        };
+        bytes.push(byte);
+        field = rest;
+    }
+    bytes
 }
 
 // === impl Files ===
@@ -169,6 +210,52 @@ mod tests {
         for path in [scratch.path(), Path::new("/dev/null")] {
             let error = prepare(path).unwrap_err();
             assert_eq!(error.to_string(), "it is not a regular file");
+        }
+    }
+
+    #[test]
+    fn a_file_with_two_names_is_refused_by_either_until_one_is_left() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [one, two] = ["one.db", "two.db"].map(|name| scratch.path().join(name));
+        prepare(&one).unwrap();
+        fs::hard_link(&one, &two).unwrap();
+        for path in [&one, &two] {
+            let error = prepare(path).unwrap_err();
+            assert!(matches!(error, OpenError::HardLinks), "{error}");
+        }
+        fs::remove_file(&two).unwrap();
+        prepare(&one).unwrap();
+    }
+
+    #[test]
+    fn a_mount_is_found_at_its_point_alone_however_that_is_written() {
+        let mounts = concat!(
+            "21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/root rw\n",
+            "36 21 8:2 /x.db /data/x.db rw,noatime master:1 - ext4 /data/source.db rw\n",
+            "37 21 8:2 / /volume rw - ext4 /dev/vdb rw\n",
+            "38 21 8:2 /y /a\\040b\\134040\\011.db rw - ext4 /dev/vdb rw\n",
+            "39 21 8:2 /z /odd\\04\\900 rw - ext4 /dev/vdb rw\n",
+            "short line\n",
+        );
+        for (path, found) in [
+            ("/data/x.db", true),
+            ("/a b\\040\t.db", true),
+            ("/odd\\04\\900", true),
+            ("/x.db", false),
+            ("/data", false),
+            ("/data/source.db", false),
+            ("/data/x.db-wal", false),
+            ("/volume/x.db", false),
+        ] {
+            assert_eq!(
+                is_mounted(mounts.as_bytes(), Path::new(path)),
+                found,
+                "{path}"
+            );
+        }
+        // The kernel's own.
+        if let Ok(mounts) = fs::read("/proc/self/mountinfo") {
+            assert!(is_mounted(&mounts, Path::new("/proc")));
         }
     }
 

@@ -102,15 +102,17 @@ fn read(path: &Path) -> Result<String, PersistError> {
     fs::read_to_string(path).map_err(at("read", path))
 }
 
+/// Whole or not at all, readable by its owner only, and in place of a symbolic link rather than where it leads.
 fn write(path: &Path, text: &str) -> Result<(), PersistError> {
-    let opened = private::write_options().truncate(true).open(path);
-    opened
-        .and_then(|mut file| {
-            // One that was there keeps its mode.
-            private::tighten(path)?;
-            file.write_all(text.as_bytes())
-        })
-        .map_err(at("write", path))
+    let directory = path.parent().unwrap_or(path);
+    // It goes again if anything fails.
+    let beside = tempfile::NamedTempFile::new_in(directory);
+    let written = beside.and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    written.map(drop).map_err(at("write", path))
 }
 
 fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> PersistError {
@@ -139,6 +141,33 @@ mod tests {
         fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
         Authority::persisted_in(directory.path(), "test").unwrap();
         assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn files_are_written_whole_or_not_at_all_and_nowhere_else() {
+        use std::os::unix::fs::symlink;
+
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("d");
+        fs::create_dir(&directory).unwrap();
+        let (certificate, key) = (directory.join("ca.crt"), directory.join("ca.key"));
+        let names = |path: &Path| fs::read_dir(path).unwrap().count();
+
+        // Linked, it shows whether the file itself was written to.
+        let other = scratch.path().join("other");
+        fs::write(&other, "notes").unwrap();
+        fs::hard_link(&other, &certificate).unwrap();
+        symlink("../nokey", &key).unwrap();
+        Authority::persisted_in(&directory, "test").unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "notes");
+        assert_eq!((names(scratch.path()), names(&directory)), (2, 2));
+        assert!(!key.is_symlink());
+        Authority::persisted_in(&directory, "test").unwrap();
+
+        fs::remove_file(&key).unwrap();
+        fs::create_dir(&key).unwrap();
+        write(&key, "").unwrap_err();
+        assert_eq!(names(&directory), 2, "nothing is left beside it");
     }
 
     #[test]

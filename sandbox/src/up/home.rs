@@ -9,6 +9,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +60,22 @@ pub enum HomeError {
         /// Names of some of them.
         holds: Vec<String>,
     },
+    /// It holds something where a region has its own, which would be written over.
+    #[error("`{path}` has a `{name}` of its own, and so would a region")]
+    Own {
+        /// The directory.
+        path: String,
+        /// What it has.
+        name: &'static str,
+    },
+    /// It, or a directory above it, is a symbolic link that leads nowhere.
+    #[error("`{link}` is a symbolic link to `{target}`, which is not there")]
+    Dangling {
+        /// The link.
+        link: String,
+        /// Where it leads.
+        target: String,
+    },
     /// It is none.
     #[error("`{path}` is no directory")]
     NoDirectory {
@@ -86,7 +103,8 @@ impl Home {
     }
 
     /// A directory that stays, made if missing. One that holds other files than a region's is used only if that is
-    /// `accepted`; nothing in it is changed otherwise, not even its mode.
+    /// `accepted`; nothing in it is changed otherwise, not even its mode. One with files where a region has its own is
+    /// never used.
     ///
     /// # Errors
     /// When it cannot be made, another region runs in it, or it holds other files.
@@ -203,6 +221,10 @@ impl Hint for HomeError {
             Self::Foreign { .. } => {
                 "choose an empty directory, or add `--yes` to make this one a region's: only you can read it then".into()
             }
+            Self::Own { .. } => {
+                "choose another directory; nothing in this one was changed".into()
+            }
+            Self::Dangling { .. } => "make the directory that the link names, or choose another".into(),
             Self::NoDirectory { .. } => "name a directory; it is made if it is missing".into(),
         })
     }
@@ -217,7 +239,9 @@ fn create(path: &Path) -> Result<(), HomeError> {
 
 fn lock(directory: &Path, mark: Mark) -> Result<File, HomeError> {
     let path = directory.join("lock");
-    let opened = private::write_options().open(&path);
+    // Nothing that a link leads to is written over.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let opened = private::write_options().custom_flags(flags).open(&path);
     let mut file = opened.map_err(at("create", &path))?;
     match file.try_lock() {
         Ok(()) => {

@@ -4,7 +4,7 @@
 //! happens when the sandbox dies in any way: no bridge is left behind.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use link::error::{Failure, Hint};
@@ -43,6 +43,8 @@ pub struct ReplicaError {
     number: usize,
     how: String,
     said: String,
+    /// By a code of its own, not by a signal.
+    exited: bool,
 }
 
 // === impl Replica ===
@@ -104,7 +106,7 @@ impl Replica {
             }
             let ended = child.try_wait().map_err(failed)?;
             if let Some(how) = ended {
-                return Err(ReplicaError::of(number, how.to_string(), &log).into());
+                return Err(ReplicaError::of(number, Ok(how), &log).into());
             }
             sleep(POLL).await;
         };
@@ -148,10 +150,7 @@ impl Replica {
 
     /// Completes when the process has ended; says how, and what it said last.
     pub(super) async fn ended(&mut self) -> ReplicaError {
-        let how = match self.child.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
+        let how = self.child.wait().await;
         ReplicaError::of(self.number, how, &self.log)
     }
 
@@ -204,16 +203,20 @@ impl Readiness {
 // === impl ReplicaError ===
 
 impl ReplicaError {
-    fn of(number: usize, how: String, log: &Path) -> Self {
-        let said = last_lines(log, LAST_LINES);
-        Self { number, how, said }
+    fn of(number: usize, how: std::io::Result<ExitStatus>, log: &Path) -> Self {
+        Self {
+            number,
+            said: last_lines(log, LAST_LINES),
+            exited: how.as_ref().is_ok_and(|status| status.code().is_some()),
+            how: how.map_or_else(|error| error.to_string(), |status| status.to_string()),
+        }
     }
 }
 
 impl Hint for ReplicaError {
     fn hint(&self) -> Option<String> {
-        // It may have said so itself.
-        (!self.said.contains("\nhint: "))
+        // It may have said so itself, and whoever killed it knows why.
+        (self.exited && !self.said.contains("\nhint: "))
             .then(|| "check that the database is there and lets this user in".into())
     }
 }
@@ -264,3 +267,23 @@ const ANSWER_BYTES: u64 = 64 * 1024;
 
 // A little more than its own grace period.
 const STOPPING: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn only_a_bridge_that_gave_up_by_itself_has_to_do_with_the_database() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let ended = |status| ReplicaError::of(0, Ok(ExitStatus::from_raw(status)), &log);
+        let (exit_1, sigkill) = (ended(1 << 8), ended(9));
+        assert!(exit_1.hint().unwrap().contains("database"));
+        assert_eq!(sigkill.hint(), None);
+        assert!(sigkill.to_string().contains("signal: 9"), "{sigkill}");
+        std::fs::write(&log, "error\nhint: do this").unwrap();
+        assert_eq!(ended(1 << 8).hint(), None);
+    }
+}

@@ -16,7 +16,11 @@ pub(super) fn kept(directory: &Path, yes: bool) -> Result<Home, Failure> {
             }
             Err(Failure::misuse(foreign))
         }
-        Err(error @ HomeError::NoDirectory { .. }) => Err(Failure::misuse(error)),
+        Err(
+            error @ (HomeError::NoDirectory { .. }
+            | HomeError::Own { .. }
+            | HomeError::Dangling { .. }),
+        ) => Err(Failure::misuse(error)),
         home => Ok(home?),
     }
 }

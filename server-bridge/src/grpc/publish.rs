@@ -39,17 +39,17 @@ pub(super) struct Publisher<S> {
 // === impl Publisher ===
 
 impl<S: Store> Publisher<S> {
-    /// Does what an event asks for; `known` is told whose event it is once it may be.
+    /// Does what an event asks for; `granted` is told whose event it is once it may be, and may refuse it.
     pub(super) async fn publish(
         &self,
         caller: &Caller,
         event: Event,
-        known: &mut Option<SourceName>,
+        granted: impl FnOnce(SourceName) -> Result<(), Refusal> + Send,
     ) -> Result<(), Refusal> {
         let RequestHead { source, bundle } = request_head(&event)?;
         let operation = event.id.clone();
         let Some((id, consumer, verb)) = bundle else {
-            return self.resync(caller, source, event, known).await;
+            return self.resync(caller, source, event, granted).await;
         };
         let action = Action {
             verb: Verb::Publish,
@@ -59,7 +59,7 @@ impl<S: Store> Publisher<S> {
         // Before its data is read, which takes time and memory.
         let allowed = match self.access.allow(caller, &action).await {
             Ok(()) => {
-                *known = Some(source.clone());
+                granted(source.clone())?;
                 Ok(understood(event).await?)
             }
             Err(denied) => Err(Refusal::from(denied)),
@@ -97,7 +97,7 @@ impl<S: Store> Publisher<S> {
         caller: &Caller,
         source: SourceName,
         event: Event,
-        known: &mut Option<SourceName>,
+        granted: impl FnOnce(SourceName) -> Result<(), Refusal> + Send,
     ) -> Result<(), Refusal> {
         // What it asks for goes to the streams of its source, and changes nothing.
         let action = Action {
@@ -106,10 +106,10 @@ impl<S: Store> Publisher<S> {
             consumer: None,
         };
         self.access.allow(caller, &action).await?;
+        granted(source.clone())?;
         if let (SourceRequest::Resync(held), _room) = understood(event).await? {
             self.hub.resync(&source, held);
         }
-        *known = Some(source);
         Ok(())
     }
 

@@ -77,7 +77,11 @@ impl Source {
     async fn publish(&self, event: Event) -> Result<(), String> {
         let caller = Caller::unknown(SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut known = None;
-        let done = self.publisher.publish(&caller, event, &mut known).await;
+        let granted = |source| {
+            known = Some(source);
+            Ok(())
+        };
+        let done = self.publisher.publish(&caller, event, granted).await;
         assert_eq!(known.as_ref().map(SourceName::as_str), Some(self.name));
         done.map_err(|refusal| format!("{:?}: {}", refusal.reason(), refusal.message()))
     }

@@ -91,7 +91,7 @@ async fn store() -> (tempfile::TempDir, Faulty<SqliteStore>, Consumer) {
 fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
     let lines = Lines(Arc::default(), Level::INFO);
     let caller = Caller {
-        user: "ann\nbob".into(),
+        user: "ann\nbob by=certificate".into(),
         groups: vec!["ops".into()],
         from: ([10, 0, 0, 1], 7).into(),
         by: crate::callers::Mechanism::Token,
@@ -105,7 +105,7 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
         operation: "op-1",
     };
     tracing::subscriber::with_default(lines.clone(), || {
-        changed(&caller, &change, Outcome::Refused("no rule"));
+        changed(&caller, &change, Outcome::Refused("no outcome=\"done\""));
         changed(&caller, &change, Outcome::Done);
         let operation = &"o".repeat(60_000);
         changed(
@@ -120,17 +120,17 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
     let told = lines.taken();
     assert_eq!(told.len(), 3, "{told:?}");
     for part in [
-        "who=ann\\nbob",
+        r#"who="ann\\nbob by=certificate" "#,
         "by=token",
         "from=10.0.0.1:7",
         "verb=delete",
         "kind=\"bundle\"",
-        "id=b1",
+        "id=\"b1\"",
         "source=\"shop\"",
         "consumer=\"c1\"",
         "operation=\"op-1\"",
         "outcome=\"refused\"",
-        "reason=no rule",
+        r#"reason="no outcome=\"done\"""#,
     ] {
         assert!(told[0].contains(part), "{part}: {told:?}");
     }

@@ -20,7 +20,7 @@ use super::reports::Reports;
 use super::rights::StreamRights;
 use super::stream::{Pace, Stream};
 use super::wire::read;
-use crate::callers::{Caller, Mechanism};
+use crate::callers::{Caller, Connection, Mechanism};
 use crate::store::{SourceName, Store};
 
 /// What the calls are made of.
@@ -47,7 +47,9 @@ impl<S: Store> Sources<S> {
         let source =
             SourceName::new(request.source).map_err(|error| Refusal::invalid(error.to_string()))?;
         let access = self.publisher.access.clone();
-        let rights = StreamRights::new(access, caller.clone(), source.clone()).await?;
+        let connection = extensions.get::<Connection>().cloned();
+        let connection = connection.unwrap_or_else(|| Connection::plain(caller.from));
+        let rights = StreamRights::new(access, connection, caller.clone(), source.clone()).await?;
         *known = Some(source.clone());
         call.granted(&caller)?;
         // Else what is reported before the feed knows where it stands would be told to nobody.

@@ -346,7 +346,17 @@ async fn sources_are_known_by_certificates_without_groups_too_and_a_withdrawn_ca
         told(answer)
             .starts_with("Unauthenticated: the client certificate is refused: its subject has no")
     );
+    let mut stream = source.subscribe(None, "shop").await.unwrap();
     place.write("ca.crt", &Ca::new("clients, later").pem);
+    let ended = loop {
+        if let Err(status) = stream.message().await {
+            break Err::<(), _>(status);
+        }
+    };
+    assert_eq!(
+        told(ended),
+        "Unauthenticated: the client certificate is refused: no CA of the client CA file issued it"
+    );
     let ask = async || source.publish(None, "shop", "c1").await;
     let refused = until(ask, Result::is_err).await;
     assert_eq!(

@@ -124,4 +124,4 @@ const REASON_BYTES: usize = 400;
 const OPERATION_BYTES: usize = 128;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

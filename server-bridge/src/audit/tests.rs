@@ -18,7 +18,7 @@ use crate::store::{Labels, NewConsumer};
 
 /// Keeps what a log level would show of the target `audit`.
 #[derive(Clone)]
-struct Lines(Arc<Mutex<Vec<String>>>, Level);
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>, Level);
 
 /// As `--log-level warn`.
 impl Default for Lines {
@@ -28,7 +28,12 @@ impl Default for Lines {
 }
 
 impl Lines {
-    fn taken(&self) -> Vec<String> {
+    /// As `--log-level info`.
+    pub(crate) fn of_changes() -> Self {
+        Self(Arc::default(), Level::INFO)
+    }
+
+    pub(crate) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 
@@ -89,7 +94,7 @@ async fn store() -> (tempfile::TempDir, Faulty<SqliteStore>, Consumer) {
 
 #[test]
 fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
-    let lines = Lines(Arc::default(), Level::INFO);
+    let lines = Lines::of_changes();
     let caller = Caller {
         user: "ann\nbob by=certificate".into(),
         groups: vec!["ops".into()],

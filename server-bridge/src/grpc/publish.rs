@@ -57,16 +57,16 @@ impl<S: Store> Publisher<S> {
             consumer: Some(consumer.clone()),
         };
         // Before its data is read, which takes time and memory.
-        let allowed = match self.access.allow(caller, &action).await {
-            Ok(()) => {
-                granted(source.clone())?;
-                Ok(understood(event).await?)
-            }
-            Err(denied) => Err(Refusal::from(denied)),
+        let allowed = self.access.allow(caller, &action).await;
+        let allowed = allowed.map_err(Refusal::from);
+        // What is refused from here on is told of in the audit log too.
+        let understood = match allowed.and_then(|()| granted(source.clone())) {
+            Ok(()) => understood(event).await,
+            Err(refusal) => Err(refusal),
         };
         let (publisher, caller) = (self.clone(), caller.clone());
         let storing = tokio::spawn(async move {
-            let done = match allowed {
+            let done = match understood {
                 Ok((SourceRequest::Store(command), _room)) => {
                     publisher.store(&source, *command).await
                 }

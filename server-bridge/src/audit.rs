@@ -52,21 +52,24 @@ pub fn changed(caller: &Caller, change: &Change<'_>, outcome: Outcome<'_>) {
         Outcome::Refused(reason) => ("refused", reason),
         Outcome::Failed(reason) => ("failed", reason),
     };
-    // As text it is quoted, so that it cannot pass for other fields.
+    // As text they are quoted, so that none can pass for other fields.
+    let who = clip(&caller.user, NAME_BYTES);
+    let id = clip(change.id, NAME_BYTES);
     let operation = clip(change.operation, OPERATION_BYTES);
+    let reason = clip(reason, REASON_BYTES);
     info!(
         target: "audit",
-        who = %clip(&caller.user, NAME_BYTES),
+        who = &*who,
         by = %caller.by,
         from = %caller.from,
         verb = %change.verb,
         kind = change.kind,
-        id = %clip(change.id, NAME_BYTES),
+        id = &*id,
         source,
         consumer,
         operation = &*operation,
         outcome,
-        reason = %clip(reason, REASON_BYTES),
+        reason = &*reason,
         "Change of a {}: {outcome}",
         change.kind,
     );
@@ -121,4 +124,4 @@ const REASON_BYTES: usize = 400;
 const OPERATION_BYTES: usize = 128;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

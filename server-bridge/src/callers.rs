@@ -6,7 +6,8 @@
 //! asked of a Kubernetes API. Without any of it nobody is asked, which `args` allows on loopback alone.
 //!
 //! **Contract:** each call is authenticated and allowed by itself, also on a connection that is old; a stream that was
-//! allowed is not cut when its token expires, because Go clients read their token once (docs/GRPC.md §4).
+//! allowed is not cut when its token expires, because Go clients read their token once (docs/GRPC.md §4); it is when its
+//! certificate is refused.
 //! **Invariant:** what is not allowed is refused. A rule, a key or a review that cannot be had refuses too, and says so as
 //! [`Denied::Unavailable`].
 //! **Invariant:** no text, log line or `Debug` holds a token or a key.

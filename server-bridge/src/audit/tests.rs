@@ -18,7 +18,7 @@ use crate::store::{Labels, NewConsumer};
 
 /// Keeps what a log level would show of the target `audit`.
 #[derive(Clone)]
-struct Lines(Arc<Mutex<Vec<String>>>, Level);
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>, Level);
 
 /// As `--log-level warn`.
 impl Default for Lines {
@@ -28,7 +28,12 @@ impl Default for Lines {
 }
 
 impl Lines {
-    fn taken(&self) -> Vec<String> {
+    /// As `--log-level info`.
+    pub(crate) fn of_changes() -> Self {
+        Self(Arc::default(), Level::INFO)
+    }
+
+    pub(crate) fn taken(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 
@@ -89,9 +94,9 @@ async fn store() -> (tempfile::TempDir, Faulty<SqliteStore>, Consumer) {
 
 #[test]
 fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
-    let lines = Lines(Arc::default(), Level::INFO);
+    let lines = Lines::of_changes();
     let caller = Caller {
-        user: "ann\nbob".into(),
+        user: "ann\nbob by=certificate".into(),
         groups: vec!["ops".into()],
         from: ([10, 0, 0, 1], 7).into(),
         by: crate::callers::Mechanism::Token,
@@ -105,7 +110,7 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
         operation: "op-1",
     };
     tracing::subscriber::with_default(lines.clone(), || {
-        changed(&caller, &change, Outcome::Refused("no rule"));
+        changed(&caller, &change, Outcome::Refused("no outcome=\"done\""));
         changed(&caller, &change, Outcome::Done);
         let operation = &"o".repeat(60_000);
         changed(
@@ -120,17 +125,17 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
     let told = lines.taken();
     assert_eq!(told.len(), 3, "{told:?}");
     for part in [
-        "who=ann\\nbob",
+        r#"who="ann\\nbob by=certificate" "#,
         "by=token",
         "from=10.0.0.1:7",
         "verb=delete",
         "kind=\"bundle\"",
-        "id=b1",
+        "id=\"b1\"",
         "source=\"shop\"",
         "consumer=\"c1\"",
         "operation=\"op-1\"",
         "outcome=\"refused\"",
-        "reason=no rule",
+        r#"reason="no outcome=\"done\"""#,
     ] {
         assert!(told[0].contains(part), "{part}: {told:?}");
     }

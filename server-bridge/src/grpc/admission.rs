@@ -1,6 +1,8 @@
 //! Admission of calls: authentication, limits of messages in memory and of time; and errors worded as Go clients read them.
 //!
 //! **Invariant:** nothing but the health service is answered before its caller is known.
+//! **Invariant:** a connection keeps its permit for calls whose callers may make them, once their message is there
+//! ([`AdmittedCall::granted`]); all others give way.
 //! **Invariant:** no message is read without a permit for it, so that what callers send takes [`MESSAGES`] times the longest
 //! message at most; and one caller's messages that have not arrived have [`ARRIVING`] permits.
 
@@ -24,7 +26,9 @@ use tower::util::ServiceExt as _;
 use super::body::{RequestBody, ResponseBody};
 use super::error::{Reason, Refusal};
 use super::proto::SERVICE_NAME;
-use crate::callers::{Access, Caller, Connection, ConnectionPermit, Mechanism, authorization};
+use crate::callers::{
+    Access, ActiveCall, Caller, Connection, ConnectionPermit, Mechanism, authorization,
+};
 
 /// Admits calls to a service.
 #[derive(Clone, Debug)]
@@ -34,6 +38,10 @@ pub(super) struct Admission<S> {
     messages: Arc<Semaphore>,
     shares: ArrivalLimiter,
 }
+
+/// A call whose caller is known, as an extension of its request.
+#[derive(Clone, Debug)]
+pub(super) struct AdmittedCall(Arc<Mutex<ActiveCall>>);
 
 /// Permits for the messages of one caller that have not arrived.
 #[derive(Clone, Debug, Default)]
@@ -85,19 +93,15 @@ where
                 "the connection is not known",
             ));
         };
-        let mut call = permit.call();
+        let call = AdmittedCall(Arc::new(Mutex::new(permit.call())));
         let token = authorization(request.headers())?.map(str::to_owned);
         let caller = self
             .access
             .authenticate(&connection, token.as_deref())
             .await?;
-        // Where nobody is asked all callers have one name.
-        let named = (caller.by != Mechanism::Open).then_some(caller.user.as_str());
-        call.known(named).map_err(|full| {
-            Refusal::unavailable(format!("{full}; use fewer, or try again later"))
-        })?;
         let share = self.shares.of(&caller);
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(call.clone());
         if !counted {
             let response = worded(answer(self.inner, request).await);
             return Ok(response.map(|body| Body::new(ResponseBody::new(body, call))));
@@ -122,6 +126,22 @@ where
             Refusal::unavailable(format!("the message was not stored within {limit} s"))
         })?;
         Ok(worded(response).map(|body| Body::new(ResponseBody::new(body, call))))
+    }
+}
+
+// === impl AdmittedCall ===
+
+impl AdmittedCall {
+    /// Its caller may do what it asks for: its connection keeps its permit as long as the call lasts.
+    ///
+    /// # Errors
+    /// This caller's calls have their share of the connections.
+    pub(super) fn granted(&self, caller: &Caller) -> Result<(), Refusal> {
+        // Where nobody is asked all callers have one name.
+        let named = (caller.by != Mechanism::Open).then_some(caller.user.as_str());
+        let mut call = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        call.known(named)
+            .map_err(|full| Refusal::unavailable(format!("{full}; use fewer, or try again later")))
     }
 }
 

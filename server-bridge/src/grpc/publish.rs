@@ -21,7 +21,7 @@ use super::request::{
     PublishedBundle, RequestHead, SourceCommand, SourceRequest, request_head, understand, values,
 };
 use crate::audit::{Change, Outcome, changed};
-use crate::callers::{Access, Action, Caller, Verb};
+use crate::callers::{Access, Action, Caller, Denied, Verb};
 use crate::store::{Bundle, Content, Json, NewBundle, SourceName, Store, StoreError};
 use crate::validate::{Addressed, BundleLimits, Draft, Envelope, Room, apart, room};
 
@@ -39,17 +39,17 @@ pub(super) struct Publisher<S> {
 // === impl Publisher ===
 
 impl<S: Store> Publisher<S> {
-    /// Does what an event asks for; `known` is told whose event it is once it may be.
+    /// Does what an event asks for; `granted` is told whose event it is once it may be, and may refuse it.
     pub(super) async fn publish(
         &self,
         caller: &Caller,
         event: Event,
-        known: &mut Option<SourceName>,
+        granted: impl FnOnce(SourceName) -> Result<(), Refusal> + Send,
     ) -> Result<(), Refusal> {
         let RequestHead { source, bundle } = request_head(&event)?;
         let operation = event.id.clone();
         let Some((id, consumer, verb)) = bundle else {
-            return self.resync(caller, source, event, known).await;
+            return self.resync(caller, source, event, granted).await;
         };
         let action = Action {
             verb: Verb::Publish,
@@ -57,18 +57,18 @@ impl<S: Store> Publisher<S> {
             consumer: Some(consumer.clone()),
         };
         // Before its data is read, which takes time and memory.
-        let allowed = match self.access.allow(caller, &action).await {
-            Ok(()) => {
-                *known = Some(source.clone());
-                Ok(understood(event).await?)
-            }
-            Err(denied) => Err(Refusal::from(denied)),
+        let allowed = self.access.allow(caller, &action).await;
+        let allowed = allowed.map_err(Refusal::from);
+        // What is refused from here on is told of in the audit log too.
+        let understood = match allowed.and_then(|()| granted(source.clone())) {
+            Ok(()) => understood(event).await,
+            Err(refusal) => Err(refusal),
         };
         let (publisher, caller) = (self.clone(), caller.clone());
         let storing = tokio::spawn(async move {
-            let done = match allowed {
+            let done = match understood {
                 Ok((SourceRequest::Store(command), _room)) => {
-                    publisher.store(&source, *command).await
+                    publisher.store(&caller, &source, *command).await
                 }
                 Ok((SourceRequest::Resync(_), _)) => Ok(()),
                 Err(refusal) => Err(refusal),
@@ -97,7 +97,7 @@ impl<S: Store> Publisher<S> {
         caller: &Caller,
         source: SourceName,
         event: Event,
-        known: &mut Option<SourceName>,
+        granted: impl FnOnce(SourceName) -> Result<(), Refusal> + Send,
     ) -> Result<(), Refusal> {
         // What it asks for goes to the streams of its source, and changes nothing.
         let action = Action {
@@ -106,18 +106,27 @@ impl<S: Store> Publisher<S> {
             consumer: None,
         };
         self.access.allow(caller, &action).await?;
+        granted(source.clone())?;
         if let (SourceRequest::Resync(held), _room) = understood(event).await? {
             self.hub.resync(&source, held);
         }
-        *known = Some(source);
         Ok(())
     }
 
-    async fn store(&self, source: &SourceName, command: SourceCommand) -> Result<(), Refusal> {
+    async fn store(
+        &self,
+        caller: &Caller,
+        source: &SourceName,
+        command: SourceCommand,
+    ) -> Result<(), Refusal> {
         match command {
             SourceCommand::Create(given) => self.create(source, given).await,
-            SourceCommand::Update { given, expected } => self.update(source, given, expected).await,
-            SourceCommand::Delete { id, consumer } => self.delete(source, &id, &consumer).await,
+            SourceCommand::Update { given, expected } => {
+                self.update(caller, source, given, expected).await
+            }
+            SourceCommand::Delete { id, consumer } => {
+                self.delete(caller, source, &id, &consumer).await
+            }
         }
     }
 
@@ -160,15 +169,14 @@ impl<S: Store> Publisher<S> {
 
     async fn update(
         &self,
+        caller: &Caller,
         source: &SourceName,
         given: PublishedBundle,
         expected: Option<Version>,
     ) -> Result<(), Refusal> {
         let id = given.id.clone();
-        let bundle = self.bundle(&id).await?;
-        let bundle = bundle.filter(|bundle| bundle.source == *source);
+        let bundle = self.own(caller, source, &id, &given.consumer).await?;
         let bundle = bundle.ok_or_else(|| Refusal::not_found(&id))?;
-        keeps_consumer(&bundle, &given.consumer)?;
         if bundle.deleted_at.is_some() {
             return Err(Refusal::deleting(&id));
         }
@@ -222,16 +230,15 @@ impl<S: Store> Publisher<S> {
 
     async fn delete(
         &self,
+        caller: &Caller,
         source: &SourceName,
         id: &str,
         consumer: &ConsumerName,
     ) -> Result<(), Refusal> {
-        let bundle = self.bundle(id).await?;
         // Another's is as gone as one that never was.
-        let Some(bundle) = bundle.filter(|bundle| bundle.source == *source) else {
+        if self.own(caller, source, id, consumer).await?.is_none() {
             return Ok(());
-        };
-        keeps_consumer(&bundle, consumer)?;
+        }
         let marked = patiently(|| self.store.mark_deleting(id, self.clock.now())).await;
         match marked.outcome {
             Ok(()) | Err(StoreError::BundleNotFound { .. }) => Ok(()),
@@ -257,6 +264,38 @@ impl<S: Store> Publisher<S> {
         Ok((metadata, content, origin))
     }
 
+    /// The bundle that is to be changed, if it is this source's. Rights are given by consumer, so the one that was named must
+    /// be the one; and who has none for that one does not learn that there is a bundle.
+    async fn own(
+        &self,
+        caller: &Caller,
+        source: &SourceName,
+        id: &str,
+        consumer: &ConsumerName,
+    ) -> Result<Option<Bundle>, Refusal> {
+        let bundle = self.bundle(id).await?;
+        let Some(bundle) = bundle.filter(|bundle| bundle.source == *source) else {
+            return Ok(None);
+        };
+        if bundle.consumer_name == *consumer {
+            return Ok(Some(bundle));
+        }
+        let action = Action {
+            verb: Verb::Publish,
+            source: Some(source.clone()),
+            consumer: Some(bundle.consumer_name.clone()),
+        };
+        match self.access.allow(caller, &action).await {
+            Ok(()) => Err(Refusal::invalid(format!(
+                "clustername: cannot be changed, resource bundle `{id}` is for `{}`",
+                bundle.consumer_name
+            ))
+            .about(id)),
+            Err(denied @ Denied::Unavailable(_)) => Err(denied.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
     async fn bundle(&self, id: &str) -> Result<Option<Bundle>, Refusal> {
         let read = patiently(|| self.store.get_bundle(id)).await;
         read.outcome.map_err(|error| Refusal::of_store(&error, id))
@@ -275,18 +314,6 @@ async fn understood(event: Event) -> Result<(SourceRequest, Room), Refusal> {
 
 fn failed() -> Refusal {
     Refusal::new(Reason::Internal, "the server failed on this call")
-}
-
-/// Rights are given by consumer, so the one that was named must be the one.
-fn keeps_consumer(bundle: &Bundle, consumer: &ConsumerName) -> Result<(), Refusal> {
-    if bundle.consumer_name == *consumer {
-        return Ok(());
-    }
-    Err(Refusal::invalid(format!(
-        "clustername: cannot be changed, resource bundle `{}` is for `{}`",
-        bundle.id, bundle.consumer_name
-    ))
-    .about(&bundle.id))
 }
 
 /// Whether a bundle is what somebody wants to store.

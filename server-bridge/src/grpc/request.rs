@@ -114,7 +114,10 @@ pub(super) fn understand(event: &Event) -> Result<SourceRequest, Refusal> {
         Verb::Create => SourceCommand::Create(given(event, id, consumer)?),
         _ => {
             let version = event.resource_version.ok_or_else(|| {
-                Refusal::invalid("attribute `resourceversion` is missing; 0 stands for the latest")
+                Refusal::invalid(format!(
+                    "{}; 0 stands for the latest",
+                    missing("resourceversion")
+                ))
             })?;
             SourceCommand::Update {
                 given: given(event, id, consumer)?,
@@ -136,20 +139,24 @@ fn unsupported(event: &Event) -> Refusal {
 }
 
 fn addressed(event: &Event) -> Result<(String, ConsumerName), Refusal> {
-    let missing = |name: &str| Refusal::invalid(format!("attribute `{name}` is missing"));
     let id = event.resource_id.clone();
     let id = id
         .filter(|id| !id.is_empty())
-        .ok_or_else(|| missing("resourceid"))?;
+        .ok_or_else(|| Refusal::invalid(missing("resourceid")))?;
     check_id("resourceid", &id)?;
     let consumer = event
         .cluster_name
         .clone()
         .filter(|name| !name.is_empty())
-        .ok_or_else(|| missing("clustername"))?;
+        .ok_or_else(|| Refusal::invalid(missing("clustername")))?;
     let consumer = ConsumerName::new(consumer)
         .map_err(|error| Refusal::invalid(format!("clustername: {error}")).about(&id))?;
     Ok((id, consumer))
+}
+
+/// By the name that it has in the map of attributes, where one without `ce-` is not looked at.
+fn missing(name: &str) -> String {
+    format!("attribute `ce-{name}` is missing (`{name}` in a structured event)")
 }
 
 fn given(event: &Event, id: String, consumer: ConsumerName) -> Result<PublishedBundle, Refusal> {
@@ -353,9 +360,9 @@ type: `io.open-cluster-management.works.v1alpha1.manifestbundles.status.update_r
 type: `a.b.v1.things.spec.create_request` is not taken here; sources publish `io.open-cluster-management.works.v1alpha1.manifestbundles` with `spec.create_request`, `spec.update_request`, `spec.delete_request` or `status.resync_request`
 source `a b` may hold only visible ASCII characters other than quotes, `\` and `,`
 source `` is empty
-attribute `resourceid` is missing
+attribute `ce-resourceid` is missing (`resourceid` in a structured event)
 resourceid: `A_1` may hold only lower-case letters, digits, `-` and `.`
-attribute `clustername` is missing
+attribute `ce-clustername` is missing (`clustername` in a structured event)
 clustername: consumer name `C_1` may hold only lower-case letters, digits and `-`
 the event carries no data; a bundle has at least `manifests`
 data must be a JSON object, not an array
@@ -364,7 +371,7 @@ data: unknown field `manifest`, did you mean `manifests`?
 data: manifests: is there twice, and only one of the two can count
 attribute `metadata` must be a JSON object, not a number
 attribute `logtracing` must be a JSON object of strings
-attribute `resourceversion` is missing; 0 stands for the latest
+attribute `ce-resourceversion` is missing (`resourceversion` in a structured event); 0 stands for the latest
 the data is no status resync request, such as {"statusHashes":[]}: EOF while parsing a value at line 1 column 0
 "#);
     }

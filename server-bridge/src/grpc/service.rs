@@ -8,6 +8,7 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Extensions, Request, Response, Status};
 use uuid::Uuid;
 
+use super::admission::AdmittedCall;
 use super::connections::Termination;
 use super::error::{Reason, Refusal};
 use super::feed::Feed;
@@ -19,7 +20,7 @@ use super::reports::Reports;
 use super::rights::StreamRights;
 use super::stream::{Pace, Stream};
 use super::wire::read;
-use crate::callers::{Caller, Mechanism};
+use crate::callers::{Caller, Connection, Mechanism};
 use crate::store::{SourceName, Store};
 
 /// What the calls are made of.
@@ -38,16 +39,19 @@ pub(super) struct Sources<S> {
 impl<S: Store> Sources<S> {
     async fn subscribed(
         &self,
-        caller: &Caller,
-        ending: Termination,
+        extensions: &Extensions,
         request: SubscriptionRequest,
         known: &mut Option<SourceName>,
     ) -> Result<BoxStream<'static, Result<CloudEvent, Status>>, Refusal> {
+        let (caller, call) = admitted(extensions)?;
         let source =
             SourceName::new(request.source).map_err(|error| Refusal::invalid(error.to_string()))?;
         let access = self.publisher.access.clone();
-        let rights = StreamRights::new(access, caller.clone(), source.clone()).await?;
+        let connection = extensions.get::<Connection>().cloned();
+        let connection = connection.unwrap_or_else(|| Connection::plain(caller.from));
+        let rights = StreamRights::new(access, connection, caller.clone(), source.clone()).await?;
         *known = Some(source.clone());
+        call.granted(&caller)?;
         // Else what is reported before the feed knows where it stands would be told to nobody.
         let mut started = self.feed.started();
         let started = timeout(FEED_WITHIN, started.wait_for(|started| *started)).await;
@@ -65,7 +69,7 @@ impl<S: Store> Sources<S> {
             reports: self.reports.clone(),
             rights,
             pace: self.pace.clone(),
-            ending,
+            ending: extensions.get::<Termination>().cloned().unwrap_or_default(),
             registered: self.metrics.stream(label),
         };
         Ok(stream.start())
@@ -85,13 +89,15 @@ impl<S: Store> CloudEventService for Sources<S> {
         let (_, extensions, request) = request.into_parts();
         let (began, mut known) = (Instant::now(), None);
         let published = async {
-            let caller = caller(&extensions)?;
+            let (caller, call) = admitted(&extensions)?;
+            let granted = |source| {
+                known = Some(source);
+                call.granted(&caller)
+            };
             let event = request
                 .event
                 .ok_or_else(|| Refusal::invalid("the request carries no event"))?;
-            self.publisher
-                .publish(&caller, read(event)?, &mut known)
-                .await
+            self.publisher.publish(&caller, read(event)?, granted).await
         };
         let published = published.await.map_err(Status::from);
         let code = published.as_ref().map_or_else(Status::code, |()| Code::Ok);
@@ -105,12 +111,8 @@ impl<S: Store> CloudEventService for Sources<S> {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let (_, extensions, request) = request.into_parts();
         let (began, mut known) = (Instant::now(), None);
-        let subscribed = async {
-            let caller = caller(&extensions)?;
-            let ending = extensions.get::<Termination>().cloned().unwrap_or_default();
-            self.subscribed(&caller, ending, request, &mut known).await
-        };
-        let subscribed = subscribed.await.map_err(Status::from);
+        let subscribed = self.subscribed(&extensions, request, &mut known).await;
+        let subscribed = subscribed.map_err(Status::from);
         let code = subscribed.as_ref().map_or_else(Status::code, |_| Code::Ok);
         self.count(CallKind::Subscribe, known.as_ref(), code, began);
         let mut response = Response::new(subscribed?);
@@ -122,11 +124,12 @@ impl<S: Store> CloudEventService for Sources<S> {
     }
 }
 
-/// Who calls, as the gate found out.
-fn caller(extensions: &Extensions) -> Result<Caller, Refusal> {
-    extensions
-        .get::<Caller>()
-        .cloned()
+/// Who calls, as the gate found out, and its call.
+fn admitted(extensions: &Extensions) -> Result<(Caller, AdmittedCall), Refusal> {
+    let caller = extensions.get::<Caller>().cloned();
+    let call = extensions.get::<AdmittedCall>().cloned();
+    caller
+        .zip(call)
         .ok_or_else(|| Refusal::new(Reason::Internal, "the caller is not known"))
 }
 

@@ -99,7 +99,7 @@ async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
             "/resource-bundles",
             bundle("b2", "c1"),
             403,
-            "verb=create kind=\"bundle\" id= ",
+            "verb=create kind=\"bundle\" id=\"\" ",
         ),
         (
             &ann,
@@ -108,7 +108,7 @@ async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
             "/resource-bundles/b1",
             Value::Null,
             403,
-            "verb=delete kind=\"bundle\" id=b1 ",
+            "verb=delete kind=\"bundle\" id=\"b1\" ",
         ),
         (
             &ann,
@@ -127,7 +127,7 @@ async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
             "/resource-bundles/b1",
             change,
             404,
-            "verb=update kind=\"bundle\" id=b1 ",
+            "verb=update kind=\"bundle\" id=\"b1\" ",
         ),
         (
             &eve,
@@ -144,7 +144,7 @@ async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
         assert_eq!(answer.unwrap().0, status, "{path}");
         let told = lines.taken();
         assert_eq!(told.len(), 1, "{path}: {told:?}");
-        for part in [said, &format!("who={who} "), "outcome=\"refused\""] {
+        for part in [said, &format!("who=\"{who}\" "), "outcome=\"refused\""] {
             assert!(told[0].contains(part), "{part}: {told:?}");
         }
     }

@@ -127,13 +127,22 @@ impl Source {
         source: &str,
         consumer: &str,
     ) -> Result<(), Status> {
+        let id = format!("{source}-{consumer}");
+        self.send(token, source, consumer, &id, "create").await
+    }
+
+    async fn send(
+        &self,
+        token: Option<&str>,
+        source: &str,
+        consumer: &str,
+        id: &str,
+        what: &str,
+    ) -> Result<(), Status> {
         let attributes = [
             ("ce-clustername", Attr::CeString(consumer.into())),
             ("ce-originalsource", Attr::CeString(String::new())),
-            (
-                "ce-resourceid",
-                Attr::CeString(format!("{source}-{consumer}")),
-            ),
+            ("ce-resourceid", Attr::CeString(id.into())),
             ("ce-resourceversion", Attr::CeInteger(0)),
             ("ce-metadata", Attr::CeString("{\"name\":\"w\"}".into())),
             ("contenttype", Attr::CeString("application/json".into())),
@@ -143,8 +152,9 @@ impl Source {
             id: "e1".into(),
             source: source.into(),
             spec_version: "1.0".into(),
-            r#type: "io.open-cluster-management.works.v1alpha1.manifestbundles.spec.create_request"
-                .into(),
+            r#type: format!(
+                "io.open-cluster-management.works.v1alpha1.manifestbundles.spec.{what}_request"
+            ),
             attributes: attributes
                 .into_iter()
                 .map(|(name, attr)| (name.into(), CloudEventAttributeValue { attr: Some(attr) }))
@@ -194,6 +204,10 @@ rules:
   sources: [shop]
   consumers: [c1]
   verbs: [publish, subscribe]
+- users: [olga]
+  sources: [shop]
+  consumers: [c1, c2]
+  verbs: [publish]
 ";
 
 #[tokio::test]
@@ -210,6 +224,16 @@ async fn each_refusal_is_told_to_a_source_as_its_library_reads_it() {
     source.publish(Some(&good), "shop", "c1").await.unwrap();
     source.subscribe(Some(&good), "shop").await.unwrap();
     let bob = issuer.token(json!({"sub": "bob"}));
+    // A bundle of her source for a cluster that is not hers is as one that is not there.
+    let olga = issuer.token(json!({"sub": "olga"}));
+    source.publish(Some(&olga), "shop", "c2").await.unwrap();
+    let send = async |who, id, what| source.send(Some(who), "shop", "c1", id, what).await;
+    let hidden = told(send(&good, "shop-c2", "update").await);
+    let none = told(send(&good, "shop-c9", "update").await);
+    assert_eq!(hidden, none.replace("shop-c9", "shop-c2"));
+    send(&good, "shop-c2", "delete").await.unwrap();
+    let seen = send(&olga, "shop-c2", "delete").await;
+    assert!(told(seen).ends_with("`shop-c2` is for `c2`"));
     let elsewhere = issuer.token(json!({"aud": "elsewhere"}));
     for (token, name, consumer, expected) in [
         (
@@ -346,7 +370,17 @@ async fn sources_are_known_by_certificates_without_groups_too_and_a_withdrawn_ca
         told(answer)
             .starts_with("Unauthenticated: the client certificate is refused: its subject has no")
     );
+    let mut stream = source.subscribe(None, "shop").await.unwrap();
     place.write("ca.crt", &Ca::new("clients, later").pem);
+    let ended = loop {
+        if let Err(status) = stream.message().await {
+            break Err::<(), _>(status);
+        }
+    };
+    assert_eq!(
+        told(ended),
+        "Unauthenticated: the client certificate is refused: no CA of the client CA file issued it"
+    );
     let ask = async || source.publish(None, "shop", "c1").await;
     let refused = until(ask, Result::is_err).await;
     assert_eq!(

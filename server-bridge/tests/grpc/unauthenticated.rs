@@ -130,6 +130,23 @@ async fn messages_that_do_not_end_take_a_share_of_the_places_and_are_given_up() 
 }
 
 #[tokio::test]
+async fn connections_whose_messages_do_not_end_give_way_to_a_new_one() {
+    let server = Server::few_connections(4).await;
+    let mut halves = Vec::new();
+    for _ in 0..4 {
+        let source = server.source("half").await;
+        halves.push(tokio::spawn(async move { source.half().await }));
+    }
+    // So that all of them have begun.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let source = server.source("a").await;
+    source.create("b1", "1").await.unwrap();
+    let mut stream = source.follow().await;
+    stream.silent(1).await;
+    assert!(halves.remove(0).await.unwrap().is_err());
+}
+
+#[tokio::test]
 async fn data_with_more_values_than_can_be_stored_is_refused_before_it_is_read() {
     let place = Place::sqlite();
     let server = Server::over(

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 use super::*;
+use crate::audit::tests::Lines;
 use crate::store::faulty::{Fault, Faulty};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Labels, NewConsumer};
@@ -77,7 +78,11 @@ impl Source {
     async fn publish(&self, event: Event) -> Result<(), String> {
         let caller = Caller::unknown(SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut known = None;
-        let done = self.publisher.publish(&caller, event, &mut known).await;
+        let granted = |source| {
+            known = Some(source);
+            Ok(())
+        };
+        let done = self.publisher.publish(&caller, event, granted).await;
         assert_eq!(known.as_ref().map(SourceName::as_str), Some(self.name));
         done.map_err(|refusal| format!("{:?}: {}", refusal.reason(), refusal.message()))
     }
@@ -182,6 +187,21 @@ async fn what_cannot_be_stored_is_refused_in_words_that_users_look_for() {
     long.extensions = [("long".to_owned(), "x".repeat(65_536))].into();
     let refused = source.publish(long).await.unwrap_err();
     assert!(refused.starts_with("Invalid: "), "{refused}");
+}
+
+#[tokio::test]
+async fn data_that_cannot_be_read_is_a_line_of_the_audit_log_too() {
+    let lines = Lines::of_changes();
+    let _installed = tracing::subscriber::set_default(lines.clone());
+    let directory = tempfile::tempdir().unwrap();
+    let source = source(&directory).await;
+    let unreadable = source.event(EventAction::Create, 0, "1").with_data("{");
+    source.publish(unreadable).await.unwrap_err();
+    let told = lines.taken();
+    assert_eq!(told.len(), 1, "{told:?}");
+    for part in ["id=\"b1\"", "outcome=\"refused\"", "reason=\"data"] {
+        assert!(told[0].contains(part), "{part}: {told:?}");
+    }
 }
 
 #[tokio::test]

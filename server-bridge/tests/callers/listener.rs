@@ -1,4 +1,5 @@
-//! Bounds of a listener with TLS: one slow handshake delays nobody, and one connection past the most is closed.
+//! Bounds of a listener with TLS: one slow handshake delays nobody, one connection past the most takes the place of one
+//! that waits, and one caller has a share.
 
 use std::sync::Arc;
 
@@ -19,24 +20,23 @@ use crate::bridge::{Bridge, Place};
 use crate::pki::Pair;
 
 #[tokio::test]
-async fn handshakes_that_never_end_delay_no_other() {
+async fn handshakes_that_never_end_delay_no_other_and_give_way() {
     let place = Place::new();
     let bridge = Bridge::bounded(&place, place.tls(), 4).await;
     let mut silent = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..8 {
         silent.push(TcpStream::connect(bridge.address).await.unwrap());
     }
+    // The oldest is closed long before the time for a handshake is over, and whoever comes is served.
+    assert_eq!(silent[0].read(&mut [0; 16]).await.unwrap_or(0), 0);
     let client = place.anonymous().build().unwrap();
     assert_eq!(bridge.get(&client, "/consumers").await.0, 200);
-    // All places are taken now: one more is closed without a handshake.
-    let mut one_more = TcpStream::connect(bridge.address).await.unwrap();
-    assert_eq!(one_more.read(&mut [0; 16]).await.unwrap_or(0), 0);
     let other = place.anonymous().build().unwrap();
-    assert!(other.get(bridge.url("/consumers")).send().await.is_err());
-    drop(silent);
-    let ask = async || bridge.metric("bridge_tls_handshakes_failed_total");
-    crate::bridge::until(ask, |failed| *failed >= Some(3.0)).await;
     assert_eq!(bridge.get(&other, "/consumers").await.0, 200);
+    assert_eq!(
+        bridge.metric("bridge_tls_handshakes_failed_total"),
+        Some(0.0)
+    );
 }
 
 #[tokio::test]

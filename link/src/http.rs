@@ -1,8 +1,14 @@
 //! HTTP/1.1 with bounds: a client that sends slowly, reads slowly or opens many connections costs a known amount and
 //! takes nothing from MQTT or the database, which need descriptors too.
 //!
+//! **Contract:** a connection that waits (for its handshake, for a request, for its caller to be known) gives way to a new
+//! one when there are too many ([`ConnectionPermits`]), so that nobody who is not known keeps others out. The service
+//! finds the [`ConnectionPermit`] in the extensions of a request, and says whose call it is; where it says nothing, as on
+//! the admin port, the oldest connection gives way.
+//!
 //! Bodies are the handler's affair: how many bytes it reads and for how long.
 
+mod permits;
 mod stall;
 mod tls;
 
@@ -33,12 +39,16 @@ use tracing::{debug, warn};
 use self::stall::Guarded;
 use crate::telemetry::Throttle;
 
+pub use self::permits::{
+    ActiveCall, ConnectionPermit, ConnectionPermits, HealthCall, PermitsExhausted,
+};
 pub use self::tls::{ClientChain, HANDSHAKE_WITHIN, ServerTls, Stream};
 
 /// What one listener allows its clients.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Connections at once. The next one gets an answer that says so, and is closed.
+    /// Connections at once. The next one takes the place of one that waits; if all are busy with calls of known callers
+    /// it gets an answer that says so, and is closed.
     pub connections: usize,
     /// How long a client may take for the head of a request, idle time before it included.
     pub head: Duration,
@@ -104,7 +114,7 @@ pub async fn serve_with<S>(
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let slots = Arc::new(Semaphore::new(bounds.connections));
+    let permits = ConnectionPermits::new(bounds.connections);
     let refusals = Arc::new(Semaphore::new(REFUSALS));
     let busy: Arc<str> = bounds.busy_answer().into();
     let said = Throttle::new(SAY_EVERY, 2);
@@ -128,14 +138,14 @@ pub async fn serve_with<S>(
         };
         // Else the end of a long answer waits for the client's delayed ACK. Refused only by a dead connection.
         let _ = stream.set_nodelay(true);
-        if let Ok(slot) = slots.clone().try_acquire_owned() {
+        if let Some(permit) = permits.take() {
             let (service, bounds) = (service.clone(), bounds.clone());
             let (tls, closing) = (tls.clone(), closing.clone());
             tasks.spawn(async move {
-                let Some(stream) = secured(stream, peer, tls, &closing).await else {
+                let Some(stream) = secured(stream, peer, tls, &closing, &permit).await else {
                     return;
                 };
-                connection(stream, peer, service, bounds, closing, slot).await;
+                connection(stream, peer, service, bounds, closing, permit).await;
             });
             continue;
         }
@@ -156,19 +166,22 @@ pub async fn serve_with<S>(
     tasks.wait().await;
 }
 
-/// The connection after its handshake, if it has one; nothing when that fails or the listener closes meanwhile.
+/// The connection after its handshake, if it has one; nothing when that fails, or the listener closes or the permit is
+/// lost meanwhile.
 async fn secured(
     stream: TcpStream,
     Peer(peer): Peer,
     tls: Option<ServerTls>,
     closing: &CancellationToken,
+    permit: &ConnectionPermit,
 ) -> Option<Stream> {
-    match tls {
-        None => Some(Stream::Plain(stream)),
-        Some(tls) => closing
-            .run_until_cancelled(tls.accept(stream, peer))
-            .await?
-            .ok(),
+    let Some(tls) = tls else {
+        return Some(Stream::Plain(stream));
+    };
+    tokio::select! {
+        made = tls.accept(stream, peer) => made.ok(),
+        () = closing.cancelled() => None,
+        () = permit.lost() => None,
     }
 }
 
@@ -178,14 +191,15 @@ async fn connection<S>(
     service: S,
     bounds: Bounds,
     closing: CancellationToken,
-    _slot: OwnedSemaphorePermit,
+    permit: ConnectionPermit,
 ) where
     S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
-    let chain = stream.client_chain();
+    let (chain, shared) = (stream.client_chain(), permit.clone());
     let handler = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(shared.clone());
         if let Some(chain) = &chain {
             request.extensions_mut().insert(chain.clone());
         }
@@ -202,8 +216,22 @@ async fn connection<S>(
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(io, handler);
     let mut serving = pin!(serving);
+    // In this order: a request that has arrived is answered rather than cut.
     let ended = tokio::select! {
+        biased;
         ended = serving.as_mut() => ended,
+        () = permit.lost() => {
+            debug!("A connection gives way to a new one");
+            // Whoever comes in numbers, unknown, is not to hold descriptors meanwhile.
+            if !permit.is_known() {
+                return;
+            }
+            serving.as_mut().graceful_shutdown();
+            match timeout(LAST, serving).await {
+                Ok(ended) => ended,
+                Err(_) => return,
+            }
+        }
         () = closing.cancelled() => {
             serving.as_mut().graceful_shutdown();
             serving.await
@@ -248,6 +276,9 @@ const BUFFER_BYTES: usize = 64 * 1024;
 // Clients that are being refused with an answer: a descriptor each, for a second at most.
 const REFUSALS: usize = 16;
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
+
+// For a request that was on its way to a connection that did nothing.
+const LAST: Duration = Duration::from_secs(1);
 
 // Without descriptors accepting fails at once and again: often enough to notice that there are some.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);

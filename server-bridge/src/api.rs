@@ -28,6 +28,7 @@ mod body;
 mod bundles;
 mod consumers;
 mod error;
+mod held;
 mod list;
 mod meta;
 mod operation;

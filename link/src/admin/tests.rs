@@ -198,3 +198,15 @@ async fn each_check_says_in_the_metrics_for_how_long_it_fails_until_the_process_
     drop(pending);
     served.task.await.unwrap();
 }
+
+#[tokio::test]
+async fn livez_answers_however_many_connect_and_say_nothing() {
+    let served = served().await;
+    let mut silent = Vec::new();
+    for _ in 0..CONNECTIONS + 16 {
+        silent.push(TcpStream::connect(served.address).await.unwrap());
+    }
+    assert_eq!(served.get("/livez", "").await, (200, "ok\n".into()));
+    // The oldest gave way, long before the time for a head was over.
+    assert_eq!(silent[0].read(&mut [0; 1]).await.unwrap_or(0), 0);
+}

@@ -1,8 +1,8 @@
-use axum::Router;
 use axum::routing::get;
+use axum::{Extension, Router};
 use bytes::Bytes;
 use futures_util::stream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -29,6 +29,18 @@ async fn served(router: Router, bounds: Bounds) -> Served {
 impl Served {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// One request on a connection that stays.
+    async fn ask(&self, stream: &mut TcpStream) {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = [0; 512];
+        let read = timeout(PATIENCE, stream.read(&mut answer)).await;
+        let read = read.expect("an answer within 20 s").unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200 "));
     }
 
     /// Status and body of one request on a connection of its own.
@@ -64,33 +76,62 @@ fn hello() -> Router {
 }
 
 #[tokio::test]
-async fn one_connection_past_the_cap_is_told_so_and_the_next_is_served_once_one_ends() {
+async fn the_oldest_connection_that_waits_gives_way_to_one_past_the_cap() {
     let served = served(hello(), bounds()).await;
     let mut idle = Vec::new();
     for _ in 0..3 {
         // Answered once, so that it is known to be accepted; then idle.
         let mut stream = served.connect().await;
-        stream
-            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
-        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+        served.ask(&mut stream).await;
         idle.push(stream);
     }
+    assert!(served.get().await.ends_with("hello"));
+    // Closed, with nothing more said.
+    assert_eq!(read_all(&mut idle.remove(0)).await, "");
+    for stream in &mut idle {
+        served.ask(stream).await;
+    }
+}
+
+#[tokio::test]
+async fn a_request_of_a_known_caller_stays_and_one_past_those_is_told_so() {
+    let (begun, mut beginning) = mpsc::unbounded_channel();
+    let release = CancellationToken::new();
+    let slow = {
+        let release = release.clone();
+        async move |Extension(permit): Extension<ConnectionPermit>| {
+            let mut call = permit.call();
+            call.known(None).unwrap();
+            begun.send(()).unwrap();
+            release.cancelled().await;
+            drop(call);
+            "done"
+        }
+    };
+    let router = hello().route("/slow", get(slow));
+    let served = served(router, bounds()).await;
+    let mut busy = Vec::new();
+    let mut silent = served.connect().await;
+    for _ in 0..3 {
+        let mut stream = served.connect().await;
+        stream.write_all(SLOW).await.unwrap();
+        beginning.recv().await.unwrap();
+        busy.push(stream);
+    }
+    assert_eq!(read_all(&mut silent).await, "");
     let refused = served.get().await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
     assert!(
         refused.ends_with("too many connections, try again later\n"),
         "{refused}"
     );
-    idle.pop();
+    release.cancel();
+    for mut stream in busy {
+        assert!(read_all(&mut stream).await.ends_with("done"));
+    }
     let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = served.get().await;
-        if answer.starts_with("HTTP/1.1 200 ") {
-            break;
-        }
-        assert!(Instant::now() < deadline, "{answer}");
+    while !served.get().await.starts_with("HTTP/1.1 200 ") {
+        assert!(Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
 }
@@ -193,4 +234,5 @@ fn the_cap_leaves_most_descriptors_to_others() {
     assert!(Bounds::new(usize::MAX, 4).connections as u64 <= limit / 4 + 1);
 }
 
+const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -11,11 +11,12 @@ use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use link::error::chain;
-use link::http::{ClientChain, Peer};
+use link::http::{ActiveCall, ClientChain, ConnectionPermit, Peer};
 use link::id::ConsumerName;
 
 use super::Context;
 use super::error::ApiError;
+use super::held;
 use super::operation::Operation;
 use super::paging::Reader;
 use crate::audit::{self, Outcome};
@@ -43,7 +44,8 @@ pub(super) struct RequestedChange {
     pub(super) consumer: Option<ConsumerName>,
 }
 
-/// Refuses whoever is not known or may send no such request; requests that go on carry their [`Caller`].
+/// Refuses whoever is not known, may send no such request or has its share of the connections; requests that go on carry
+/// their [`Caller`]. Until then a connection gives way to new ones.
 pub(super) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let caller = match known(&access, &parts).await {
@@ -51,16 +53,34 @@ pub(super) async fn guard(State(access): State<Access>, request: Request, next: 
         Err(denied) => return ApiError::from(denied).into_response(),
     };
     let (method, path) = (parts.method.as_str(), parts.uri.path());
-    if let Err(denied) = access.allow_request(&caller, method, path).await {
-        if let Some(change) = RequestedChange::requested(&parts.method, path) {
-            let operation = parts.extensions.get::<Operation>();
-            let operation = operation.map_or("", |Operation(id)| id);
-            change.denied(&caller, operation, &denied);
+    let allowed = access.allow_request(&caller, method, path).await;
+    let call = match allowed.and_then(|()| begin(&caller, &parts)) {
+        Ok(call) => call,
+        Err(denied) => {
+            if let Some(change) = RequestedChange::requested(&parts.method, path) {
+                let operation = parts.extensions.get::<Operation>();
+                let operation = operation.map_or("", |Operation(id)| id);
+                change.denied(&caller, operation, &denied);
+            }
+            return ApiError::from(denied).into_response();
         }
-        return ApiError::from(denied).into_response();
-    }
+    };
     parts.extensions.insert(caller);
-    next.run(Request::from_parts(parts, body)).await
+    let response = next.run(Request::from_parts(parts, body)).await;
+    held::until_sent(response, call)
+}
+
+/// A call of this caller, which keeps its connection.
+fn begin(caller: &Caller, request: &Parts) -> Result<ActiveCall, Denied> {
+    let Some(permit) = request.extensions.get::<ConnectionPermit>() else {
+        return Err(Denied::Unavailable("the connection has no permit".into()));
+    };
+    let mut call = permit.call();
+    // Where nobody is asked all callers have one name.
+    let named = (caller.by != Mechanism::Open).then_some(caller.user.as_str());
+    call.known(named)
+        .map_err(|full| Denied::Unavailable(format!("{full}; use fewer, or try again later")))?;
+    Ok(call)
 }
 
 async fn known(access: &Access, request: &Parts) -> Result<Caller, Denied> {

@@ -232,6 +232,8 @@ impl ApiError {
             StatusCode::UNAUTHORIZED => {
                 let way = HeaderValue::from_static("Bearer realm=\"server-bridge\"");
                 headers.insert(header::WWW_AUTHENTICATE, way);
+                // Whoever is not known keeps no connection.
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             // What is left of the body would be taken for the next request, or read for nothing.
             StatusCode::REQUEST_TIMEOUT | StatusCode::PAYLOAD_TOO_LARGE => {

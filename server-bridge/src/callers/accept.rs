@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use link::http::{ServerTls, Stream as Socket};
+use link::http::{ConnectionPermit, ConnectionPermits, ServerTls, Stream as Socket};
 use link::telemetry::Throttle;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +22,6 @@ use tonic::transport::server::Connected;
 use tracing::warn;
 
 use super::Connection;
-use super::permits::{ConnectionPermit, ConnectionPermits};
 
 /// One connection. Its permit is free again when it is dropped.
 #[derive(Debug)]

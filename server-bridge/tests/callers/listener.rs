@@ -1,4 +1,5 @@
-//! Bounds of a listener with TLS: one slow handshake delays nobody, and one connection past the most is closed.
+//! Bounds of a listener with TLS: one slow handshake delays nobody, one connection past the most takes the place of one
+//! that waits, and one caller has a share.
 
 use std::sync::Arc;
 
@@ -9,34 +10,76 @@ use prometheus::Registry;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use server_bridge::callers::incoming;
+use serde_json::json;
+use server_bridge::callers::{CallersConfig, incoming};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::bridge::{Bridge, Place};
+use crate::bridge::{Bridge, Place, config, told};
+use crate::issuer::Issuer;
 use crate::pki::Pair;
 
 #[tokio::test]
-async fn handshakes_that_never_end_delay_no_other() {
+async fn handshakes_that_never_end_delay_no_other_and_give_way() {
     let place = Place::new();
     let bridge = Bridge::bounded(&place, place.tls(), 4).await;
     let mut silent = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..8 {
         silent.push(TcpStream::connect(bridge.address).await.unwrap());
     }
+    // The oldest is closed long before the time for a handshake is over, and whoever comes is served.
+    assert_eq!(silent[0].read(&mut [0; 16]).await.unwrap_or(0), 0);
     let client = place.anonymous().build().unwrap();
     assert_eq!(bridge.get(&client, "/consumers").await.0, 200);
-    // All places are taken now: one more is closed without a handshake.
-    let mut one_more = TcpStream::connect(bridge.address).await.unwrap();
-    assert_eq!(one_more.read(&mut [0; 16]).await.unwrap_or(0), 0);
     let other = place.anonymous().build().unwrap();
-    assert!(other.get(bridge.url("/consumers")).send().await.is_err());
-    drop(silent);
-    let ask = async || bridge.metric("bridge_tls_handshakes_failed_total");
-    crate::bridge::until(ask, |failed| *failed >= Some(3.0)).await;
     assert_eq!(bridge.get(&other, "/consumers").await.0, 200);
+    assert_eq!(
+        bridge.metric("bridge_tls_handshakes_failed_total"),
+        Some(0.0)
+    );
+}
+
+#[tokio::test]
+async fn one_caller_keeps_three_quarters_of_the_connections_and_the_unknown_none() {
+    let (place, issuer) = (Place::new(), Issuer::start().await);
+    let config = CallersConfig {
+        issuers: vec![issuer.config()],
+        ..config()
+    };
+    let bridge = Bridge::bounded(&place, config, 4).await;
+    let [ann, bob] = ["ann", "bob"].map(|sub| issuer.token(json!({"sub": sub})));
+    let begin = async |head: String| {
+        let mut stream = TcpStream::connect(bridge.address).await.unwrap();
+        let head = format!("{head}host: {}\r\n\r\n", bridge.address);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    // Its answer says that the connection ends, and so it does.
+    let mut unknown = begin("GET /api/maestro HTTP/1.1\r\n".into()).await;
+    let mut answer = String::new();
+    unknown.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    // Requests whose bodies do not come.
+    let post = "POST /api/maestro/v1/consumers HTTP/1.1\r\ncontent-type: application/json\r\n\
+                content-length: 9\r\nexpect: 100-continue\r\nauthorization: Bearer";
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        let mut call = begin(format!("{post} {ann}\r\n")).await;
+        // It is asked for its body: the call is under way.
+        let mut asked = [0; 12];
+        call.read_exact(&mut asked).await.unwrap();
+        assert_eq!(&asked, b"HTTP/1.1 100");
+        calls.push(call);
+    }
+    let client = || reqwest::Client::builder().no_proxy().build().unwrap();
+    let full = "503 maestro-9: this caller's calls keep 3 connections already; use fewer, or try again later";
+    assert_eq!(told(&bridge.with_token(&client(), &ann).await), full);
+    assert_eq!(bridge.with_token(&client(), &bob).await.0, 200);
+    drop(calls);
+    let ask = async || bridge.with_token(&client(), &ann).await.0;
+    crate::bridge::until(ask, |status| *status == 200).await;
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// All permits of a listener. Clones share them.
 #[derive(Clone, Debug)]
-pub(super) struct ConnectionPermits {
+pub struct ConnectionPermits {
     most: usize,
     taken: Arc<Mutex<Taken>>,
 }
@@ -79,7 +79,8 @@ struct Entry {
 // === impl ConnectionPermits ===
 
 impl ConnectionPermits {
-    pub(super) fn new(most: usize) -> Self {
+    /// So many at once.
+    pub fn new(most: usize) -> Self {
         Self {
             most,
             taken: Arc::default(),
@@ -87,7 +88,7 @@ impl ConnectionPermits {
     }
 
     /// A permit, if need be that of an idle connection; `None` if all are in use.
-    pub(super) fn take(&self) -> Option<ConnectionPermit> {
+    pub fn take(&self) -> Option<ConnectionPermit> {
         let mut taken = lock(&self.taken);
         if taken.open.len() >= self.most {
             let (_, number) = taken.idle.pop_first()?;

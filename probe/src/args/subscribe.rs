@@ -33,7 +33,7 @@ pub struct SubscribeArgs {
     /// Show only messages that the broker had retained, and end with success at the first other one
     #[arg(long, help_heading = MESSAGES)]
     pub retained_only: bool,
-    /// Clear each retained message that came, by an empty one; -T spares some, -R only hides them
+    /// Clear each retained message that is shown, by an empty one; what -T or -R leaves out stays
     #[arg(long, help_heading = MESSAGES)]
     pub remove_retained: bool,
     /// End with success after this many messages

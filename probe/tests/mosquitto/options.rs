@@ -107,6 +107,13 @@ fn a_message_is_repeated_with_the_delay_and_the_window_that_were_asked_for() {
     run(probe(&broker, "publish").args(["-t", "test/x", "-l", "--repeat", "2"]))
         .ended(2, &["--repeat"]);
 
+    // What a failed command leaves is no message.
+    let nothing = run_with_input(
+        probe(&broker, "publish").args(["-t", "test/x", "-s", "-r"]),
+        "",
+    );
+    nothing.ended(2, &["standard input is empty", "`-n`"]);
+
     // A window of one does not stop a long input.
     let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
     let many = run_with_input(

@@ -119,6 +119,10 @@ fn wrong_lines_say_which_option_is_wrong_and_why() {
             ["'--host <HOST>'", "`-h h -p 8883`"],
         ),
         (
+            "probe publish -t t -m a -h u:p@h",
+            ["'--host <HOST>'", "holds a user name; give only the host"],
+        ),
+        (
             "probe publish -t t -m a -W 0",
             ["'--timeout <SECONDS>'", "there is always a deadline"],
         ),

@@ -22,7 +22,7 @@ pub struct SubscribeArgs {
     pub retain_as_published: bool,
     /// For the will, `will PROPERTY VALUE`: user-property KEY VALUE, content-type, message-expiry-interval, response-topic,
     /// correlation-data, payload-format-indicator, will-delay-interval; repeatable
-    #[arg(short = 'D', long, value_names = ["COMMAND", "PROPERTY", "VALUE"], num_args = 3..=4, action = clap::ArgAction::Append)]
+    #[arg(short = 'D', long, value_names = ["COMMAND", "PROPERTY", "VALUE"], num_args = 3..=4, allow_negative_numbers = true, action = clap::ArgAction::Append)]
     pub property: Vec<String>,
     /// Leave out topics that match this filter; repeatable
     #[arg(short = 'T', long = "filter-out", value_name = "FILTER", help_heading = MESSAGES)]

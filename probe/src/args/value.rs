@@ -98,6 +98,13 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
+pub(super) fn alpn(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        _ => Err("not the name of a protocol, which has 1 to 255 bytes".into()),
+    }
+}
+
 pub(super) fn port(text: &str) -> Result<u16, String> {
     match text.parse() {
         Ok(port) if port != 0 => Ok(port),

@@ -131,6 +131,12 @@ fn quiet_leaves_the_exit_code_and_debug_tells_each_packet() {
     assert_eq!((quiet.code, quiet.err.as_str()), (Some(4), ""));
     let quiet = run(probe(&broker, "publish").args(["-t", "test/x", "-m", "x", "--quiet"]));
     assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""));
+    assert_eq!(quiet.out, "");
+    for line in ["ping --count 1 --quiet", "check --consumer c1 --quiet"] {
+        let (verb, rest) = line.split_once(' ').unwrap();
+        let quiet = run(probe(&broker, verb).args(rest.split(' '))).ended(0, &[]);
+        assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""), "{line}");
+    }
     run(probe(&broker, "publish").args(["-t", "test/x", "-m", "x", "-d"])).ended(
         0,
         &[

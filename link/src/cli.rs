@@ -4,6 +4,7 @@
 //! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
 
 mod everywhere;
+mod refusal;
 mod stdout;
 
 use std::ffi::OsString;
@@ -119,7 +120,7 @@ where
             } else {
                 (streams.out, 0)
             };
-            let _ = write!(stream, "{}", error.render());
+            let _ = write!(stream, "{}", refusal::text(error));
             let _ = stream.flush();
             return code;
         }

@@ -224,7 +224,7 @@ impl Check {
                 break;
             }
         }
-        if self.output.format == OutputFormat::Text {
+        if self.output.format == OutputFormat::Text && !self.output.quiet {
             let ids = party.client_ids();
             let ids = ids
                 .iter()

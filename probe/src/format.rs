@@ -253,7 +253,13 @@ fn escaped(character: char) -> Result<char, FormatError> {
 }
 
 fn time(letter: char) -> Result<Piece, FormatError> {
-    let format = format!("%{letter}");
+    // Those three are other texts in this library than in the C locale.
+    let format = match letter {
+        'c' => "%a %b %e %H:%M:%S %Y".into(),
+        'x' => "%m/%d/%y".into(),
+        'r' => "%I:%M:%S %p".into(),
+        _ => format!("%{letter}"),
+    };
     let epoch = jiff::Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC);
     match strtime::format(&format, &epoch) {
         Ok(_) if letter.is_ascii_alphabetic() => Ok(Piece::Time(format)),

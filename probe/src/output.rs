@@ -42,7 +42,7 @@ impl Output {
         }
     }
 
-    /// Prints whichever form was asked for.
+    /// Prints whichever form was asked for; text not at all with `--quiet`.
     ///
     /// # Errors
     /// Anything but a reader that went away.
@@ -52,6 +52,7 @@ impl Output {
         json: impl FnOnce() -> Value,
     ) -> Result<Stdout, StdoutError> {
         match self.format {
+            OutputFormat::Text if self.quiet => Ok(Stdout::Open),
             OutputFormat::Text => stdout_line(&text()),
             OutputFormat::Json => stdout_line(&json().to_string()),
         }

@@ -47,6 +47,10 @@ pub enum PayloadError {
     /// Standard input.
     #[error("read standard input")]
     Stdin(#[source] io::Error),
+    /// Nothing on standard input: as a retained message it would clear what was retained, and a command that failed
+    /// before the pipe leaves nothing.
+    #[error("standard input is empty")]
+    Empty,
     /// More than the broker takes.
     #[error("{what} holds more than {PAYLOAD_BYTES} bytes, the most that one message may carry")]
     TooLarge {
@@ -71,13 +75,7 @@ impl Payloads {
         } else if let Some(path) = &args.file {
             read_file(path)?
         } else if args.stdin_file {
-            let mut bytes = Vec::new();
-            let mut input = tokio::io::stdin().take(MOST_READ);
-            input
-                .read_to_end(&mut bytes)
-                .await
-                .map_err(PayloadError::Stdin)?;
-            limited("standard input".into(), bytes)?
+            read_input(tokio::io::stdin()).await?
         } else {
             Bytes::new()
         };
@@ -144,11 +142,25 @@ impl Hint for PayloadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { .. } | Self::Stdin(_) => None,
+            Self::Empty => Some("`-n` publishes a message without content".into()),
             Self::TooLarge { .. } => {
                 Some("split it: AWS IoT Core ends the connection on a larger payload".into())
             }
         }
     }
+}
+
+async fn read_input(input: impl AsyncRead + Unpin) -> Result<Bytes, PayloadError> {
+    let mut bytes = Vec::new();
+    let mut input = input.take(MOST_READ);
+    input
+        .read_to_end(&mut bytes)
+        .await
+        .map_err(PayloadError::Stdin)?;
+    if bytes.is_empty() {
+        return Err(PayloadError::Empty);
+    }
+    limited("standard input".into(), bytes)
 }
 
 fn read_file(path: &Path) -> Result<Bytes, PayloadError> {
@@ -178,6 +190,14 @@ mod tests {
     use tokio::io::AsyncWriteExt as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn standard_input_is_one_message_and_none_when_it_is_empty() {
+        assert_eq!(read_input(b"a\nb".as_slice()).await.unwrap(), "a\nb");
+        let error = read_input(b"".as_slice()).await.unwrap_err();
+        assert_eq!(error.to_string(), "standard input is empty");
+        assert!(error.hint().unwrap().contains("`-n`"));
+    }
 
     #[tokio::test]
     async fn a_line_that_comes_in_pieces_survives_whoever_stops_waiting_for_it() {

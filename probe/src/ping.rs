@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use link::cli::Stdout;
 use link::error::{ExitKind, Failure};
 use link::iot::limits;
 use link::message::Message;
@@ -30,7 +31,10 @@ pub async fn run(args: &PingArgs) -> Result<(), Failure> {
         .map_err(|error| error.into_failure(&target))?;
     let outcome = measure(args, &target, &topic, &mut connection).await;
     connection.close().await;
-    finish(args, &topic, &outcome?)
+    match outcome? {
+        Some(times) => finish(args, &topic, &times),
+        None => Ok(()),
+    }
 }
 
 /// Some pings did not come back.
@@ -76,12 +80,13 @@ impl Summary {
     }
 }
 
+// `None` when nobody reads the output any more.
 async fn measure(
     args: &PingArgs,
     target: &Target,
     topic: &str,
     connection: &mut Connection,
-) -> Result<Vec<Duration>, Failure> {
+) -> Result<Option<Vec<Duration>>, Failure> {
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let output = Output::of(args.output);
     let mut times = Vec::new();
@@ -91,24 +96,25 @@ async fn measure(
         let started = Instant::now();
         next_at = started + Duration::from_millis(args.interval);
         let payload = payload(&nonce, number, args.size);
-        match once(args, target, topic, connection, payload).await? {
+        let shown = match once(args, target, topic, connection, payload).await? {
             Some(time) => {
                 times.push(time);
                 let ms = millis(time);
-                let _ = output.print(
+                output.print(
                     || format!("{number}: {ms} ms"),
                     || json!({"type": "ping", "number": number, "ms": ms}),
-                )?;
+                )?
             }
-            None => {
-                let _ = output.print(
-                    || format!("{number}: nothing within {} s", args.timeout.as_secs_f32()),
-                    || json!({"type": "ping", "number": number, "ms": null}),
-                )?;
-            }
+            None => output.print(
+                || format!("{number}: nothing within {} s", args.timeout.as_secs_f32()),
+                || json!({"type": "ping", "number": number, "ms": null}),
+            )?,
+        };
+        if shown == Stdout::Closed {
+            return Ok(None);
         }
     }
-    Ok(times)
+    Ok(Some(times))
 }
 
 async fn once(

@@ -31,7 +31,7 @@ pub async fn run(args: &PublishArgs) -> Result<(), Failure> {
     let target = Target::resolve(&args.connection, output)?;
     let topic = target.one_topic(args.topic.as_deref())?;
     limits::check_topic(&topic).map_err(Failure::misuse)?;
-    let has_id = args.connection.id.is_some() || args.connection.id_prefix.is_some();
+    let has_id = args.connection.id.is_some();
     let settings =
         SessionSettings::resolve(&args.session, &properties, has_id).map_err(Failure::misuse)?;
     let identity = target.load_identity().map_err(Failure::misuse)?;

@@ -26,9 +26,12 @@ pub struct SessionSettings {
 /// Why the options do not fit together.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
-    /// A session for later under a client id that is made up.
-    #[error("option `-c` keeps a session under a client id, and none is given")]
-    NoId,
+    /// A session for later under a client id that is made up: nobody would find it again.
+    #[error("option `{option}` keeps a session under a client id, and none is given")]
+    NoId {
+        /// Which option asks for it.
+        option: &'static str,
+    },
     /// Properties of a will, and no will.
     #[error("`-D will …` is given without `--will-topic`")]
     NoWill,
@@ -40,7 +43,7 @@ pub enum SessionError {
 // === impl SessionSettings ===
 
 impl SessionSettings {
-    /// Resolves the options; `has_id` tells whether a client id was given.
+    /// Resolves the options; `has_id` tells whether a whole client id was given, not a prefix of one.
     ///
     /// # Errors
     /// [`SessionError`].
@@ -50,11 +53,12 @@ impl SessionSettings {
         has_id: bool,
     ) -> Result<Self, SessionError> {
         let resume = args.disable_clean_session;
-        if resume && !has_id {
-            return Err(SessionError::NoId);
-        }
-        let default = if resume { u32::MAX } else { 0 };
+        let default = if resume { FOR_EVER } else { 0 };
         let expiry = args.session_expiry_interval.map_or(default, |it| it.0);
+        if !has_id && (resume || expiry == FOR_EVER) {
+            let option = if resume { "-c" } else { "-x -1" };
+            return Err(SessionError::NoId { option });
+        }
         Ok(Self {
             resume,
             expiry: Duration::from_secs(expiry.into()),
@@ -93,11 +97,47 @@ fn will(args: &SessionArgs, properties: &Properties) -> Result<Option<Will>, Ses
 impl Hint for SessionError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoId => {
-                "give the client id with `-i ID`: with it the session is found again".into()
+            Self::NoId { .. } => {
+                "give the whole client id with `-i ID`: with it the session is found again".into()
             }
             Self::NoWill => "add `--will-topic TOPIC`".into(),
             Self::Will(source) => return source.hint(),
         })
+    }
+}
+
+const FOR_EVER: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::SessionExpiry;
+    use crate::property::Publishes;
+
+    #[test]
+    fn a_session_without_an_end_needs_a_client_id() {
+        let resolve = |resume, expiry: Option<u32>, has_id| {
+            let args = SessionArgs {
+                disable_clean_session: resume,
+                session_expiry_interval: expiry.map(SessionExpiry),
+                ..SessionArgs::default()
+            };
+            let properties = Properties::parse(&[], Publishes::Yes).unwrap();
+            SessionSettings::resolve(&args, &properties, has_id)
+                .map(|settings| settings.expiry.as_secs())
+                .map_err(|error| error.to_string())
+        };
+        let for_ever = u64::from(u32::MAX);
+        assert_eq!(resolve(true, None, true), Ok(for_ever));
+        assert_eq!(resolve(false, Some(u32::MAX), true), Ok(for_ever));
+        assert_eq!(resolve(false, Some(60), false), Ok(60));
+        for (resume, expiry, option) in [
+            (true, None, "`-c`"),
+            (true, Some(60), "`-c`"),
+            (false, Some(u32::MAX), "`-x -1`"),
+        ] {
+            let error = resolve(resume, expiry, false).unwrap_err();
+            assert!(error.contains(option), "{error}");
+        }
     }
 }

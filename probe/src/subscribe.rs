@@ -20,7 +20,7 @@ use crate::output::Output;
 use crate::property::{Properties, Publishes};
 use crate::received::Received;
 use crate::session::SessionSettings;
-use crate::target::Target;
+use crate::target::{Target, TargetError};
 
 /// Runs the command.
 ///
@@ -31,7 +31,7 @@ pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
     let show = Show::of(args, output)?;
     let properties = Properties::parse(&args.property, Publishes::No).map_err(Failure::misuse)?;
     let target = Target::resolve(&args.connection, output)?;
-    let has_id = args.connection.id.is_some() || args.connection.id_prefix.is_some();
+    let has_id = args.connection.id.is_some();
     let mut settings =
         SessionSettings::resolve(&args.session, &properties, has_id).map_err(Failure::misuse)?;
     settings.subscription.qos = match args.qos {
@@ -41,7 +41,7 @@ pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
     settings.subscription.retain_as_published = args.retain_as_published;
     let mut filters = args.topics.clone();
     filters.extend(target.topic.clone());
-    check_filters(&filters)?;
+    check_filters(&filters, &args.filter_out)?;
     let identity = target.load_identity().map_err(Failure::misuse)?;
     let deadline = Instant::now() + args.timeout;
     let mut connection =
@@ -126,7 +126,7 @@ impl Listening<'_> {
                     let choice = self.selection.choose(received.message);
                     let shown = match choice {
                         Choice::Show { .. } => self.show.show(&received)?,
-                        Choice::Hide { .. } | Choice::End => Stdout::Open,
+                        Choice::Hide | Choice::End => Stdout::Open,
                     };
                     if choice.clears() {
                         self.clear(&session, &received.message.topic).await?;
@@ -211,9 +211,13 @@ async fn interrupted() {
     }
 }
 
-fn check_filters(filters: &[String]) -> Result<(), Failure> {
+fn check_filters(filters: &[String], filter_out: &[String]) -> Result<(), Failure> {
+    if filters.is_empty() {
+        return Err(Failure::misuse(TargetError::NoTopic));
+    }
     let limits = ConnectionLimits::IOT_CORE;
-    for filter in filters {
+    // Those of `-T` stay here, but one that is no filter would leave nothing out.
+    for filter in filters.iter().chain(filter_out) {
         limits.check_filter(filter).map_err(Failure::misuse)?;
     }
     limits
@@ -256,6 +260,31 @@ async fn gap(session: &Session, epoch: &mut Option<u64>) -> String {
         }
         if state.changed().await.is_err() {
             std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_are_given_and_those_of_both_kinds_are_filters() {
+        let check = |filters: &[&str], filter_out: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+            let (filters, filter_out): (Vec<String>, Vec<String>) =
+                (owned(filters), owned(filter_out));
+            check_filters(&filters, &filter_out).map_err(|error| (error.kind(), error.to_string()))
+        };
+        assert_eq!(check(&["a/#"], &["a/b/#", "+"]), Ok(()));
+        for (filters, filter_out, words) in [
+            (&[] as &[&str], &[] as &[&str], "no topic given"),
+            (&["a/#b"], &[], "filter `a/#b`"),
+            (&["a"], &["a#"], "filter `a#`"),
+        ] {
+            let (kind, text) = check(filters, filter_out).unwrap_err();
+            assert_eq!(kind, ExitKind::Usage);
+            assert!(text.contains(words), "{text}");
         }
     }
 }

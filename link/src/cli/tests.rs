@@ -6,6 +6,13 @@ use crate::error::Hint;
 struct Args {
     #[arg(long)]
     consumer_name: String,
+    // Quotes what it refuses, as parsers do.
+    #[arg(long, value_parser = count)]
+    count: Option<u32>,
+}
+
+fn count(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is no number"))
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +96,43 @@ fn wrong_command_line_is_exit_code_2_on_standard_error() {
         err.contains("a similar argument exists: '--consumer-name'"),
         "{err}"
     );
+}
+
+#[test]
+fn what_may_be_a_secret_is_not_quoted_and_what_is_a_slip_is() {
+    // Each is refused in another way of the parser's.
+    for line in [
+        "agent --consumer-name c u:s3cret@h",
+        "agent --consumer-name c password=s3cret",
+        "agent --consumer-name=c -u:s3cret@h",
+        "agent --u:s3cret@h",
+        "agent completions s3cret@h",
+        "agent completions bash s3cret",
+        "agent completions bash --u:s3cret@h",
+        "agent completions bash -- s3cret",
+        "agent completions bash --help=s3cret",
+        "agent help s3cret@h",
+        "agent --count u:s3cret@h",
+        "agent --count mqtts://u:s3cret@h",
+    ] {
+        let arguments: Vec<_> = line.split(' ').collect();
+        let (code, out, err) = run(&arguments, succeed);
+        assert_eq!((code, out.as_str()), (2, ""), "{line}: {err}");
+        assert!(err.starts_with("error: "), "{line}: {err}");
+        assert!(!err.contains("s3cret"), "{line}: {err}");
+    }
+    for (line, word) in [
+        ("agent complete", "'complete'"),
+        ("agent completions tcsh", "'tcsh'"),
+        ("agent --consumer c", "'--consumer'"),
+        ("agent --consumer-name c -- completions", "'completions'"),
+        ("agent --count many", "'many'"),
+    ] {
+        let arguments: Vec<_> = line.split(' ').collect();
+        let (code, _, err) = run(&arguments, succeed);
+        assert_eq!(code, 2, "{line}: {err}");
+        assert!(err.contains(word), "{line}: {err}");
+    }
 }
 
 #[test]

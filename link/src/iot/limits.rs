@@ -224,6 +224,13 @@ impl ConnectionLimits {
         if text.contains('\0') {
             return malformed(what, text, "holds a null character");
         }
+        if let Some(character) = text.chars().find(|character| !is_carried(*character)) {
+            return Err(LimitError::Character {
+                what,
+                name: text.to_owned(),
+                character: character.into(),
+            });
+        }
         if counted.len() > self.topic_bytes {
             return Err(LimitError::TooLong {
                 what,

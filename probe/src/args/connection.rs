@@ -6,8 +6,8 @@ use clap::Args as ClapArgs;
 
 use super::refused::RefusedArgs;
 use super::value::{
-    ProtocolVersion, TlsVersion, UrlText, host, keep_alive, port, protocol_version, tls_version,
-    url,
+    ProtocolVersion, TlsVersion, UrlText, alpn, host, keep_alive, port, protocol_version,
+    tls_version, url,
 };
 
 /// How to reach the broker. Flags win over the environment, that over `--config`, that over the mount's
@@ -66,7 +66,7 @@ pub struct ConnectionArgs {
     #[arg(long, value_name = "VERSION", value_parser = tls_version, help_heading = TLS)]
     pub tls_version: Option<TlsVersion>,
     /// Application protocol to ask for [default: `x-amzn-mqtt-ca` on port 443, else none]
-    #[arg(long, value_name = "PROTOCOL", help_heading = TLS)]
+    #[arg(long, value_name = "PROTOCOL", value_parser = alpn, help_heading = TLS)]
     pub tls_alpn: Option<String>,
     /// Options of mosquitto's clients that are not taken.
     #[command(flatten)]

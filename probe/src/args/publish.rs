@@ -21,7 +21,7 @@ pub struct PublishArgs {
     /// Publish the content of a file
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Publish each line of standard input as a message of its own
+    /// Publish each line of standard input as a message of its own, at most 100 a second as AWS IoT Core takes them
     #[arg(short = 'l', long)]
     pub stdin_line: bool,
     /// Publish all of standard input as one message
@@ -38,9 +38,9 @@ pub struct PublishArgs {
     pub qos: Option<u8>,
     /// `publish PROPERTY VALUE` or, for the will, `will PROPERTY VALUE`: user-property KEY VALUE, content-type,
     /// message-expiry-interval, response-topic, correlation-data, payload-format-indicator, will-delay-interval; repeatable
-    #[arg(short = 'D', long, value_names = ["COMMAND", "PROPERTY", "VALUE"], num_args = 3..=4, action = clap::ArgAction::Append)]
+    #[arg(short = 'D', long, value_names = ["COMMAND", "PROPERTY", "VALUE"], num_args = 3..=4, allow_negative_numbers = true, action = clap::ArgAction::Append)]
     pub property: Vec<String>,
-    /// Publish it this many times
+    /// Publish it this many times, at most 100 a second
     #[arg(long, value_name = "COUNT", conflicts_with = "stdin_line", value_parser = clap::value_parser!(u32).range(1..), help_heading = SENDING)]
     pub repeat: Option<u32>,
     /// Seconds from one to the next [default: 0]

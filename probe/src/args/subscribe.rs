@@ -22,7 +22,7 @@ pub struct SubscribeArgs {
     pub retain_as_published: bool,
     /// For the will, `will PROPERTY VALUE`: user-property KEY VALUE, content-type, message-expiry-interval, response-topic,
     /// correlation-data, payload-format-indicator, will-delay-interval; repeatable
-    #[arg(short = 'D', long, value_names = ["COMMAND", "PROPERTY", "VALUE"], num_args = 3..=4, action = clap::ArgAction::Append)]
+    #[arg(short = 'D', long, value_names = ["COMMAND", "PROPERTY", "VALUE"], num_args = 3..=4, allow_negative_numbers = true, action = clap::ArgAction::Append)]
     pub property: Vec<String>,
     /// Leave out topics that match this filter; repeatable
     #[arg(short = 'T', long = "filter-out", value_name = "FILTER", help_heading = MESSAGES)]
@@ -33,7 +33,7 @@ pub struct SubscribeArgs {
     /// Show only messages that the broker had retained, and end with success at the first other one
     #[arg(long, help_heading = MESSAGES)]
     pub retained_only: bool,
-    /// Clear each retained message that came, by an empty one; -T spares some, -R only hides them
+    /// Clear each retained message that is shown, by an empty one; what -T or -R leaves out stays
     #[arg(long, help_heading = MESSAGES)]
     pub remove_retained: bool,
     /// End with success after this many messages

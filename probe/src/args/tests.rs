@@ -52,6 +52,8 @@ fn mosquittos_letters_keep_their_meaning() {
     assert_eq!(args.connection.protocol_version, Some(ProtocolVersion));
     assert_eq!(args.timeout, Duration::from_millis(2500));
     assert_eq!(args.property.len(), 7);
+    let negative = publish("probe publish -D publish user-property k -5 -t t -n").property;
+    assert_eq!(negative.last().map(String::as_str), Some("-5"));
     assert!(publish("probe publish -t t -l").stdin_line);
     assert!(publish("probe publish -t t -s").stdin_file);
     assert!(publish("probe publish -t t -n").null_message);
@@ -119,6 +121,10 @@ fn wrong_lines_say_which_option_is_wrong_and_why() {
             ["'--host <HOST>'", "`-h h -p 8883`"],
         ),
         (
+            "probe publish -t t -m a -h u:p@h",
+            ["'--host <HOST>'", "holds a user name; give only the host"],
+        ),
+        (
             "probe publish -t t -m a -W 0",
             ["'--timeout <SECONDS>'", "there is always a deadline"],
         ),
@@ -131,6 +137,10 @@ fn wrong_lines_say_which_option_is_wrong_and_why() {
         (
             "probe check -t t --consumer c",
             ["'--topic <TOPIC>'", "'--consumer <NAME>'"],
+        ),
+        (
+            "probe ping --tls-alpn=",
+            ["'--tls-alpn <PROTOCOL>'", "1 to 255 bytes"],
         ),
         ("probe ping --size 8", ["'--size <BYTES>'", "32..=131072"]),
     ] {

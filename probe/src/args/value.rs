@@ -69,10 +69,16 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     if text.is_empty() {
         return Err("is empty".into());
     }
+    // Nothing of it is shown: what is before the `@` may be a password.
+    if text.contains('@') {
+        return Err("holds a user name; give only the host".into());
+    }
     if let Some((scheme, _)) = text.split_once("://") {
-        return Err(format!(
-            "give the host name without `{scheme}://`, or the URL with `-L`"
-        ));
+        let is_word = scheme.chars().all(|c| c.is_ascii_alphanumeric());
+        return Err(match is_word {
+            true => format!("give the host name without `{scheme}://`, or the URL with `-L`"),
+            false => "is not a host name".into(),
+        });
     }
     if text.contains(['/', ' ']) {
         return Err("is not a host name".into());
@@ -81,10 +87,22 @@ pub(super) fn host(text: &str) -> Result<String, String> {
     if bare.parse::<std::net::Ipv6Addr>().is_ok() {
         return Ok(bare.to_string());
     }
-    if let Some((name, port)) = text.split_once(':') {
+    if let Some((name, port)) = text.split_once(':')
+        && self::port(port).is_ok()
+    {
         return Err(format!("give the port on its own: `-h {name} -p {port}`"));
     }
+    if text.contains(':') {
+        return Err("is not a host name".into());
+    }
     Ok(text.to_string())
+}
+
+pub(super) fn alpn(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        _ => Err("not the name of a protocol, which has 1 to 255 bytes".into()),
+    }
 }
 
 pub(super) fn port(text: &str) -> Result<u16, String> {

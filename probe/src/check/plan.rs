@@ -35,6 +35,8 @@ impl Plan {
     ) -> Result<Self, Failure> {
         let Some(consumer) = consumer else {
             let topic = target.topic_or_own(args.topic.as_deref())?;
+            // A filter would be subscribed to, and then not be published to.
+            limits::check_topic(&topic).map_err(Failure::misuse)?;
             return Ok(Self {
                 filters: vec![topic.clone()],
                 topic,

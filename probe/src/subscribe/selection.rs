@@ -21,10 +21,8 @@ pub(super) enum Choice {
         /// Whether what the broker retained on its topic is cleared.
         clear: bool,
     },
-    Hide {
-        /// As above.
-        clear: bool,
-    },
+    /// It is left out, and stays at the broker.
+    Hide,
     /// It is the first that was not retained, and nothing more is wanted.
     End,
 }
@@ -45,17 +43,20 @@ impl<'a> Selection<'a> {
         if self.retained_only && !message.retain {
             return Choice::End;
         }
-        let is_out = |out: &String| filter::matches(out, &message.topic);
-        if self.filter_out.iter().any(is_out) {
-            return Choice::Hide { clear: false };
+        if self.is_out(&message.topic) || (self.no_retained && message.retain) {
+            return Choice::Hide;
         }
         // An empty one has been cleared already; clearing it again would answer itself for ever.
         let clear = self.remove_retained && message.retain && !message.payload.is_empty();
-        if self.no_retained && message.retain {
-            Choice::Hide { clear }
-        } else {
-            Choice::Show { clear }
-        }
+        Choice::Show { clear }
+    }
+
+    // `a/#` covers `a` too, as in the standard and for mosquitto_sub: this broker's own reading does not matter here.
+    fn is_out(&self, topic: &str) -> bool {
+        self.filter_out.iter().any(|out| {
+            let parent = out.strip_suffix("/#");
+            filter::matches(out, topic) || parent.is_some_and(|it| filter::matches(it, topic))
+        })
     }
 }
 
@@ -63,10 +64,7 @@ impl<'a> Selection<'a> {
 
 impl Choice {
     pub(super) fn clears(self) -> bool {
-        matches!(
-            self,
-            Self::Show { clear: true } | Self::Hide { clear: true }
-        )
+        matches!(self, Self::Show { clear: true })
     }
 }
 
@@ -98,14 +96,16 @@ mod tests {
             ..all
         };
         let show = Choice::Show { clear: false };
-        let hide = Choice::Hide { clear: false };
+        let hide = Choice::Hide;
         for (selection, topic, retain, expected) in [
             (all, "a/b", true, show),
             (without, "a/b", true, hide),
+            (without, "a", true, hide),
+            (without, "b", true, Choice::Show { clear: true }),
             (without, "b/c", false, hide),
             (without, "b/c/d", false, show),
             (without, "c", true, Choice::Show { clear: true }),
-            (fresh, "c", true, Choice::Hide { clear: true }),
+            (fresh, "c", true, hide),
             (fresh, "c", false, show),
             (kept, "c", true, show),
             (kept, "c", false, Choice::End),

@@ -204,6 +204,30 @@ fn a_refused_option_ends_the_command_before_anything_and_its_value_is_not_shown(
 }
 
 #[test]
+fn a_password_that_stands_where_none_is_meant_is_not_shown() {
+    let program = env!("CARGO_BIN_EXE_probe");
+    for line in [
+        "publish -h mqtts://u:s3cret@h -t t -m m",
+        "publish -h u:s3cret@h -t t -m m",
+        "pub mqtts://u:s3cret@h/t",
+        "check mqtts://u:s3cret@h/t",
+        "mqtts://u:s3cret@h/t",
+        "publish -h h -t t -m m -u me -P my s3cret",
+        "publish -h h -t t -m m -u -P s3cret",
+        "subscribe -h h -t t --quiet=s3cret",
+    ] {
+        let output = Command::new(program)
+            .args(line.split(' '))
+            .output()
+            .unwrap();
+        let all = [output.stdout, output.stderr].concat();
+        let all = String::from_utf8_lossy(&all).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{line}: {all}");
+        assert!(!all.contains("s3cret"), "{line}: {all}");
+    }
+}
+
+#[test]
 fn help_and_version_are_where_people_look_for_them() {
     let program = env!("CARGO_BIN_EXE_probe");
     let run = |line: &str| {

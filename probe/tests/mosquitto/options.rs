@@ -107,6 +107,13 @@ fn a_message_is_repeated_with_the_delay_and_the_window_that_were_asked_for() {
     run(probe(&broker, "publish").args(["-t", "test/x", "-l", "--repeat", "2"]))
         .ended(2, &["--repeat"]);
 
+    // What a failed command leaves is no message.
+    let nothing = run_with_input(
+        probe(&broker, "publish").args(["-t", "test/x", "-s", "-r"]),
+        "",
+    );
+    nothing.ended(2, &["standard input is empty", "`-n`"]);
+
     // A window of one does not stop a long input.
     let lines: String = (0..50).map(|n| format!("line {n}\n")).collect();
     let many = run_with_input(
@@ -124,6 +131,12 @@ fn quiet_leaves_the_exit_code_and_debug_tells_each_packet() {
     assert_eq!((quiet.code, quiet.err.as_str()), (Some(4), ""));
     let quiet = run(probe(&broker, "publish").args(["-t", "test/x", "-m", "x", "--quiet"]));
     assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""));
+    assert_eq!(quiet.out, "");
+    for line in ["ping --count 1 --quiet", "check --consumer c1 --quiet"] {
+        let (verb, rest) = line.split_once(' ').unwrap();
+        let quiet = run(probe(&broker, verb).args(rest.split(' '))).ended(0, &[]);
+        assert_eq!((quiet.out.as_str(), quiet.err.as_str()), ("", ""), "{line}");
+    }
     run(probe(&broker, "publish").args(["-t", "test/x", "-m", "x", "-d"])).ended(
         0,
         &[

@@ -55,6 +55,15 @@ fn a_kept_session_has_what_came_meanwhile_and_a_clean_one_has_not() {
 
     let nameless = run(probe(&broker, "subscribe").args(["-t", "test/kept", "-c", "-E"]));
     nameless.ended(2, &["`-c` keeps a session", "`-i ID`"]);
+    for (line, option) in [
+        ("-c -I pre-", "`-c`"),
+        ("-x -1", "`-x -1`"),
+        ("-x 4294967295", "`-x -1`"),
+        ("-x -1 -I pre-", "`-x -1`"),
+    ] {
+        let line = ["-t", "test/kept", "-E"].into_iter().chain(line.split(' '));
+        run(probe(&broker, "subscribe").args(line)).ended(2, &[option, "`-i ID`"]);
+    }
     let words = run(probe(&broker, "subscribe").args(["-t", "t", "-x", "soon"]));
     words.ended(2, &["not a number of seconds"]);
 }

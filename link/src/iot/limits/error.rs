@@ -33,12 +33,13 @@ pub enum LimitError {
         /// Allowed.
         limit: usize,
     },
-    /// A name or value of a user property, or the content type, holds a character that brokers answer with a disconnect.
+    /// A topic, a filter, a name or value of a user property, or the content type holds a character that brokers answer
+    /// with a disconnect.
     #[error("{what} `{}` holds the character U+{character:04X}, which MQTT does not carry", clipped(.name))]
     Character {
-        /// `name of user property`, `value of user property` or `content type`.
+        /// `topic`, `filter`, `name of user property`, `value of user property` or `content type`.
         what: &'static str,
-        /// The property's name; never its value.
+        /// The topic or filter, or the property's name; never its value.
         name: String,
         /// The code point.
         character: u32,

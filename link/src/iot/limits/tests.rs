@@ -152,6 +152,12 @@ fn malformed_topics_and_filters_are_told_apart() {
         (check_topic(""), "topic `` is empty"),
         (check_topic("a/+"), "holds a wildcard"),
         (check_topic("a\0"), "null"),
+        (
+            check_topic("a\u{1}"),
+            "topic `a\\u{1}` holds the character U+0001",
+        ),
+        (check_filter("a/+/\u{7f}"), "holds the character U+007F"),
+        (check_filter("$share/\n/a"), "holds the character U+000A"),
         (check_filter("a+"), "`+` that is not a whole level"),
         (check_filter("a/#b"), "`#` that is not a whole level"),
         (check_filter("#/a"), "not the last level"),

@@ -28,6 +28,7 @@ pub mod desired;
 pub mod destroy;
 pub mod enroll;
 pub mod identity;
+mod input;
 pub mod leftovers;
 pub mod outcome;
 pub mod outputs;

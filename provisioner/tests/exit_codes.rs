@@ -1,5 +1,7 @@
 //! The exit codes of a command line that cannot be run: no AWS is asked.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::process::Command;
 
 /// The program's exit code, and what it says on standard error.

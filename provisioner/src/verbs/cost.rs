@@ -7,10 +7,10 @@ use link::error::{Failure, Hint};
 use super::{print, print_json};
 use crate::args::{CostArgs, GlobalArgs};
 use crate::aws::public;
-use crate::context;
 use crate::cost::{Load, Offer, Prices, PricesError, estimate};
 use crate::progress::{Progress as _, ProgressLines};
 use crate::region::Region;
+use crate::{context, input};
 
 /// A file of prices could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub(crate) async fn run(global: &GlobalArgs, args: &CostArgs) -> Result<(), Fail
     let region = context::read(global)?;
     let mut prices = Prices::built_in().map_err(wrong)?;
     if let Some(path) = &args.prices {
-        let text = std::fs::read_to_string(path).map_err(|source| {
+        let text = input::read_text(path).map_err(|source| {
             let path = path.display().to_string();
             Failure::misuse(ReadError { path, source })
         })?;

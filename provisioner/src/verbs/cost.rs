@@ -21,7 +21,19 @@ struct ReadError {
     source: std::io::Error,
 }
 
+/// The price list cannot be anywhere like this.
+#[derive(Debug, thiserror::Error)]
+#[error("read the price list from `{base}`: it is no address")]
+struct AddressError {
+    base: String,
+}
+
 pub(crate) async fn run(global: &GlobalArgs, args: &CostArgs) -> Result<(), Failure> {
+    if let Some(base) = args.price_list.clone()
+        && !public::is_base(&base)
+    {
+        return Err(Failure::misuse(AddressError { base }));
+    }
     let region = context::read(global)?;
     let mut prices = Prices::built_in().map_err(wrong)?;
     if let Some(path) = &args.prices {
@@ -81,6 +93,14 @@ async fn listed(region: &Region, base: &str, mut prices: Prices) -> Prices {
 fn wrong(error: PricesError) -> Failure {
     let hint = error.hint();
     Failure::usage(error).with_hint(hint)
+}
+
+// === impl AddressError ===
+
+impl Hint for AddressError {
+    fn hint(&self) -> Option<String> {
+        Some("write `https://HOST`, or leave it out for AWS's own".into())
+    }
 }
 
 // === impl ReadError ===

@@ -33,13 +33,13 @@ pub struct Answers {
 impl Answers {
     /// What `validate` would refuse of name, region and account.
     pub fn problems(&self) -> Vec<Problem> {
-        let rules: [(&str, &Option<String>, fn(&str) -> Checked); 3] = [
-            ("name", &self.name, grammar::base_name),
-            ("region", &self.region, grammar::region),
-            ("account", &self.account, grammar::account),
+        let rules: [(_, _, Rule); 3] = [
+            ("name", self.name.as_deref(), grammar::base_name),
+            ("region", self.region.as_deref(), grammar::region),
+            ("account", self.account.as_deref(), grammar::account),
         ];
         let refused = rules.into_iter().filter_map(|(field, answer, rule)| {
-            let Fault { what, fix } = rule(answer.as_deref()?).err()?;
+            let Fault { what, fix } = rule(answer?).err()?;
             Some(Problem::new(field, what, fix))
         });
         refused.collect()
@@ -74,6 +74,8 @@ pub fn template(answers: &Answers) -> String {
     }
     text
 }
+
+type Rule = fn(&str) -> Checked;
 
 const TEMPLATE: &str = include_str!("../../data/region.template.yaml");
 

@@ -79,7 +79,7 @@ pub(crate) fn read(global: &GlobalArgs) -> Result<Region, Failure> {
 }
 
 /// With the exit code that fits: a wrong account or profile is a usage error, found before anything is changed.
-fn refused(error: OpenError) -> Failure {
+pub(crate) fn refused(error: OpenError) -> Failure {
     let hint = error.hint();
     let kind = match error {
         OpenError::WrongAccount { .. } | OpenError::UnknownProfile { .. } => ExitKind::Usage,
@@ -152,7 +152,8 @@ fn account_access(
     Ok((expected, access))
 }
 
-fn profile<'a>(global: &'a GlobalArgs, scope: &Scope) -> Option<&'a str> {
+/// The profile that the command line gives for a scope.
+pub(crate) fn profile<'a>(global: &'a GlobalArgs, scope: &Scope) -> Option<&'a str> {
     let given = global
         .profiles
         .iter()

@@ -28,6 +28,7 @@ pub mod desired;
 pub mod destroy;
 pub mod enroll;
 pub mod identity;
+mod input;
 pub mod leftovers;
 pub mod outcome;
 pub mod outputs;
@@ -58,7 +59,10 @@ use crate::region::Region;
 /// # Errors
 /// What the user is to read, with the exit code.
 pub async fn run(args: Args) -> Result<CommandOutcome, Failure> {
-    telemetry::init_quieting(&args.log, WHOLE_REQUESTS).map_err(Failure::misuse)?;
+    telemetry::init_quieting(&args.log, WHOLE_REQUESTS).map_err(|wrong| match &args.command {
+        Command::Plan(plan) if plan.wants_exit_code() => Failure::failed(wrong),
+        _ => Failure::misuse(wrong),
+    })?;
     let global = &args.global;
     match &args.command {
         Command::Plan(args) => return Box::pin(verbs::plan::run(global, args)).await,

@@ -6,7 +6,6 @@
 //! only file read besides is the one `broker.ca` names.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use link::party::Party;
 use link::topic::Scheme;
 use serde_json::Value;
 
+use crate::input;
 use crate::resource::DatabaseSettings;
 use crate::tags::Tags;
 
@@ -195,7 +195,7 @@ impl Region {
     /// # Errors
     /// [`Problems`]: all that is wrong with it, or that it cannot be read.
     pub fn read(path: &Path) -> Result<Self, Problems> {
-        let text = fs::read_to_string(path).map_err(|error| Problems {
+        let text = input::read_text(path).map_err(|error| Problems {
             path: Some(path.to_owned()),
             problems: vec![Problem::unreadable(&error)],
             readable: false,

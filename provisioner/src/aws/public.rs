@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_config::BehaviorVersion;
+use aws_config::{BehaviorVersion, Region};
 use aws_smithy_runtime::client::orchestrator::operation::Operation;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse, OrchestratorError};
 use aws_smithy_types::body::SdkBody;
@@ -17,8 +17,12 @@ use super::{AwsError, Outcome as _};
 /// # Errors
 /// What kept it from being answered, or the status that is not 200.
 pub(crate) async fn get(base: &str, path: &str) -> Result<Vec<u8>, AwsError> {
-    let config = aws_config::defaults(BehaviorVersion::latest()).no_credentials();
-    let config = config.load().await;
+    // A public file has no region, but without one the metadata service of EC2 would be asked for it.
+    let config = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::from_static("us-east-1"))
+        .no_credentials()
+        .load()
+        .await;
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_WITHIN)
         .operation_attempt_timeout(ANSWER_WITHIN)
@@ -54,6 +58,15 @@ pub(crate) async fn get(base: &str, path: &str) -> Result<Vec<u8>, AwsError> {
         .build();
     let answer = Box::pin(operation.invoke(path.to_owned())).await;
     answer.during("read", &format!("{base}{path}"))
+}
+
+/// Whether files can be read below this: an address with its scheme and host.
+pub(crate) fn is_base(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let has_host = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    has_host && HttpRequest::new(SdkBody::empty()).set_uri(text).is_ok()
 }
 
 /// Another status than 200.
@@ -121,6 +134,26 @@ mod tests {
         let (base, served) = answer("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await;
         assert_eq!(get(&base, "/offers/index.json").await, Ok(b"{}".to_vec()));
         assert_eq!(served.await.unwrap(), "GET /offers/index.json HTTP/1.1");
+    }
+
+    #[test]
+    fn a_base_has_a_scheme_and_a_host() {
+        for good in [
+            "https://pricing.us-east-1.amazonaws.com",
+            "http://[::1]:8/a/",
+        ] {
+            assert!(is_base(good), "{good}");
+        }
+        for bad in [
+            "nonsense",
+            "",
+            "https://",
+            "https:///a",
+            "ftp://a",
+            "https://a b",
+        ] {
+            assert!(!is_base(bad), "{bad}");
+        }
     }
 
     #[tokio::test]

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use aws_config::default_provider::region::DefaultRegionChain;
-use aws_config::profile::{self, ProfileFileCredentialsProvider};
+use aws_config::environment::region::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::{self, ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
@@ -87,7 +88,7 @@ impl Expected {
     /// # Errors
     /// [`OpenError`]; no call but `sts:GetCallerIdentity` (and `sts:AssumeRole` for a role) was made.
     pub async fn open(&self, access: &Access) -> Result<Account, OpenError> {
-        self.check_profile(access).await?;
+        check_profile(&self.scope, access.profile.as_deref()).await?;
         let config = self.configure(access).await;
         let caller = aws_sdk_sts::Client::new(&config)
             .get_caller_identity()
@@ -122,36 +123,6 @@ impl Expected {
             eks: aws_sdk_eks::Client::new(&config),
             rds: rds::client(&config),
             ec2: ec2::client(&config),
-        })
-    }
-
-    /// Without this the SDK would say that no credentials could be loaded, and name every source it tried.
-    async fn check_profile(&self, access: &Access) -> Result<(), OpenError> {
-        let env = Env::real();
-        let from_env = || {
-            // Keys in the environment come first, and then nobody looks the profile up.
-            let keys = env.get("AWS_ACCESS_KEY_ID").is_ok();
-            env.get("AWS_PROFILE")
-                .ok()
-                .filter(|name| !keys && !name.is_empty())
-        };
-        let Some(profile) = access.profile.clone().or_else(from_env) else {
-            return Ok(());
-        };
-        let files = EnvConfigFiles::default();
-        let Ok(set) = profile::load(&Fs::real(), &env, &files, None).await else {
-            // The SDK says what is wrong with the files.
-            return Ok(());
-        };
-        if set.get_profile(&profile).is_some() {
-            return Ok(());
-        }
-        let mut known: Vec<String> = set.profiles().map(str::to_owned).collect();
-        known.sort_unstable();
-        Err(OpenError::UnknownProfile {
-            scope: self.scope.clone(),
-            profile,
-            known,
         })
     }
 
@@ -221,10 +192,50 @@ impl Hint for OpenError {
     }
 }
 
-/// The region of the environment or the profile, for `init`.
-pub async fn default_region() -> Option<String> {
-    let chain = DefaultRegionChain::builder().build();
-    chain.region().await.map(|region| region.to_string())
+/// The region of the environment or the profile, for `init`. The metadata service of EC2 is not asked.
+///
+/// # Errors
+/// [`OpenError::UnknownProfile`].
+pub async fn default_region(profile: Option<&str>) -> Result<Option<String>, OpenError> {
+    check_profile(&Scope::Region, profile).await?;
+    let mut of_profile = ProfileFileRegionProvider::builder();
+    if let Some(profile) = profile {
+        of_profile = of_profile.profile_name(profile);
+    }
+    // The environment first, as the AWS command line has it for regions, also with a profile.
+    let chain = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(of_profile.build());
+    Ok(chain.region().await.map(|region| region.to_string()))
+}
+
+/// Without this the SDK would say that no credentials could be loaded, and name every source it tried.
+async fn check_profile(scope: &Scope, named: Option<&str>) -> Result<(), OpenError> {
+    let env = Env::real();
+    let from_env = || {
+        // Keys in the environment come first, and then nobody looks the profile up.
+        let keys = env.get("AWS_ACCESS_KEY_ID").is_ok();
+        env.get("AWS_PROFILE")
+            .ok()
+            .filter(|name| !keys && !name.is_empty())
+    };
+    let Some(profile) = named.map(str::to_owned).or_else(from_env) else {
+        return Ok(());
+    };
+    let files = EnvConfigFiles::default();
+    let Ok(set) = profile::load(&Fs::real(), &env, &files, None).await else {
+        // The SDK says what is wrong with the files.
+        return Ok(());
+    };
+    if set.get_profile(&profile).is_some() {
+        return Ok(());
+    }
+    let mut known: Vec<String> = set.profiles().map(str::to_owned).collect();
+    known.sort_unstable();
+    Err(OpenError::UnknownProfile {
+        scope: scope.clone(),
+        profile,
+        known,
+    })
 }
 
 const SESSION: &str = "provisioner";

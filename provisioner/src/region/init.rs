@@ -4,6 +4,9 @@
 
 use serde_json::{Value, json};
 
+use super::grammar::{self, Checked, Fault};
+use super::problem::Problem;
+
 /// What is known of a region before its file exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
@@ -23,6 +26,24 @@ pub struct Answers {
     pub security_groups: Vec<String>,
     /// Management clusters: id and account.
     pub clusters: Vec<(String, String)>,
+}
+
+// === impl Answers ===
+
+impl Answers {
+    /// What `validate` would refuse of name, region and account.
+    pub fn problems(&self) -> Vec<Problem> {
+        let rules: [(_, _, Rule); 3] = [
+            ("name", self.name.as_deref(), grammar::base_name),
+            ("region", self.region.as_deref(), grammar::region),
+            ("account", self.account.as_deref(), grammar::account),
+        ];
+        let refused = rules.into_iter().filter_map(|(field, answer, rule)| {
+            let Fault { what, fix } = rule(answer?).err()?;
+            Some(Problem::new(field, what, fix))
+        });
+        refused.collect()
+    }
 }
 
 /// The file's text.
@@ -53,6 +74,8 @@ pub fn template(answers: &Answers) -> String {
     }
     text
 }
+
+type Rule = fn(&str) -> Checked;
 
 const TEMPLATE: &str = include_str!("../../data/region.template.yaml");
 
@@ -119,6 +142,25 @@ mod tests {
                 text.contains(&format!(" {key}:")),
                 "managementClusters[].{key}"
             );
+        }
+    }
+
+    #[test]
+    fn answers_are_held_to_the_rules_of_the_file() {
+        assert_eq!(answers().problems(), []);
+        assert_eq!(Answers::default().problems(), []);
+        let wrong = Answers {
+            name: Some("X_Y".into()),
+            region: Some("mars-1".into()),
+            account: Some("12".into()),
+            ..answers()
+        };
+        let problems = wrong.problems();
+        let fields: Vec<&str> = problems.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, ["name", "region", "account"]);
+        let file = Region::parse(&template(&wrong), Path::new("")).unwrap_err();
+        for (problem, same) in problems.iter().zip(&file.problems) {
+            assert_eq!(problem.what, same.what);
         }
     }
 

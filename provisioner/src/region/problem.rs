@@ -63,6 +63,10 @@ impl Problem {
             io::ErrorKind::PermissionDenied => {
                 ("permission denied", "let the user who runs this read it")
             }
+            io::ErrorKind::FileTooLarge => (
+                "it is larger than 4 MiB",
+                "name the region's file with `--file`",
+            ),
             io::ErrorKind::InvalidData => ("it is not UTF-8 text", "save it as UTF-8"),
             _ => return Self::new("", error.to_string(), "check the file and its file system"),
         };

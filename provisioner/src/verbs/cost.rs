@@ -7,10 +7,10 @@ use link::error::{Failure, Hint};
 use super::{print, print_json};
 use crate::args::{CostArgs, GlobalArgs};
 use crate::aws::public;
-use crate::context;
 use crate::cost::{Load, Offer, Prices, PricesError, estimate};
 use crate::progress::{Progress as _, ProgressLines};
 use crate::region::Region;
+use crate::{context, input};
 
 /// A file of prices could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,11 +21,23 @@ struct ReadError {
     source: std::io::Error,
 }
 
+/// The price list cannot be anywhere like this.
+#[derive(Debug, thiserror::Error)]
+#[error("read the price list from `{base}`: it is no address")]
+struct AddressError {
+    base: String,
+}
+
 pub(crate) async fn run(global: &GlobalArgs, args: &CostArgs) -> Result<(), Failure> {
+    if let Some(base) = args.price_list.clone()
+        && !public::is_base(&base)
+    {
+        return Err(Failure::misuse(AddressError { base }));
+    }
     let region = context::read(global)?;
     let mut prices = Prices::built_in().map_err(wrong)?;
     if let Some(path) = &args.prices {
-        let text = std::fs::read_to_string(path).map_err(|source| {
+        let text = input::read_text(path).map_err(|source| {
             let path = path.display().to_string();
             Failure::misuse(ReadError { path, source })
         })?;
@@ -81,6 +93,14 @@ async fn listed(region: &Region, base: &str, mut prices: Prices) -> Prices {
 fn wrong(error: PricesError) -> Failure {
     let hint = error.hint();
     Failure::usage(error).with_hint(hint)
+}
+
+// === impl AddressError ===
+
+impl Hint for AddressError {
+    fn hint(&self) -> Option<String> {
+        Some("write `https://HOST`, or leave it out for AWS's own".into())
+    }
 }
 
 // === impl ReadError ===

@@ -18,7 +18,7 @@ use crate::region::ManagementCluster;
 use crate::resource::Resource;
 use crate::scope::Scope;
 use crate::snapshot::Snapshot;
-use crate::{desired, preflight};
+use crate::{desired, input, preflight};
 
 use super::print;
 
@@ -208,7 +208,7 @@ fn only(global: &GlobalArgs, scopes: &[Scope]) -> GlobalArgs {
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path).map_err(|source| {
+    input::read_text(path).map_err(|source| {
         let path = path.display().to_string();
         Failure::misuse(DocumentFileError {
             operation: "read",

@@ -1,13 +1,13 @@
 //! Where things are and what they share: network, EKS, broker, secrets, tags.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use link::config::parse_duration;
 
 use super::Check;
+use crate::input;
 use crate::region::file::{self, Profile};
 use crate::region::{
     Addons, BrokerSettings, EksSettings, NetworkSettings, SecretSettings, grammar,
@@ -105,7 +105,7 @@ impl Check<'_> {
 
     fn ca(&mut self, path: &Path) -> String {
         let fix = "give a file of PEM certificates, or leave it out for Amazon's roots";
-        let what = match fs::read_to_string(path) {
+        let what = match input::read_text(path) {
             Ok(text) if text.contains("PRIVATE KEY") => {
                 format!("`{}` holds a private key", path.display())
             }

@@ -1,5 +1,7 @@
 //! Files that cannot be read or mean something else than they say.
 
+use std::fs;
+
 use link::error::Hint as _;
 
 use super::*;
@@ -25,6 +27,14 @@ fn an_own_ca_is_read_beside_the_file_and_never_a_key() {
     assert!(missing.hint().unwrap().contains("`--file`"));
     let directory = Region::read(directory.path()).unwrap_err().to_string();
     assert!(directory.ends_with("it is a directory"), "{directory}");
+}
+
+#[test]
+fn a_file_without_end_is_cut_off() {
+    let endless = Region::read(Path::new("/dev/zero")).unwrap_err();
+    let text = endless.to_string();
+    assert!(text.ends_with("it is larger than 4 MiB"), "{text}");
+    assert!(endless.hint().unwrap().contains("`--file`"));
 }
 
 #[test]

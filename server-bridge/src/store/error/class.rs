@@ -79,8 +79,8 @@ impl FailureClass {
 
     /// <https://www.sqlite.org/rescode.html>; what the system said is not in the driver's errors.
     const fn of_code(code: u32) -> Self {
-        // IOERR_SHMSIZE: the index cannot grow, which it does by writing a byte into each new page. It is the first file to
-        // find no room when a database is opened. IOERR_WRITE is never ENOSPC, for which SQLite says FULL.
+        // IOERR_SHMSIZE: the index cannot grow, which it does by writing a byte into each new page; of all files it is the
+        // first to find no room. IOERR_WRITE is never ENOSPC, for which SQLite says FULL.
         if code == 4874 {
             return Self::Full;
         }

@@ -21,6 +21,7 @@ use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use link::mqtt::Reconnect;
 use link::party::Party;
+use server_bridge::api::HostName;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,8 @@ pub struct Settings {
     pub broker: ListenAddress,
     /// Where the REST API listens.
     pub api: ListenAddress,
+    /// Names that the REST API answers to, besides loopback and addresses.
+    pub api_hosts: Vec<String>,
     /// Where the gRPC endpoint for sources listens, plaintext.
     pub grpc: ListenAddress,
     /// Bridges as processes on a PostgreSQL database, and how many; without it one in this process on SQLite.
@@ -154,14 +157,21 @@ impl Settings {
         let (listener, api_note) = self.api.api().await?;
         let (grpc, grpc_note) = self.grpc.grpc().await?;
         let (bridges, shown) = match &self.database {
-            None => Box::pin(inside(home, names, &self.consumers, listener, grpc)).await?,
+            None => {
+                let settings = bridge(home, names, &self.consumers, &self.api_hosts)?;
+                Box::pin(inside(settings, listener, grpc)).await?
+            }
             Some((database, replicas)) => {
                 let first = First {
                     api: listener.local_addr().map_err(failed)?,
                     grpc: grpc.local_addr().map_err(failed)?,
                 };
                 drop((listener, grpc));
-                processes(home, database, *replicas, &self.consumers, first).await?
+                let mut arguments = database.arguments();
+                let hosts = self.api_hosts.iter();
+                arguments.extend(hosts.map(|name| format!("--api-host={name}")));
+                database.mount(&home.bridge_identity()).map_err(failed)?;
+                processes(home, arguments, *replicas, &self.consumers, first).await?
             }
         };
         let summary = Summary::new(home, broker.local_addr(), shown);
@@ -173,8 +183,9 @@ impl Settings {
             .filter(|(database, _)| database.is_plain());
         let plain = plain.map(|_| "the connections to the database are not encrypted".to_owned());
         summary.control = control.as_ref().map(|(control, _)| control.url());
+        let open = summary.open_to_others();
         summary.notes.extend(
-            [broker_note, api_note, grpc_note, plain]
+            [broker_note, api_note, grpc_note, plain, open]
                 .into_iter()
                 .flatten(),
         );
@@ -225,16 +236,13 @@ impl Names {
 }
 
 async fn inside(
-    home: &Home,
-    names: Names,
-    consumers: &[ConsumerName],
+    settings: server_bridge::service::BridgeSettings,
     listener: TcpListener,
     grpc: TcpListener,
 ) -> Result<(Bridges, Vec<summary::ReplicaSummary>), Failure> {
     let part = Part::new("server-bridge", "server-bridge").await?;
     // A bridge that is alone on its store waits for nobody.
     let never = CancellationToken::new();
-    let settings = bridge(home, names, consumers)?;
     let building = settings.build_on(listener, Some(grpc), &part.registry, &part.checks, &never);
     let bridge = Box::pin(building)
         .await?
@@ -260,14 +268,12 @@ struct First {
 /// Starts the bridges one after the other; the first has the address that was asked for.
 async fn processes(
     home: &Home,
-    database: &Database,
+    mut arguments: Vec<String>,
     replicas: u16,
     consumers: &[ConsumerName],
     first: First,
 ) -> Result<(Bridges, Vec<summary::ReplicaSummary>), Failure> {
-    database.mount(&home.bridge_identity()).map_err(failed)?;
     let consumers = home.write_consumers(consumers)?;
-    let mut arguments = database.arguments();
     arguments.push(format!("--consumers={}", consumers.display()));
     arguments.push(format!("--slots={}", slots(replicas)));
     let mut started = Vec::new();
@@ -298,7 +304,9 @@ fn bridge(
     home: &Home,
     names: Names,
     consumers: &[ConsumerName],
+    api_hosts: &[String],
 ) -> Result<server_bridge::service::BridgeSettings, Failure> {
+    let api_hosts = api_hosts.iter().map(|name| name.parse::<HostName>());
     Ok(server_bridge::service::BridgeSettings {
         endpoint: endpoint(&home.bridge_identity())?,
         source: names.source,
@@ -310,7 +318,9 @@ fn bridge(
         delete_unknown_works: false,
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
-        api_hosts: Vec::new(),
+        api_hosts: api_hosts
+            .collect::<Result<_, _>>()
+            .map_err(Failure::usage)?,
         grpc: server_bridge::grpc::GrpcOptions::default(),
         // Whoever reaches a sandbox is believed.
         callers: server_bridge::callers::CallersConfig::default(),

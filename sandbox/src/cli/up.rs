@@ -12,6 +12,7 @@ use link::error::{ExitKind, Failure, Hint};
 use link::id::ConsumerName;
 use link::shutdown::{Drain, Shutdown, run_until_shutdown};
 use link::telemetry::{self, LogOptions};
+use server_bridge::api::{HostName, InvalidHostName};
 use tracing::{info, warn};
 
 use crate::broker::Quotas;
@@ -67,6 +68,11 @@ pub(super) struct UpArgs {
     /// Address of the REST API [default: 127.0.0.1:8000, or a free port if that is taken]
     #[arg(long, value_name = "IP:PORT")]
     api_listen: Option<SocketAddr>,
+
+    /// Name by which others address the REST API, such as this machine's; repeatable. Loopback is always known, and so are
+    /// IP addresses unless it listens on loopback; any other `Host` is refused
+    #[arg(long = "api-host", value_name = "NAME", value_parser = api_host)]
+    api_hosts: Vec<String>,
 
     /// Address of the gRPC endpoint for sources, plaintext [default: 127.0.0.1:8090, or a free port if that is taken]
     #[arg(long, value_name = "IP:PORT")]
@@ -165,6 +171,7 @@ impl UpArgs {
                 ListenAddress::Preferred(loopback(8000)),
                 ListenAddress::Exact,
             ),
+            api_hosts: self.api_hosts.clone(),
             grpc: self.grpc_listen.map_or(
                 ListenAddress::Preferred(loopback(8090)),
                 ListenAddress::Exact,
@@ -261,6 +268,11 @@ fn agents(text: &str) -> Result<usize, String> {
     check_count(count).map(|()| count)
 }
 
+/// A name as the bridge takes it.
+fn api_host(text: &str) -> Result<String, InvalidHostName> {
+    text.parse::<HostName>().map(|_| text.to_owned())
+}
+
 fn check_count(count: usize) -> Result<(), String> {
     match count {
         0 => Err("a region without an agent applies nothing; 1 is the least".into()),
@@ -298,3 +310,31 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(25);
 
 const MOST_AGENTS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn names_of_the_api_are_those_that_the_bridge_takes() {
+        let settings = |host: &str| {
+            let command = UpArgs::augment_args(clap::Command::new("up"));
+            let matches =
+                command.try_get_matches_from(["up", "--api-host", "a", "--api-host", host]);
+            matches.map(|matches| {
+                UpArgs::from_arg_matches(&matches)
+                    .unwrap()
+                    .settings()
+                    .unwrap()
+            })
+        };
+        assert_eq!(
+            settings("laptop.example").unwrap().api_hosts,
+            ["a", "laptop.example"]
+        );
+        let refused = settings("http://laptop:8000").unwrap_err().to_string();
+        assert!(refused.contains("without scheme and port"), "{refused}");
+    }
+}

@@ -118,6 +118,17 @@ impl Summary {
         })
     }
 
+    /// Says where others than this machine can do what they like, if anywhere.
+    pub(super) fn open_to_others(&self) -> Option<String> {
+        let bridges = self.replicas.iter();
+        let addresses = bridges.flat_map(|replica| [replica.api.as_str(), replica.grpc.as_str()]);
+        let open: Vec<&str> = addresses
+            .map(|text| text.split_once("://").map_or(text, |(_, host)| host))
+            .filter(|host| !host.is_empty() && !is_loopback(host))
+            .collect();
+        (!open.is_empty()).then(|| format!("whoever reaches {} may do everything", open.join(", ")))
+    }
+
     pub(super) fn add_consumer(
         &mut self,
         home: &Home,
@@ -131,5 +142,41 @@ impl Summary {
             target,
             admin,
         });
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<SocketAddr>();
+    address.is_ok_and(|address| address.ip().to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_reach_is_named() {
+        let replica = |api: &str, grpc: &str| ReplicaSummary {
+            pid: 1,
+            api: format!("http://{api}"),
+            grpc: grpc.into(),
+            admin: String::new(),
+        };
+        let home = Home::throw_away().unwrap();
+        let said = |replicas| {
+            let broker = ([127, 0, 0, 1], 1).into();
+            Summary::new(&home, broker, replicas)
+                .unwrap()
+                .open_to_others()
+        };
+        assert_eq!(said(vec![replica("127.0.0.1:1", "[::1]:2")]), None);
+        let open = vec![
+            replica("0.0.0.0:1", "127.0.0.1:2"),
+            replica("192.0.2.1:3", "[::]:4"),
+        ];
+        assert_eq!(
+            said(open).unwrap(),
+            "whoever reaches 0.0.0.0:1, 192.0.2.1:3, [::]:4 may do everything"
+        );
     }
 }

@@ -21,6 +21,7 @@ use link::error::{ExitKind, Failure};
 use link::id::{ClientId, ConsumerName, InvalidName, SourceId};
 use link::mqtt::Reconnect;
 use link::party::Party;
+use server_bridge::api::HostName;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -305,7 +306,11 @@ fn bridge(
     consumers: &[ConsumerName],
     api_hosts: &[String],
 ) -> Result<server_bridge::service::BridgeSettings, Failure> {
+<<<<<<< HEAD
     let api_hosts = api_hosts.iter().map(|name| name.parse());
+=======
+    let api_hosts = api_hosts.iter().map(|name| name.parse::<HostName>());
+>>>>>>> up
     Ok(server_bridge::service::BridgeSettings {
         endpoint: endpoint(&home.bridge_identity())?,
         source: names.source,

@@ -306,11 +306,7 @@ fn bridge(
     consumers: &[ConsumerName],
     api_hosts: &[String],
 ) -> Result<server_bridge::service::BridgeSettings, Failure> {
-<<<<<<< HEAD
-    let api_hosts = api_hosts.iter().map(|name| name.parse());
-=======
     let api_hosts = api_hosts.iter().map(|name| name.parse::<HostName>());
->>>>>>> up
     Ok(server_bridge::service::BridgeSettings {
         endpoint: endpoint(&home.bridge_identity())?,
         source: names.source,

@@ -95,14 +95,14 @@ async fn the_oldest_connection_that_waits_gives_way_to_one_past_the_cap() {
 
 #[tokio::test]
 async fn a_request_of_a_known_caller_stays_and_one_past_those_is_told_so() {
-    let (begun, mut beginning) = mpsc::unbounded_channel();
+    let (begun, mut beginning) = mpsc::channel(4);
     let release = CancellationToken::new();
     let slow = {
         let release = release.clone();
         async move |Extension(permit): Extension<ConnectionPermit>| {
             let mut call = permit.call();
             call.known(None).unwrap();
-            begun.send(()).unwrap();
+            begun.send(()).await.unwrap();
             release.cancelled().await;
             drop(call);
             "done"

@@ -117,7 +117,7 @@ async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
             "/consumers/c1?force=true&confirm=c1",
             Value::Null,
             403,
-            "verb=delete kind=\"consumer\" id=c1 ",
+            "verb=delete kind=\"consumer\" id=\"c1\" ",
         ),
         // Answered as if it were not there.
         (

@@ -232,6 +232,11 @@ async fn two_replicas_that_remove_and_forget_leave_one_report_of_each() {
 async fn a_source_s_page_and_reports_are_found_by_their_indexes() {
     let place = Place::new();
     let store = place.open().await;
+    // It is built beside the bridge, and would wait for the reader of the tables, which waits for it.
+    until("the index", async || {
+        place.sql(super::upgrades::VALID) == "1"
+    })
+    .await;
     with_consumers(&store, &["c1"]).await;
     place.sql(
         "INSERT INTO bridge.bundles (name, id, consumer_name, version, created_at, updated_at, source, status_taken_at, \
@@ -239,7 +244,6 @@ async fn a_source_s_page_and_reports_are_found_by_their_indexes() {
          INSERT INTO bridge.contents (bundle_key, manifests) SELECT key, '[]' FROM bridge.bundles; \
          INSERT INTO bridge.statuses (bundle_key, payload) SELECT key, '{}' FROM bridge.bundles",
     );
-    // On its own: in one transaction with rows it would wait for the index that is built beside it, which waits for the rows.
     place.sql("ANALYZE bridge.bundles, bridge.statuses");
     let end = store.reports_end().await.unwrap();
     store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
@@ -275,6 +279,10 @@ async fn a_source_s_page_and_reports_are_found_by_their_indexes() {
 async fn a_transaction_that_stays_open_anywhere_makes_no_look_at_reports_longer() {
     let place = Place::new();
     let store = place.open().await;
+    until("the index", async || {
+        place.sql(super::upgrades::VALID) == "1"
+    })
+    .await;
     with_consumers(&store, &["c1"]).await;
     let server = place.server;
     let other = format!("other than {}", place.database);

@@ -17,7 +17,7 @@ const HARMLESS: &[&str] = &[
     "statuses.stamp_report",
 ];
 
-const VALID: &str = "SELECT count(*) FROM pg_index \
+pub(super) const VALID: &str = "SELECT count(*) FROM pg_index \
      WHERE indexrelid = to_regclass('bridge.bundles_by_search') AND indisvalid";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

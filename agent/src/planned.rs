@@ -18,7 +18,7 @@ pub struct PlannedManifest {
     pub object: ObjectRef,
     /// Plural resource name.
     pub resource: String,
-    /// See [`Identity::key`](crate::applier::Identity::key).
+    /// See the key of an `Identity` of the applier.
     pub key: Option<String>,
     /// Why it is not even tried: another manifest declares the same object.
     pub refused: Option<ApplierError>,

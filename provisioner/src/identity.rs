@@ -7,8 +7,8 @@
 //!                        CSR ─────────────▶ sign: certificate, policy, thing
 //!   complete: AWSCURRENT ◀──────────────── certificate
 //! ```
-//! All state is in AWS: the versions of the secret and the certificates in IoT Core. [`state`] derives the next action from
-//! an [`observation`] without any call, so every step can be repeated after a crash at any point.
+//! All state is in AWS: the versions of the secret and the certificates in IoT Core. `state` derives the next action from
+//! an `observation` without any call, so every step can be repeated after a crash at any point.
 //! A private key is in memory and in Secrets Manager, nowhere else.
 
 pub use self::document::{DocumentError, EnrollmentRequest, SignedEnrollment};

@@ -1,7 +1,7 @@
 //! Condition rules (docs/MAESTRO.md §6.10): what each rule of a manifest evaluates to for an object, and what the
 //! evaluations of all manifests add up to for the work. Pure, and without a clock.
 //!
-//! CEL expressions are run by [`expression`] under a [budget](meter) of cost and on a stack of their own, so that no
+//! CEL expressions are run by `expression.rs` under a budget of cost and on a stack of their own, so that no
 //! rule of a source can stop the agent: whatever goes wrong becomes an evaluation with a reason.
 
 use std::collections::BTreeMap;

@@ -1,7 +1,7 @@
 //! An agent inside the test's own process, where a test can give it an applier of its own.
 //!
 //! It takes the place of the agent of a region: the same mounted directory, client id and rights, and the same parts
-//! joined by [`agent::app::Config`]; only the applier and the process differ.
+//! joined by `agent::app`; only the applier and the process differ.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -142,7 +142,7 @@ impl ConnectionPermit {
         }
     }
 
-    /// A call begins without authentication, which holds no permit; `None` when there are [`HEALTH_CALLS`] already.
+    /// A call begins without authentication, which holds no permit; `None` when there are `HEALTH_CALLS` already.
     pub fn health_call(&self) -> Option<HealthCall> {
         self.touch();
         let begun = self.0.health_calls.fetch_update(

@@ -49,7 +49,7 @@ pub enum AwsErrorKind {
     Other,
 }
 
-/// Gives the outcome of a call its [`Error`].
+/// Gives the outcome of a call its [`AwsError`].
 pub trait Outcome<T> {
     /// `action` is the permission, such as `iot:CreatePolicy`; `object` the name of what it was done to.
     ///

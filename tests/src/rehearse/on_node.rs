@@ -40,7 +40,7 @@ struct Clusters(&'static Node);
 // === impl OnNode ===
 
 impl OnNode {
-    /// Nothing is started yet; `sabotage` is that of [`super::Options`].
+    /// Nothing is started yet; `sabotage` is that of `RehearsalOptions`.
     pub fn new(sabotage: Option<&str>) -> Self {
         Self {
             sabotage: sabotage.map(str::to_owned),

@@ -2,8 +2,8 @@
 //!
 //! Imports point down only:
 //! `cli → endpoint → admin, mqtt → tls, identity, config, http, supervise, telemetry, shutdown → party → topic, event,
-//! bundle, order → iot → id, clock, backoff, error, file, listen, message, private, spelling`. The crate knows nothing
-//! of Kubernetes, SQL or the AWS SDK.
+//! bundle, order → iot → id, clock, backoff, error, fault, file, listen, message, private, spelling`. The crate knows
+//! nothing of Kubernetes, SQL or the AWS SDK.
 
 pub mod admin;
 pub mod backoff;
@@ -14,6 +14,7 @@ pub mod config;
 pub mod endpoint;
 pub mod error;
 pub mod event;
+pub mod fault;
 pub mod file;
 pub mod http;
 pub mod id;

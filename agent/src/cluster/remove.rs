@@ -63,7 +63,7 @@ pub async fn remove(options: ClusterOptions, agent_id: &str) -> Result<(), Failu
 /// theirs is left.
 ///
 /// # Errors
-/// When the cluster cannot be reached or refuses it.
+/// When the cluster cannot be reached, refuses it, or one is still there after a minute.
 pub async fn remove_definitions(options: ClusterOptions) -> Result<(), Failure> {
     let cluster = connect(options).await?;
     let one = ListParams::default().limit(1);
@@ -81,17 +81,32 @@ pub async fn remove_definitions(options: ClusterOptions) -> Result<(), Failure> 
     if works || applied {
         return Ok(());
     }
-    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.client.clone());
+    let kind = ApiResource::erase::<CustomResourceDefinition>(&());
+    let definitions: Api<DynamicObject> = Api::all_with(cluster.client.clone(), &kind);
+    let mut going = Vec::new();
     for definition in crd::definitions() {
         let name = definition.name_any();
         let failed = |error| stuck("remove the definition", &name, &error);
         let found = definitions.get_metadata_opt(&name).await.map_err(failed)?;
-        let managers = found.iter().flat_map(|found| found.managed_fields());
+        let Some(found) = found else {
+            continue;
+        };
+        let managers = found.managed_fields().iter();
         let mut managers = managers.filter_map(|entry| entry.manager.as_deref());
-        if found.is_some() && managers.all(|manager| MANAGERS.contains(&manager)) {
+        if managers.all(|manager| MANAGERS.contains(&manager)) {
             let deleted = definitions.delete(&name, &DeleteParams::default()).await;
             if_there(deleted).map_err(failed)?;
+            going.push(Going {
+                api: definitions.clone(),
+                name: name.clone(),
+                uid: found.metadata.uid,
+                shown: format!("CustomResourceDefinition {name}"),
+            });
         }
+    }
+    // The server removes a definition once its own controller has looked for objects of it.
+    for definition in &going {
+        definition.gone().await?;
     }
     Ok(())
 }

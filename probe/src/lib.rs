@@ -44,6 +44,7 @@ pub mod args;
 pub mod check;
 pub mod connection;
 pub mod dial;
+pub mod doctor;
 pub mod format;
 pub mod output;
 pub mod payload;
@@ -111,6 +112,7 @@ async fn dispatch(verb: &Verb) -> Result<Option<ExitKind>, Failure> {
         Verb::Ping(args) => ping::run(args).await.map(|()| None),
         // Prints its own outcome, failure included.
         Verb::Check(args) => check::run(args).await,
+        Verb::Doctor(args) => doctor::run(args).await,
     }
 }
 

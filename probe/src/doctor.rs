@@ -36,7 +36,7 @@ use tokio::time::{Instant, timeout_at};
 pub use self::context::Context;
 pub use self::findings::{Findings, Next};
 use crate::args::DoctorArgs;
-use crate::output::{Output, OutputFormat};
+use crate::output::Output;
 use crate::stage::Stage;
 
 /// Runs the command; prints its own outcome.

@@ -206,7 +206,7 @@ mod tests {
             (TlsProblem::Sni, aws.clone(), 222),
             (TlsProblem::Alpn, aws.clone(), 222),
             (closed(), aws.clone(), 220),
-            (closed(), self::dialled("192.0.2.1", 8883), 222),
+            (closed(), dialled("192.0.2.1", 8883), 222),
             (TlsProblem::NotTls, aws.clone(), 221),
             (TlsProblem::Parameters, aws.clone(), 220),
             (TlsProblem::Other { reason: "x".into() }, aws.clone(), 220),

@@ -32,6 +32,7 @@ pub mod import;
 pub mod sidecar;
 pub mod store;
 pub mod verbs;
+pub mod verify;
 
 use callers::CallerFlags;
 use grpc::GrpcFlags;

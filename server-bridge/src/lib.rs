@@ -18,3 +18,4 @@ pub mod service;
 pub mod sidecar;
 pub mod store;
 mod validate;
+pub mod verify;

@@ -9,6 +9,7 @@ use super::consumer::ConsumerVerb;
 use super::import::ImportVerb;
 use super::sidecar::SidecarArgs;
 use super::store::verbs::StoreVerb;
+use super::verify::VerifyArgs;
 
 /// One of the things done instead of running the bridge.
 #[derive(Debug, Subcommand)]
@@ -25,6 +26,9 @@ pub enum Command {
     /// Stand between a Go Maestro server in the same pod and the broker: plain MQTT on loopback, this project's sessions
     /// with mutual TLS to the broker
     Sidecar(Box<SidecarArgs>),
+    /// Say whether the region keeps what it promises, once or for ever: canaries come back, the ledger only goes forward,
+    /// both ends hold the same, and nothing that was acknowledged is missing
+    Verify(Box<VerifyArgs>),
 }
 
 // === impl Command ===
@@ -41,6 +45,7 @@ impl Command {
             Self::Consumer(verb) => verb.run(args).await,
             Self::Import(verb) => verb.run(args).await,
             Self::Sidecar(sidecar) => sidecar.run(args).await,
+            Self::Verify(verify) => verify.run().await,
         }
     }
 }

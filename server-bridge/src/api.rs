@@ -266,7 +266,10 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .patch(consumers::patch::<S>)
                 .delete(consumers::delete::<S>),
         ),
-        (v1("/consumers/{id}/presence"), get(presence::get::<S>)),
+        (
+            v1("/consumers/{id}/presence"),
+            get(consumers::presence::<S>),
+        ),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),

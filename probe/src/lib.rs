@@ -41,6 +41,7 @@
 //! | | `result` | `ok`, `clientId`, and on failure `stage`, `code`, `hint`, `exitCode` |
 
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod connection;
 pub mod dial;
@@ -57,6 +58,7 @@ pub mod stage;
 pub mod subscribe;
 pub mod target;
 pub mod view;
+pub mod watch;
 
 use link::error::{ExitKind, Failure};
 use link::telemetry::{self, LogFormat, LogOptions};
@@ -79,7 +81,10 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         };
         telemetry::init(&options).map_err(Failure::misuse)?;
     }
-    let outcome = match verb.connection().refused.0 {
+    let outcome = match verb
+        .connection()
+        .and_then(|connection| connection.refused.0)
+    {
         Some(option) => Err(not_taken(option)),
         None => dispatch(&verb).await,
     };
@@ -111,6 +116,8 @@ async fn dispatch(verb: &Verb) -> Result<Option<ExitKind>, Failure> {
         Verb::Ping(args) => ping::run(args).await.map(|()| None),
         // Prints its own outcome, failure included.
         Verb::Check(args) => check::run(args).await,
+        Verb::Bench(args) => bench::run(args).await.map(|()| None),
+        Verb::Watch(args) => watch::run(args).await.map(|()| None),
     }
 }
 

@@ -6,6 +6,7 @@
 mod bench;
 mod connection;
 mod diagnose;
+mod doctor;
 mod publish;
 pub mod refused;
 mod session;
@@ -22,6 +23,7 @@ pub use self::connection::{ConnectionArgs, OutputArgs};
 #[cfg(test)]
 pub(crate) use self::diagnose::PING_HEADER;
 pub use self::diagnose::{CheckArgs, PingArgs};
+pub use self::doctor::{DoctorArgs, DoctorFarArgs};
 pub use self::publish::PublishArgs;
 pub use self::session::SessionArgs;
 pub use self::subscribe::SubscribeArgs;
@@ -66,8 +68,11 @@ pub enum Verb {
     #[command(visible_alias = "rtt", after_help = EXIT_CODES)]
     Ping(Box<PingArgs>),
     /// Find out at which stage a connection fails, and why
-    #[command(visible_alias = "doctor", after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
     Check(Box<CheckArgs>),
+    /// Find out which hop is broken, why, and what to do: files, clock, network, TLS, MQTT, policy, and the other end
+    #[command(after_help = format!("{OWN_ID}\n\n{DOCTOR_EXIT_CODES}"))]
+    Doctor(Box<DoctorArgs>),
     /// Measure what a broker takes and how fast it passes messages on
     #[command(after_help = format!("{BENCH_LIMITS}\n\n{EXIT_CODES}"))]
     Bench(Box<BenchArgs>),
@@ -88,6 +93,7 @@ impl Verb {
             Self::Check(args) => Some(&args.connection),
             Self::Bench(args) => Some(&args.connection),
             Self::Watch(_) => None,
+            Self::Doctor(args) => Some(&args.connection),
         }
     }
 
@@ -98,6 +104,7 @@ impl Verb {
             Self::Subscribe(args) => args.output,
             Self::Ping(args) => args.output,
             Self::Check(args) => args.output,
+            Self::Doctor(args) => args.output,
             Self::Bench(args) => args.output,
             Self::Watch(args) => args.output,
         }
@@ -116,6 +123,12 @@ agent's id then refuses CONNECT: end before it with --until tls, or stop the age
 const BENCH_LIMITS: &str = "\
 At most 1000 connections, 5000 messages and 64 MiB a second, 2000000 messages in all. Times are from when a
 message was due. Real IoT Core charges for each message and is refused without --accept-aws-charges.";
+
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing is wrong as far as was looked
+  1  there is a warning or an error
+  2  the command line is wrong; nothing was tried";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -34,6 +34,7 @@ mod meta;
 mod operation;
 mod origin;
 mod paging;
+mod presence;
 mod reference;
 mod render;
 mod search;
@@ -265,6 +266,7 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .patch(consumers::patch::<S>)
                 .delete(consumers::delete::<S>),
         ),
+        (v1("/consumers/{id}/presence"), get(presence::get::<S>)),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),

@@ -74,7 +74,8 @@ impl Picture<'_> {
         lines.push(blank());
         lines.push(line(&self.of_bundles(snapshot), Style::Header, width));
         for bundle in snapshot.bundles.iter().take(pane) {
-            lines.extend(of_bundle(bundle, self.now).map(|(text, style)| line(&text, style, width)));
+            lines
+                .extend(of_bundle(bundle, self.now).map(|(text, style)| line(&text, style, width)));
         }
         lines.resize_with(height.saturating_sub(footer), blank);
         lines.push(self.footer(width));

@@ -131,18 +131,8 @@ impl ClusterRow {
                     .map(|hop| number(&item[format!("waiting_{hop}")])),
             ),
             oldest: time(&item["oldest_waiting_since"]),
-            version: first(presence, &["/agent/version", "/report/version", "/version"])
-                .and_then(text),
-            certificate: first(
-                presence,
-                &[
-                    "/certificate/not_after",
-                    "/certificate/notAfter",
-                    "/agent/certificate/notAfter",
-                    "/report/certificate/notAfter",
-                ],
-            )
-            .and_then(time),
+            version: text(&presence["agent"]["version"]),
+            certificate: time(&presence["certificate"]["notAfter"]),
         }
     }
 
@@ -252,10 +242,6 @@ fn number(value: &Value) -> u64 {
 
 fn time(value: &Value) -> Option<Timestamp> {
     value.as_str()?.parse().ok()
-}
-
-fn first<'a>(value: &'a Value, pointers: &[&str]) -> Option<&'a Value> {
-    pointers.iter().find_map(|pointer| value.pointer(pointer))
 }
 
 /// Changes when a member of [`Snapshot::json`] changes its meaning or goes.

@@ -35,8 +35,8 @@ fn snapshot() -> Snapshot {
             ClusterRow::of(&json!({
                 "name": "eu-1", "bundles": 120, "waiting_to_send": 0, "waiting_to_apply": 2,
                 "oldest_waiting_since": "2026-11-29T09:00:00Z",
-                "presence": {"state": "away", "since": "2026-11-29T08:00:00Z", "report": {
-                    "version": "0.1.0 (dev)", "certificate": {"notAfter": "2026-12-01T00:00:00Z"}}},
+                "presence": {"state": "away", "since": "2026-11-29T08:00:00Z", "agent": {"version": "0.1.0"},
+                    "certificate": {"notAfter": "2026-12-01T00:00:00Z"}},
             })),
             ClusterRow::of(&json!({
                 "name": "a-cluster-with-a-name-that-is-quite-long-and-does-not-fit",

@@ -17,4 +17,5 @@ pub mod replicas;
 pub mod service;
 pub mod sidecar;
 pub mod store;
+pub mod ui;
 mod validate;

@@ -57,6 +57,8 @@ pub struct BridgeSettings {
     pub api_listen: SocketAddr,
     /// Names by which callers address it, besides loopback and addresses.
     pub api_hosts: Vec<HostName>,
+    /// Whether the status page is served beside the API.
+    pub ui: bool,
     /// How gRPC is offered, if it is.
     pub grpc: grpc::GrpcOptions,
     /// How callers are known, and what they may do.
@@ -275,6 +277,7 @@ impl BridgeSettings {
             hosts: self.api_hosts,
             access: parts.access,
             tls: parts.https,
+            ui: self.ui,
             ..api::ApiConfig::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {

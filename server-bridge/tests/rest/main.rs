@@ -20,6 +20,7 @@ mod progress;
 mod removal;
 mod schema;
 mod server;
+mod ui;
 use server::{Server, bundle, config_map};
 
 #[tokio::test]

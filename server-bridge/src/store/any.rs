@@ -14,16 +14,19 @@ use tokio::sync::broadcast;
 use tracing::info;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
-use super::methods::{agent_store_methods, report_store_methods, store_methods};
+use super::methods::{
+    agent_store_methods, presence_store_methods, report_store_methods, store_methods,
+};
 use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::{self, SqliteStore};
 use super::{
-    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
-    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
-    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
-    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, ConnectionEvent, Consumer, Content, Doubts, Epoch, Fence,
+    Gone, Hint, History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle,
+    PendingHead, Presence, PresenceStore, Raising, Report, ReportCursor, ReportHeads, ReportPage,
+    ReportPosition, ReportStore, ReportedPresence, SourceName, StatusOutcome, StatusUpdate, Store,
+    StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -151,6 +154,10 @@ macro_rules! passed_on {
 
 impl AgentStore for AnyStore {
     agent_store_methods!(passed_on);
+}
+
+impl PresenceStore for AnyStore {
+    presence_store_methods!(passed_on);
 }
 
 impl ReportStore for AnyStore {

@@ -35,6 +35,7 @@ mod notifier;
 mod open;
 mod outbox;
 mod overview;
+mod presence;
 mod progress;
 mod queue;
 mod refused;

@@ -238,12 +238,7 @@ impl Hint for BindError {
     }
 }
 
-fn router<S: Store>(
-    context: Context<S>,
-    hosts: Hosts,
-    metrics: ApiMetrics,
-    ui: bool,
-) -> Router {
+fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics, ui: bool) -> Router {
     let access = context.access.clone();
     // Its files are the same for everybody; what they show is asked for by routes that know their caller.
     let page = if ui { ui::router() } else { Router::new() };

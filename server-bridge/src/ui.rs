@@ -139,12 +139,33 @@ mod tests {
             assert!(served(&name), "{name}");
         }
         let page = include_str!("../ui/index.html");
-        for inline in ["<style", " style=", "<script>", " onclick=", "javascript:", "http:", "https:"] {
+        for inline in [
+            "<style",
+            " style=",
+            "<script>",
+            " onclick=",
+            "javascript:",
+            "http:",
+            "https:",
+        ] {
             assert!(!page.contains(inline), "{inline}");
         }
         for asset in ASSETS.iter().filter(|asset| asset.kind == SCRIPT) {
-            for unsafe_way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "eval(", "document.write", "localStorage", "sessionStorage", "document.cookie"] {
-                assert!(!asset.content.contains(unsafe_way), "{}: {unsafe_way}", asset.path);
+            for unsafe_way in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "eval(",
+                "document.write",
+                "localStorage",
+                "sessionStorage",
+                "document.cookie",
+            ] {
+                assert!(
+                    !asset.content.contains(unsafe_way),
+                    "{}: {unsafe_way}",
+                    asset.path
+                );
             }
         }
     }

@@ -31,16 +31,27 @@ async fn every_view_shows_what_the_bridge_knows_of_ten_thousand_clusters() -> Re
     });
     let manifests = json!([config_map("web", "here"), secret]);
     create(&api, "web", "cluster1", manifests).await?;
-    create(&api, "to-nobody", "edge-00001", json!([config_map("x", "")])).await?;
-    wait_for("what cluster1 was sent to be applied", PATIENCE, async || {
-        match api.bundles("search=applied%3D'True'").await {
+    create(
+        &api,
+        "to-nobody",
+        "edge-00001",
+        json!([config_map("x", "")]),
+    )
+    .await?;
+    wait_for(
+        "what cluster1 was sent to be applied",
+        PATIENCE,
+        async || match api.bundles("search=applied%3D'True'").await {
             Ok(list) if list.total == 1 => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await?;
     let total = CLUSTERS.to_string();
-    let said = Browser::new(&mut region).await?.run("views", &[&total, CANARY]).await?;
+    let said = Browser::new(&mut region)
+        .await?
+        .run("views", &[&total, CANARY])
+        .await?;
     // The test's own report, for whoever looks for the figure.
     #[expect(clippy::print_stderr, reason = "a measurement")]
     for line in said.lines() {
@@ -56,7 +67,10 @@ async fn a_bridge_that_is_silent_is_called_stale_until_it_is_heard_again() -> Re
         .start()
         .await?;
     let bridge = region.bridge.process().id().to_string();
-    Browser::new(&mut region).await?.run("stale", &[&bridge]).await?;
+    Browser::new(&mut region)
+        .await?
+        .run("stale", &[&bridge])
+        .await?;
     region.passed();
     Ok(())
 }
@@ -87,7 +101,10 @@ async fn a_token_is_asked_for_and_kept_in_memory_and_a_wrong_one_is_refused_with
         .start()
         .await?;
     let tokens = [good.as_str(), &foreign, &unknown];
-    Browser::new(&mut region).await?.run("token", &tokens).await?;
+    Browser::new(&mut region)
+        .await?
+        .run("token", &tokens)
+        .await?;
     region.passed();
     Ok(())
 }
@@ -156,7 +173,7 @@ fn node(label: &str, tools: &Path) -> Result<ProcessSpec> {
         .into_iter()
         .find_map(|name| ProcessSpec::installed(name, NO_BROWSER).ok())
         .map_or_else(|| ProcessSpec::installed("chromium", NO_BROWSER), Ok)?;
-    let program = chromium.command().as_std().get_program().to_owned();
+    let program = chromium.command().get_program().to_owned();
     Ok(ProcessSpec::at("node", "node".into(), REMEDY)
         .label(label.to_owned())
         .env("BROWSER", program)

@@ -21,13 +21,13 @@ use super::error::{ApiError, Code};
 use super::{Context, json_response};
 use crate::callers::Verb;
 use crate::store::query::Query;
-use crate::store::{Consumer, Store};
+use crate::store::{Circumstances, Consumer, Store, assess};
 
 mod request;
 mod row;
 
 use request::OverviewRequest;
-use row::{Health, Item, Row};
+use row::{Health, Item, KnownAgent, Row};
 
 /// The last snapshot. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -152,12 +152,27 @@ impl Snapshot {
         let page = context.store.list_consumers(everybody).await?;
         let total = page.total;
         let consumers: Vec<Consumer> = page.rows.try_collect().await?;
-        let names = consumers.iter().map(|c| c.name.clone()).collect();
+        let names: Vec<_> = consumers.iter().map(|c| c.name.clone()).collect();
+        let mut presences = context.store.presences_of(names.clone()).await?;
+        let listening_since = context.store.listening_since(as_of).await?;
         let mut loads = context.store.loads(names).await?;
         let left_out = total.saturating_sub(u64::from(MAX_CONSUMERS));
         let row = |consumer: Consumer| {
             let load = loads.remove(consumer.name.as_str()).unwrap_or_default();
-            Row::new(consumer, load)
+            let presence = presences.remove(consumer.name.as_str());
+            let agent = presence.map_or_else(KnownAgent::default, |presence| {
+                let circumstances = Circumstances {
+                    now: as_of,
+                    listening_since,
+                    waits: load.oldest_waiting_since.is_some(),
+                };
+                KnownAgent::new(&presence, assess(&presence, circumstances))
+            });
+            Row {
+                consumer,
+                load,
+                agent,
+            }
         };
         Ok(Self {
             rows: Arc::new(consumers.into_iter().map(row).collect()),

@@ -68,10 +68,22 @@ async fn calls_of_the_page_pass_and_those_of_other_pages_do_not() {
         (overview, vec![(ORIGIN, own.as_str())], StatusCode::OK),
         (overview, vec![], StatusCode::OK),
         ("/ui", vec![(ORIGIN, own.as_str())], StatusCode::OK),
-        (overview, vec![(ORIGIN, "https://evil.example")], StatusCode::FORBIDDEN),
+        (
+            overview,
+            vec![(ORIGIN, "https://evil.example")],
+            StatusCode::FORBIDDEN,
+        ),
         (overview, vec![(ORIGIN, "null")], StatusCode::FORBIDDEN),
-        ("/ui", vec![(ORIGIN, "https://evil.example")], StatusCode::FORBIDDEN),
-        ("/ui", vec![(HOST, "rebound.example")], StatusCode::FORBIDDEN),
+        (
+            "/ui",
+            vec![(ORIGIN, "https://evil.example")],
+            StatusCode::FORBIDDEN,
+        ),
+        (
+            "/ui",
+            vec![(HOST, "rebound.example")],
+            StatusCode::FORBIDDEN,
+        ),
     ] {
         let answer = server.file(path, &headers).await;
         assert_eq!(answer.status(), expected, "{path} {headers:?}");
@@ -88,7 +100,10 @@ async fn the_overview_counts_everybody_and_shows_a_page_in_the_order_asked_for()
         .await;
     let overview = server.get("/overview?orderBy=name%20desc&size=1").await;
     assert_eq!(overview["items"][0]["name"], "cluster2");
-    assert_eq!((&overview["size"], &overview["total"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&overview["size"], &overview["total"]),
+        (&json!(1), &json!(2))
+    );
     let summary = json!({
         "consumers": 2, "well": 0, "stuck": 0, "away": 0, "never": 2, "bundles": 1,
         "waiting_to_send": 1, "waiting_to_apply": 0, "waiting_for_available": 0,

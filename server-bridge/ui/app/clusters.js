@@ -92,11 +92,10 @@ function summary({ summary: all }, query, here) {
 
 function columns(items) {
   const knows = (member) => items.some((item) => member(item) !== undefined && member(item) !== null);
-  const report = (item) => item.presence?.report ?? {};
   return [
     { title: "Cluster", sort: "name", class: "name", cell: (item) => [clusterLink(item.name), labels(item.labels)] },
     { title: "Health", sort: "health", cell: (item) => state(item.health) },
-    knows((item) => item.presence?.state) && { title: "Presence", cell: (item) => presence(item.presence) },
+    knows((item) => item.presence?.state) && { title: "Agent is", class: "late", cell: (item) => presence(item.presence) },
     {
       title: "Lag",
       sort: "oldest_waiting_since",
@@ -110,11 +109,12 @@ function columns(items) {
     { title: "to be available", class: "num part", cell: (item) => number(item.waiting_for_available) },
     { title: "to delete", class: "num part", cell: (item) => number(item.waiting_for_deletion) },
     { title: "Last heard", sort: "last_seen_at", first: "desc", class: "num late", cell: (item) => moment(item.last_seen_at) },
-    knows((item) => report(item).version) && { title: "Agent", class: "late", cell: (item) => report(item).version ?? dash() },
-    knows((item) => report(item).certificate?.notAfter) && {
+    knows((item) => item.agent_version) && { title: "Agent", class: "late", cell: (item) => item.agent_version ?? dash() },
+    knows((item) => item.certificate_expires_at) && {
       title: "Certificate",
+      sort: "certificate_expires_at",
       class: "num late",
-      cell: (item) => expiry(report(item).certificate?.notAfter),
+      cell: (item) => expiry(item.certificate_expires_at),
     },
   ].filter(Boolean);
 }

@@ -27,6 +27,7 @@ enum Key {
     Name,
     Health,
     LastSeenAt,
+    CertificateExpiresAt,
     Bundles,
     Waiting,
     OldestWaitingSince,
@@ -89,6 +90,10 @@ impl OverviewRequest {
                 Key::Health => self.directed(of_a.cmp(of_b)),
                 Key::Bundles => self.directed(a.load.bundles.cmp(&b.load.bundles)),
                 Key::Waiting => self.directed(a.waiting().cmp(&b.waiting())),
+                Key::CertificateExpiresAt => self.times(
+                    a.agent.certificate_expires_at,
+                    b.agent.certificate_expires_at,
+                ),
                 Key::LastSeenAt => self.times(a.consumer.last_seen_at, b.consumer.last_seen_at),
                 Key::OldestWaitingSince => {
                     self.times(a.load.oldest_waiting_since, b.load.oldest_waiting_since)
@@ -164,6 +169,7 @@ const KEYS: &[(&str, Key)] = &[
     ("name", Key::Name),
     ("health", Key::Health),
     ("last_seen_at", Key::LastSeenAt),
+    ("certificate_expires_at", Key::CertificateExpiresAt),
     ("bundles", Key::Bundles),
     ("waiting", Key::Waiting),
     ("oldest_waiting_since", Key::OldestWaitingSince),

@@ -3,13 +3,27 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::store::{Consumer, Labels, Load};
+use crate::store::{Assessment, Consumer, Labels, Load, Presence, PresenceState};
 
-/// A consumer with what waits of it.
+/// A consumer with what waits of it and what is known of its agent.
 #[derive(Clone, Debug)]
 pub(super) struct Row {
     pub(super) consumer: Consumer,
     pub(super) load: Load,
+    pub(super) agent: KnownAgent,
+}
+
+/// What is shown of an agent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownAgent {
+    /// Whether it is there; `None` when nobody asked.
+    pub(super) assessment: Option<Assessment>,
+    /// Whether anything ever came from it.
+    pub(super) heard: bool,
+    /// The version that it reports.
+    pub(super) version: Option<String>,
+    /// When the certificate expires that it reports.
+    pub(super) certificate_expires_at: Option<Timestamp>,
 }
 
 /// One word for how a consumer is; each has exactly one.
@@ -35,6 +49,12 @@ pub(super) struct Item<'a> {
     labels: &'a Labels,
     health: Health,
     #[serde(skip_serializing_if = "Option::is_none")]
+    presence: Option<PresenceShown<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificate_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     last_seen_at: Option<Timestamp>,
     bundles: u64,
     waiting_to_send: u64,
@@ -45,17 +65,48 @@ pub(super) struct Item<'a> {
     oldest_waiting_since: Option<Timestamp>,
 }
 
+/// Whether an agent is there, as it is written.
+#[derive(Debug, Serialize)]
+struct PresenceShown<'a> {
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+// === impl KnownAgent ===
+
+impl KnownAgent {
+    pub(super) fn new(presence: &Presence, assessment: Assessment) -> Self {
+        let report = presence.report.as_ref();
+        let certificate = report.and_then(|report| report.certificate.as_ref());
+        Self {
+            assessment: Some(assessment),
+            heard: presence.heard_at().is_some(),
+            version: report
+                .map(|report| report.version.clone())
+                .filter(|version| !version.is_empty()),
+            certificate_expires_at: certificate.map(|certificate| certificate.not_after),
+        }
+    }
+
+    fn state(&self) -> PresenceState {
+        let assessment = self.assessment.as_ref();
+        assessment.map_or(PresenceState::Unknown, |known| known.state)
+    }
+}
+
 // === impl Row ===
 
 impl Row {
-    pub(super) fn new(consumer: Consumer, load: Load) -> Self {
-        Self { consumer, load }
-    }
-
-    /// By whom it is known and what waits since before `bound`.
+    /// By whether its agent is there and what waits since before `bound`.
     pub(super) fn health(&self, bound: Timestamp) -> Health {
-        if self.consumer.last_seen_at.is_none() {
-            return Health::Never;
+        match self.agent.state() {
+            PresenceState::Away => return Health::Away,
+            PresenceState::Never => return Health::Never,
+            PresenceState::Unknown if !self.agent.heard => return Health::Never,
+            PresenceState::Unknown | PresenceState::Connected | PresenceState::Idle => {}
         }
         match self.load.oldest_waiting_since {
             Some(since) if since < bound => Health::Stuck,
@@ -84,8 +135,20 @@ impl Row {
     }
 
     pub(super) fn item(&self, health: Health) -> Item<'_> {
-        let Self { consumer, load } = self;
+        let Self {
+            consumer,
+            load,
+            agent,
+        } = self;
+        let presence = agent.assessment.as_ref().map(|known| PresenceShown {
+            state: known.state.as_str(),
+            since: known.since,
+            reason: known.reason.as_deref(),
+        });
         Item {
+            presence,
+            agent_version: agent.version.as_deref(),
+            certificate_expires_at: agent.certificate_expires_at,
             id: &consumer.id,
             name: consumer.name.as_str(),
             labels: &consumer.labels,

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use link::id::ConsumerName;
 
 use super::*;
-use crate::store::Load;
+use crate::store::{Assessment, Load, PresenceState};
 
 fn at(minute: i64) -> Timestamp {
     Timestamp::from_second(minute * 60).unwrap()
@@ -24,7 +24,29 @@ fn row(name: &str, seen: Option<i64>, waits: Option<i64>) -> Row {
         oldest_waiting_since: waits.map(at),
         ..Load::default()
     };
-    Row::new(consumer, load)
+    let agent = KnownAgent {
+        heard: seen.is_some(),
+        ..KnownAgent::default()
+    };
+    Row {
+        consumer,
+        load,
+        agent,
+    }
+}
+
+fn with(state: PresenceState, row: Row) -> Row {
+    let assessment = Assessment {
+        state,
+        since: None,
+        reason: None,
+        connected_since: None,
+    };
+    let agent = KnownAgent {
+        assessment: Some(assessment),
+        ..row.agent
+    };
+    Row { agent, ..row }
 }
 
 fn names(rows: &[Row], query: &[(&str, &str)]) -> String {
@@ -48,14 +70,20 @@ fn every_consumer_has_one_health_and_all_are_counted() {
         row("b", Some(59), Some(50)),
         row("c", Some(59), Some(58)),
         row("d", None, Some(10)),
+        with(PresenceState::Away, row("e", Some(59), Some(50))),
+        with(PresenceState::Never, row("f", None, None)),
+        with(PresenceState::Idle, row("g", Some(59), None)),
+        // Its connection is known and nothing came yet.
+        with(PresenceState::Connected, row("h", None, Some(50))),
+        with(PresenceState::Unknown, row("i", Some(1), Some(50))),
     ];
     let mut summary = Summary::default();
     for row in &rows {
         summary.add(row, row.health(at(55)));
     }
     let counted = (summary.well, summary.stuck, summary.away, summary.never);
-    assert_eq!(counted, (2, 1, 0, 1));
-    assert_eq!((summary.consumers, summary.bundles), (4, 12));
+    assert_eq!(counted, (3, 3, 1, 2));
+    assert_eq!((summary.consumers, summary.bundles), (9, 27));
     assert_eq!(summary.oldest_waiting_since, Some(at(10)));
 }
 

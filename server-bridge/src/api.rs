@@ -12,6 +12,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Router, middleware};
+use link::admin::Checks;
 use link::clock::Clock;
 use link::error::Hint;
 use link::http::Bounds;
@@ -28,6 +29,7 @@ mod body;
 mod bundles;
 mod consumers;
 mod error;
+mod explain;
 mod held;
 mod list;
 mod meta;
@@ -45,6 +47,8 @@ pub use operation::ApiMetrics;
 pub use origin::{HostName, InvalidHostName};
 
 use crate::callers::{Access, ServerTls};
+use crate::explain::ProcessView;
+use crate::replicas::Ownership;
 use crate::store::Store;
 use body::BodyReader;
 use error::ApiError;
@@ -69,6 +73,8 @@ pub struct ApiConfig {
     pub access: Access,
     /// TLS; plain without it.
     pub tls: Option<ServerTls>,
+    /// The process that it is part of, for `explain`.
+    pub process: ProcessView,
 }
 
 /// The API with its socket bound, not yet serving.
@@ -104,6 +110,7 @@ struct Context<S> {
     lists: ListLimiter,
     cursors: PageCursors,
     access: Access,
+    process: ProcessView,
 }
 
 /// Binds the socket of an API that is built later, for [`REST`] or [`GRPC`].
@@ -132,6 +139,7 @@ impl ApiConfig {
             },
             access: Access::open(),
             tls: None,
+            process: ProcessView::new(Checks::new(), Ownership::sole()),
         }
     }
 
@@ -175,6 +183,7 @@ impl ApiConfig {
                 lists: ListLimiter::default(),
                 cursors: PageCursors::default(),
                 access: self.access,
+                process: self.process,
             },
             hosts: Hosts::new(address, self.hosts),
             bounds: self.bounds,
@@ -265,6 +274,7 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .patch(consumers::patch::<S>)
                 .delete(consumers::delete::<S>),
         ),
+        (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),
@@ -274,6 +284,10 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
             get(bundles::get::<S>)
                 .patch(bundles::patch::<S>)
                 .delete(bundles::delete::<S>),
+        ),
+        (
+            v1("/resource-bundles/{id}/explain"),
+            get(explain::bundle::<S>),
         ),
     ]
 }

@@ -9,7 +9,10 @@ use link::order::Version;
 use tokio::sync::broadcast;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
-use super::methods::{agent_store_methods, report_store_methods, store_methods};
+use super::facts::{BundleFacts, ConsumerFacts, ExplainStore};
+use super::methods::{
+    agent_store_methods, explain_store_methods, report_store_methods, store_methods,
+};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
     AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
@@ -112,6 +115,10 @@ macro_rules! gated {
 
 impl<S: Store> AgentStore for Faulty<S> {
     agent_store_methods!(gated);
+}
+
+impl<S: Store> ExplainStore for Faulty<S> {
+    explain_store_methods!(gated);
 }
 
 impl<S: Store> ReportStore for Faulty<S> {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::id::ConsumerName;
 use crate::order::{SequenceId, Version};
 
+pub mod agent_report;
 pub mod check;
 mod kind;
 mod mqtt;

@@ -1,9 +1,9 @@
 //! The story of a bundle: which hop it has reached, where it waits now, since when, why, and what would move it; and of a
 //! consumer, where its bundles wait.
 //!
-//! **Contract:** pure. Facts come from the store ([`crate::store::BundleFacts`]), from this process where it is a bridge
-//! ([`ProcessFacts`]) and from what is known of the agent ([`AgentFacts`]); the time is an argument. What is not known is
-//! said not to be known: no cause is guessed where another one fits the same facts.
+//! **Contract:** pure. Facts come from the store ([`crate::store::BundleFacts`]), which knows what agents say of themselves,
+//! and from this process where it is a bridge ([`ProcessFacts`]); the time is an argument. What is not known is said not to
+//! be known: no cause is guessed where another one fits the same facts.
 //! **Invariant:** each reason to wait has a code of [`link::fault::CATALOGUE`], MQ9xx; a test tells one story for each.
 //! **Invariant:** no content of a manifest is in a story: of an object its kind, name and size, and what the agent says.
 
@@ -29,7 +29,7 @@ mod tests;
 
 pub use bundle::{bundle, gone};
 pub use consumer::consumer;
-pub use facts::{AgentFacts, AgentState, ProcessFacts, RefusedVersion, UnmetCheck};
+pub use facts::{ProcessFacts, UnmetCheck};
 pub use near::near;
 pub use process::ProcessView;
 pub use story::{

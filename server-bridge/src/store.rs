@@ -35,6 +35,7 @@ mod order;
 mod outbox;
 mod overview;
 pub mod postgres;
+mod presence;
 mod progress;
 pub mod query;
 mod replica;
@@ -69,6 +70,10 @@ pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{Hint, PendingBundle, PendingHead};
 pub use overview::{Began, ConnectionCounts, HistorySummary, Holds, Member, Overview, Tables};
+pub use presence::{
+    Assessment, Circumstances, ConnectionEvent, LATE, LISTENING_EVERY, Presence, PresenceState,
+    PresenceStore, RENUMBERED, REPORTS_MISSED_AFTER, ReportedPresence, assess, reason,
+};
 pub use progress::{ConditionStatus, Load, Progress, WaitingFor};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Fence, Free, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot};
@@ -116,7 +121,7 @@ impl PageEnd {
 }
 
 /// Everything the bridge keeps.
-pub trait Store: AgentStore + ReportStore + ExplainStore {
+pub trait Store: AgentStore + PresenceStore + ReportStore + ExplainStore {
     // --- consumers ---
 
     /// Registers a consumer. Refused with `ConsumerExists`.

@@ -24,7 +24,7 @@ pub(super) async fn bundle<S: Store>(
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let now = context.clock.now();
-    let found = context.store.bundle_facts(&reference).await?;
+    let found = context.store.bundle_facts(&reference, now).await?;
     let Some(mut facts) = found else {
         let scope = actor.scope(Verb::Get).await?;
         if scope.is_all()
@@ -37,7 +37,7 @@ pub(super) async fn bundle<S: Store>(
     let bundle = facts.bundle;
     facts.bundle = actor.bundle(Verb::Get, &reference, Some(bundle)).await?;
     let process = context.process.facts(&facts.bundle.consumer_name);
-    let story = explain::bundle(&facts, Some(&process), None, now);
+    let story = explain::bundle(&facts, Some(&process), now);
     Ok(answer(&story))
 }
 
@@ -54,10 +54,11 @@ pub(super) async fn consumer<S: Store>(
             "what waits for a consumer is told over all sources, and the rules let you list those of some only",
         ));
     }
-    let facts = context.store.consumer_facts(&consumer.name).await?;
+    let now = context.clock.now();
+    let facts = context.store.consumer_facts(&consumer.name, now).await?;
     let facts = facts.ok_or_else(|| ApiError::not_found("Consumer", &reference))?;
     let process = context.process.facts(&consumer.name);
-    let story = explain::consumer(&facts, Some(&process), None, context.clock.now());
+    let story = explain::consumer(&facts, Some(&process), now);
     Ok(answer(&story))
 }
 

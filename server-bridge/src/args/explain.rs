@@ -1,6 +1,7 @@
 //! `server-bridge explain`: the story of a bundle or a consumer, read from the store beside the bridges that run on it.
 
 use clap::Args as ClapArgs;
+use jiff::Timestamp;
 use link::cli::{Stdout, stdout_line};
 use link::clock::Clock;
 use link::error::{ExitKind, Failure};
@@ -32,24 +33,24 @@ impl ExplainArgs {
     /// store cannot be read.
     pub(super) async fn run(&self, args: &Args) -> Result<(), Failure> {
         let (wanted, reference) = meant(&self.subject);
+        let now = Clock::system().now();
         let location = args.store.location(args.mount.as_deref())?;
-        let found = location.find(reference, wanted).await?;
-        let text = self.told(&found, reference)?;
+        let found = location.find(reference, wanted, now).await?;
+        let text = self.told(&found, reference, now)?;
         // Whoever does not read it any more has seen enough.
         let (Stdout::Open | Stdout::Closed) = stdout_line(&text)?;
         Ok(())
     }
 
-    fn told(&self, found: &Found, reference: &str) -> Result<String, Failure> {
-        let now = Clock::system().now();
+    fn told(&self, found: &Found, reference: &str, now: Timestamp) -> Result<String, Failure> {
         match (&found.bundle, &found.consumer, &found.tombstone) {
             (Some(_), Some(_), _) => Err(ambiguous(reference)),
             (Some(bundle), None, _) => {
-                let story = explain::bundle(bundle, None, None, now);
+                let story = explain::bundle(bundle, None, now);
                 self.shown(&story, explain::bundle_text(&story))
             }
             (None, Some(consumer), _) => {
-                let story = explain::consumer(consumer, None, None, now);
+                let story = explain::consumer(consumer, None, now);
                 self.shown(&story, explain::consumer_text(&story))
             }
             (None, None, Some(tombstone)) => {

@@ -7,18 +7,24 @@ use super::facts::{AgentFacts, ProcessFacts};
 use super::story::{BundleStory, BundleSubject, HopShown, Stay};
 use super::words::{self, DELETED};
 use super::{EXPLAIN_SCHEMA, UNKNOWN, delivered, hops, sending};
-use crate::store::{Bundle, BundleFacts, LedgerEntry, Tombstone};
+use crate::store::{Bundle, BundleFacts, LedgerEntry, PresenceState, Tombstone};
 
-/// The story of a bundle. `process` is this process where it is a bridge, `agent` what is known of the consumer's agent.
+/// The story of a bundle. `process` is this process where it is a bridge.
 pub fn bundle(
     facts: &BundleFacts,
     process: Option<&ProcessFacts>,
-    agent: Option<&AgentFacts>,
+    now: Timestamp,
+) -> BundleStory {
+    told(facts, process, &AgentFacts::of(&facts.lane, now), now)
+}
+
+pub(super) fn told(
+    facts: &BundleFacts,
+    process: Option<&ProcessFacts>,
+    agent: &AgentFacts,
     now: Timestamp,
 ) -> BundleStory {
     let bundle = &facts.bundle;
-    let heard = delivered::heard(&facts.lane);
-    let agent = agent.unwrap_or(&heard);
     let ledger = bundle.ledger.as_deref().unwrap_or_default();
     let made = unentered(bundle);
     let entry = present(bundle, ledger).unwrap_or(&made);
@@ -108,7 +114,7 @@ fn wait(
         let deleting = reported.and_then(|it| it.deleting(since));
         return Some(match deleting {
             // Whoever went in the middle of it does not go on.
-            Some(stay) if agent.state != super::AgentState::Away => stay,
+            Some(stay) if agent.state != PresenceState::Away => stay,
             _ => delivered::unreported(facts, entry, agent, now),
         });
     }

@@ -6,22 +6,21 @@ use super::facts::{AgentFacts, ProcessFacts};
 use super::story::{
     ConsumerStory, ConsumerSubject, LaneShown, OldestShown, RaisedShown, Stay, WaitCounts,
 };
-use super::{EXPLAIN_SCHEMA, bundle, delivered, words};
+use super::bundle::told;
+use super::{EXPLAIN_SCHEMA, delivered, words};
 use crate::store::{ConsumerFacts, Load};
 
-/// The story of a consumer. `process` is this process where it is a bridge, `agent` what is known of the agent.
+/// The story of a consumer. `process` is this process where it is a bridge.
 pub fn consumer(
     facts: &ConsumerFacts,
     process: Option<&ProcessFacts>,
-    agent: Option<&AgentFacts>,
     now: Timestamp,
 ) -> ConsumerStory {
-    let heard = delivered::heard(&facts.lane);
-    let agent = agent.unwrap_or(&heard);
+    let agent = &AgentFacts::of(&facts.lane, now);
     let stories = facts.oldest.iter();
     let oldest: Vec<OldestShown> = stories
         .filter_map(|one| {
-            let story = bundle(one, process, Some(agent), now);
+            let story = told(one, process, agent, now);
             let waiting = story.waiting?;
             let bundle = story.subject.id;
             Some(OldestShown { bundle, waiting })

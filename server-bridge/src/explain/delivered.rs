@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::facts::{AgentFacts, AgentState};
+use super::facts::AgentFacts;
 use super::story::{AgentShown, Stay};
 use super::words::{self, DELETED, RECEIVED};
 use super::{AWAY, DELETION, NEVER, REFUSED, UNANSWERED, UNHEARD};
-use crate::store::{ANSWERED_WITHIN, BundleFacts, LaneFacts, LedgerEntry};
+use crate::store::{ANSWERED_WITHIN, BundleFacts, LedgerEntry, PresenceState, reason};
 
 /// What is in the way. `entry` is the ledger's of the version or the deletion, which the broker has acknowledged.
 pub(super) fn unreported(
@@ -38,7 +38,7 @@ pub(super) fn unreported(
         );
         return stay(REFUSED, why, of_refusal(&refusal.reason));
     }
-    if agent.state == AgentState::Away {
+    if agent.state == PresenceState::Away {
         let gone = agent.since.map_or_else(String::new, |since| {
             format!(" since {} ({})", words::at(since), words::ago(since, now))
         });
@@ -63,7 +63,7 @@ pub(super) fn unreported(
         words::at(heard),
         words::ago(heard, now)
     );
-    if heard < acked && entry.matched == Some(false) && !agent.state.is_there() {
+    if heard < acked && entry.matched == Some(false) && !agent.is_there() {
         let why = format!(
             "the broker took {what} at {} and nobody was subscribed to the topic of `{consumer}`; {last}",
             words::at(acked)
@@ -82,7 +82,7 @@ pub(super) fn unreported(
             "nothing: look again in a few seconds",
         );
     }
-    if heard < acked && !agent.state.is_there() {
+    if heard < acked && !agent.is_there() {
         let why = format!(
             "nothing was heard of the agent of `{consumer}` since the broker took {what} at {}; {last}",
             words::at(acked)
@@ -95,19 +95,28 @@ pub(super) fn unreported(
 
 /// The agent talks, and not of this.
 fn talks(consumer: &str, what: &str, agent: &AgentFacts, last: &str) -> (String, &'static str) {
-    match &agent.extensions {
-        Some(_) => (
+    match agent.reports {
+        true => (
             format!(
                 "the agent of `{consumer}` is there, refuses nothing, and has not reported on {what}; {last}"
             ),
             "look at /readyz of the agent: a store or a cluster that it cannot write to leaves works unacknowledged with the broker (MQ503)",
         ),
-        None => (
+        false => (
             format!(
                 "the agent of `{consumer}` talks and has not reported on {what}; {last}. It says nothing of itself: a Go agent, or one of an earlier version, drops what it refuses without a word"
             ),
             "look at the agent's log for the bundle's id; a newer version of the bundle, or a restart of the agent, has it sent again",
         ),
+    }
+}
+
+/// Our own words for why an agent is away as a phrase; the broker's are its own.
+fn gone_because(why: &str) -> String {
+    match why {
+        reason::REPORTS_MISSING => "its reports of itself are missing".to_owned(),
+        reason::NO_REASON => "its connection ended, and the broker does not say why".to_owned(),
+        why => format!("the broker says {why}"),
     }
 }
 
@@ -141,29 +150,11 @@ fn of_refusal(reason: &str) -> &'static str {
     }
 }
 
-/// What is known of the agent where nothing but the store says it.
-pub(super) fn heard(lane: &LaneFacts) -> AgentFacts {
-    let last = lane.consumer.last_seen_at.max(lane.last_status_at);
-    AgentFacts {
-        state: match last {
-            None => AgentState::Never,
-            Some(_) => AgentState::Unknown,
-        },
-        since: None,
-        why: None,
-        last_heard_at: last,
-        version: None,
-        extensions: None,
-        certificate_expires_at: None,
-        refusals: Vec::new(),
-    }
-}
-
 /// The agent as shown, with what it says of a bundle.
 pub(super) fn shown(agent: &AgentFacts, facts: Option<&BundleFacts>) -> AgentShown {
     let refusal = facts.and_then(|it| agent.refusal(&it.bundle.id, it.bundle.version));
     AgentShown {
-        state: agent.state,
+        state: agent.state.as_str(),
         since: agent.since,
         why: agent.why.clone(),
         last_heard_at: agent.last_heard_at,

@@ -5,8 +5,6 @@ use jiff::Timestamp;
 use link::fault::Code;
 use serde::Serialize;
 
-use super::facts::AgentState;
-
 /// The story of a bundle.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct BundleStory {
@@ -130,8 +128,8 @@ pub struct Attempts {
 /// What is known of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AgentShown {
-    /// Whether it is there.
-    pub state: AgentState,
+    /// `connected`, `idle`, `away`, `never` or `unknown`: as in the consumer's presence.
+    pub state: &'static str,
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,

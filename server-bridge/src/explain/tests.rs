@@ -6,10 +6,12 @@ use link::id::ConsumerName;
 use link::order::Version;
 use serde_json::{Value, json};
 
+use super::bundle::told;
+use super::facts::{AgentFacts, RefusedVersion};
 use super::*;
 use crate::store::{
     Bundle, BundleFacts, Consumer, ConsumerFacts, Content, Doubts, Epoch, Json, LaneFacts,
-    LaneOwner, LeaseFacts, LedgerEntry, Load, Progress, RaisedVersion, SourceName, Status,
+    LaneOwner, LeaseFacts, LedgerEntry, Load, PresenceState, Progress, RaisedVersion, SourceName, Status,
     Tombstone,
 };
 
@@ -103,6 +105,8 @@ impl Scene {
                 lane: LaneFacts {
                     consumer,
                     last_status_at: None,
+                    presence: None,
+                    listening_since: None,
                     lease: None,
                 },
             },
@@ -200,14 +204,14 @@ impl Scene {
         self
     }
 
-    fn agent(mut self, state: AgentState, change: impl FnOnce(&mut AgentFacts)) -> Self {
+    fn agent(mut self, state: PresenceState, change: impl FnOnce(&mut AgentFacts)) -> Self {
         let mut agent = AgentFacts {
             state,
             since: Some(before(400)),
             why: None,
             last_heard_at: Some(before(20)),
             version: Some("1.4.0".into()),
-            extensions: Some(vec!["agentreports".into()]),
+            reports: true,
             certificate_expires_at: None,
             refusals: Vec::new(),
         };
@@ -217,12 +221,9 @@ impl Scene {
     }
 
     fn story(&self) -> BundleStory {
-        bundle(
-            &self.facts,
-            self.process.as_ref(),
-            self.agent.as_ref(),
-            now(),
-        )
+        let known = AgentFacts::of(&self.facts.lane, now());
+        let agent = self.agent.as_ref().unwrap_or(&known);
+        told(&self.facts, self.process.as_ref(), agent, now())
     }
 
     /// Code, hop, why and next: what differs from story to story.
@@ -371,7 +372,7 @@ fn a_consumer_s_story_counts_and_tells_the_oldest_of_each() {
             note: "the cluster held version 7 while this database was at 3".into(),
         }],
     };
-    let story = consumer(&facts, None, None, now());
+    let story = consumer(&facts, None, now());
     insta::assert_snapshot!("consumer", consumer_text(&story));
     let none = ConsumerFacts {
         oldest: Vec::new(),
@@ -379,7 +380,7 @@ fn a_consumer_s_story_counts_and_tells_the_oldest_of_each() {
         ..facts
     };
     assert_eq!(
-        consumer(&none, None, None, now()).state,
+        consumer(&none, None, now()).state,
         "Nothing waits: 0 bundles; its agent was heard 30 s ago."
     );
 }

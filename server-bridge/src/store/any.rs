@@ -16,17 +16,19 @@ use tracing::info;
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
 use super::facts::{BundleFacts, ConsumerFacts, ExplainStore, Found, Wanted};
 use super::methods::{
-    agent_store_methods, explain_store_methods, report_store_methods, store_methods,
+    agent_store_methods, explain_store_methods, presence_store_methods, report_store_methods,
+    store_methods,
 };
 use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::{self, SqliteStore};
 use super::{
-    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
-    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
-    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
-    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, ConnectionEvent, Consumer, Content, Doubts, Epoch, Fence,
+    Gone, Hint, History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle,
+    PendingHead, Presence, PresenceStore, Raising, Report, ReportCursor, ReportHeads, ReportPage,
+    ReportPosition, ReportStore, ReportedPresence, SourceName, StatusOutcome, StatusUpdate, Store,
+    StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -91,10 +93,15 @@ impl Location {
     ///
     /// # Errors
     /// [`StoreError::Open`] names the place, also where its tables are of another version than this program's.
-    pub async fn find(&self, reference: &str, wanted: Wanted) -> Result<Found, StoreError> {
+    pub async fn find(
+        &self,
+        reference: &str,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
         match self {
-            Self::Sqlite(file) => sqlite::find(file, reference, wanted).await,
-            Self::Postgres(config) => postgres::find(config, reference, wanted).await,
+            Self::Sqlite(file) => sqlite::find(file, reference, wanted, now).await,
+            Self::Postgres(config) => postgres::find(config, reference, wanted, now).await,
         }
     }
 
@@ -169,6 +176,10 @@ impl AgentStore for AnyStore {
 
 impl ExplainStore for AnyStore {
     explain_store_methods!(passed_on);
+}
+
+impl PresenceStore for AnyStore {
+    presence_store_methods!(passed_on);
 }
 
 impl ReportStore for AnyStore {

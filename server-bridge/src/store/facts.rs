@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
 
-use super::{Bundle, Consumer, Doubts, Epoch, Load, StoreError, Tombstone};
+use super::{Bundle, Consumer, Doubts, Epoch, Load, Presence, StoreError, Tombstone};
 
 /// A bundle, and what of others decides whether it goes on.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +33,10 @@ pub struct LaneFacts {
     pub consumer: Consumer,
     /// When a status of any of its bundles was taken last.
     pub last_status_at: Option<Timestamp>,
+    /// What its agent, or the broker, says of it.
+    pub presence: Option<Presence>,
+    /// Since when bridges have listened to agents without a gap.
+    pub listening_since: Option<Timestamp>,
     /// Who may send to it; `None` where one process has the store alone.
     pub lease: Option<LeaseFacts>,
 }
@@ -105,12 +109,14 @@ pub trait ExplainStore: Clone + Send + Sync + 'static {
     fn bundle_facts(
         &self,
         reference: &str,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Option<BundleFacts>, StoreError>> + Send;
 
     /// The consumer with this name.
     fn consumer_facts(
         &self,
         name: &ConsumerName,
+        now: Timestamp,
     ) -> impl Future<Output = Result<Option<ConsumerFacts>, StoreError>> + Send;
 }
 

@@ -22,6 +22,8 @@ pub struct Overview {
     pub connections: Option<ConnectionCounts>,
     /// What is remembered of the store's past; absent while there are no tables for it.
     pub history: Option<HistorySummary>,
+    /// Consumers whose agent has reported of itself; absent while there are no tables for it.
+    pub reporting: Option<u64>,
     /// Who shares the store, by slot; absent for a file.
     pub replicas: Option<Vec<Member>>,
     /// Whether replicas with these flags notify each other; absent for a file.

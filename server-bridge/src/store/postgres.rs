@@ -36,6 +36,7 @@ mod notifier;
 mod open;
 mod outbox;
 mod overview;
+mod presence;
 mod progress;
 mod queue;
 mod refused;

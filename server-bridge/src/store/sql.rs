@@ -15,6 +15,7 @@ pub(super) mod filter;
 pub(super) mod history;
 pub(super) mod overview;
 pub(super) mod page;
+pub(super) mod presence;
 pub(super) mod progress;
 pub(super) mod reports;
 pub(super) mod rows;

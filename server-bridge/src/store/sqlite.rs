@@ -27,6 +27,7 @@ mod lock;
 mod open;
 mod outbox;
 mod overview;
+mod presence;
 mod progress;
 mod reports;
 mod rows;

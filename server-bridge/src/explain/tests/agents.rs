@@ -11,10 +11,10 @@ fn what_the_agent_has_not_reported_on_says_whether_it_is_away_refuses_or_keeps_s
         scene
     };
     let refusing = |version, reason: &str, message: &str| {
-        Scene::acked().agent(AgentState::Connected, |agent| {
+        Scene::acked().agent(PresenceState::Connected, |agent| {
             agent.refusals = vec![RefusedVersion {
                 id: "b1".into(),
-                version: Version::new(version).unwrap(),
+                version: Version::new(version),
                 at: before(500),
                 reason: reason.into(),
                 message: message.into(),
@@ -24,8 +24,8 @@ fn what_the_agent_has_not_reported_on_says_whether_it_is_away_refuses_or_keeps_s
     let mut fresh = Scene::acked();
     fresh.entry(|entry| entry.acked_at = Some(before(4)));
     let away = |scene: Scene| {
-        scene.agent(AgentState::Away, |agent| {
-            agent.why = Some("its keep-alive ran out".into());
+        scene.agent(PresenceState::Away, |agent| {
+            agent.why = Some("MQTT_KEEP_ALIVE_TIMEOUT".into());
             agent.last_heard_at = Some(before(410));
         })
     };
@@ -58,7 +58,7 @@ fn what_the_agent_has_not_reported_on_says_whether_it_is_away_refuses_or_keeps_s
         ("a Go agent that talks", Scene::acked()),
         (
             "an agent of ours that talks",
-            Scene::acked().agent(AgentState::Idle, |_| {}),
+            Scene::acked().agent(PresenceState::Idle, |_| {}),
         ),
         ("just taken by the broker", fresh),
         (

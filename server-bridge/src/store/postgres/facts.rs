@@ -20,13 +20,13 @@ use super::failure::driver;
 use super::limits::PING_ANSWER;
 use super::overview::tables;
 use super::text::storable;
-use super::{PostgresStore, Use, bundles, connect, consumers, history, open, progress, status};
+use super::{PostgresStore, Use, bundles, connect, consumers, history, open, presence, progress, status};
 
 impl ExplainStore for PostgresStore {
-    async fn bundle_facts(&self, reference: &str) -> Result<Option<BundleFacts>, StoreError> {
+    async fn bundle_facts(&self, reference: &str, now: Timestamp) -> Result<Option<BundleFacts>, StoreError> {
         let reference = reference.to_owned();
         self.read(Use::Api, LOOK, |c| {
-            Box::pin(async move { bundle(c, &reference).await })
+            Box::pin(async move { bundle(c, &reference, now).await })
         })
         .await
     }
@@ -34,9 +34,10 @@ impl ExplainStore for PostgresStore {
     async fn consumer_facts(
         &self,
         name: &ConsumerName,
+        now: Timestamp,
     ) -> Result<Option<ConsumerFacts>, StoreError> {
         let name = name.clone();
-        self.read(Use::Search, LOOK, |c| Box::pin(consumer(c, name)))
+        self.read(Use::Search, LOOK, |c| Box::pin(consumer(c, name, now)))
             .await
     }
 }
@@ -46,6 +47,7 @@ pub(in crate::store) async fn find(
     config: &PostgresConfig,
     reference: &str,
     wanted: Wanted,
+    now: Timestamp,
 ) -> Result<Found, StoreError> {
     let failed = |(database, source)| StoreError::Open {
         database,
@@ -60,7 +62,7 @@ pub(in crate::store) async fn find(
     if let Some(error) = tables(&mut connection).await?.unexplainable() {
         return Err(failed((place, error)));
     }
-    let found = find_in(&mut connection, reference, wanted).await;
+    let found = find_in(&mut connection, reference, wanted, now).await;
     let _ = timeout(PING_ANSWER, connection.close()).await;
     found
 }
@@ -69,10 +71,11 @@ async fn find_in(
     connection: &mut PgConnection,
     reference: &str,
     wanted: Wanted,
+    now: Timestamp,
 ) -> Result<Found, StoreError> {
     let mut found = Found::default();
     if wanted.bundle() {
-        found.bundle = bundle(connection, reference).await?;
+        found.bundle = bundle(connection, reference, now).await?;
         if found.bundle.is_none() {
             found.tombstone = status::tombstone(connection, reference.to_owned()).await?;
         }
@@ -85,7 +88,7 @@ async fn find_in(
             there = consumers::by_name(connection, name).await?;
         }
         if let Some(there) = there {
-            found.consumer = consumer(connection, there.name).await?;
+            found.consumer = consumer(connection, there.name, now).await?;
         }
     }
     if found.is_nothing() {
@@ -97,6 +100,7 @@ async fn find_in(
 async fn bundle(
     connection: &mut PgConnection,
     reference: &str,
+    now: Timestamp,
 ) -> Result<Option<BundleFacts>, StoreError> {
     let row = sqlx::query(place!("$1"))
         .bind(storable(reference))
@@ -119,7 +123,7 @@ async fn bundle(
     };
     found.progress = progress::of(connection, &[key]).await?.remove(&key);
     let name = found.consumer_name.clone();
-    let Some(lane) = lane(connection, name).await? else {
+    let Some(lane) = lane(connection, name, now).await? else {
         return Ok(None);
     };
     Ok(Some(BundleFacts {
@@ -134,6 +138,7 @@ async fn bundle(
 async fn lane(
     connection: &mut PgConnection,
     name: ConsumerName,
+    now: Timestamp,
 ) -> Result<Option<LaneFacts>, StoreError> {
     let bucket = Bucket::of(&name);
     let Some(consumer) = consumers::by_name(connection, name.clone()).await? else {
@@ -149,6 +154,8 @@ async fn lane(
     Ok(Some(LaneFacts {
         consumer,
         last_status_at,
+        presence: presence::one(connection, name.clone()).await?,
+        listening_since: presence::since(connection, now).await?,
         lease: Some(lease(connection, bucket).await?),
     }))
 }
@@ -172,8 +179,9 @@ async fn lease(connection: &mut PgConnection, bucket: Bucket) -> Result<LeaseFac
 async fn consumer(
     connection: &mut PgConnection,
     name: ConsumerName,
+    now: Timestamp,
 ) -> Result<Option<ConsumerFacts>, StoreError> {
-    let Some(lane) = lane(connection, name.clone()).await? else {
+    let Some(lane) = lane(connection, name.clone(), now).await? else {
         return Ok(None);
     };
     let mut loads = progress::loads(connection, vec![name.clone()]).await?;
@@ -184,7 +192,7 @@ async fn consumer(
         .map_err(driver(LOOK))?;
     let mut oldest = Vec::with_capacity(ids.len());
     for id in ids {
-        oldest.extend(bundle(connection, &id).await?);
+        oldest.extend(bundle(connection, &id, now).await?);
     }
     let raised = sqlx::query(raised!("$1", "$2"))
         .bind(name.as_str())

@@ -17,19 +17,20 @@ use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};
 use super::overview::{failed_at, missing, tables};
 use super::rows::{self, driver};
-use super::{SqliteStore, bundles, consumers, history, progress, status};
+use super::{SqliteStore, bundles, consumers, history, presence, progress, status};
 
 impl ExplainStore for SqliteStore {
-    async fn bundle_facts(&self, reference: &str) -> Result<Option<BundleFacts>, StoreError> {
-        let found = bundle(self.reading()?, reference).await;
+    async fn bundle_facts(&self, reference: &str, now: Timestamp) -> Result<Option<BundleFacts>, StoreError> {
+        let found = bundle(self.reading()?, reference, now).await;
         self.health.noted(found)
     }
 
     async fn consumer_facts(
         &self,
         name: &ConsumerName,
+        now: Timestamp,
     ) -> Result<Option<ConsumerFacts>, StoreError> {
-        let found = consumer(self.reading()?, name).await;
+        let found = consumer(self.reading()?, name, now).await;
         self.health.noted(found)
     }
 }
@@ -39,6 +40,7 @@ pub(in crate::store) async fn find(
     file: &Path,
     reference: &str,
     wanted: Wanted,
+    now: Timestamp,
 ) -> Result<Found, StoreError> {
     let failed = |source: OpenError| failed_at(file, source);
     if !file.exists() {
@@ -53,7 +55,7 @@ pub(in crate::store) async fn find(
         .connect_with(options)
         .await
         .map_err(|error| failed(error.into()))?;
-    let found = find_in(&pool, reference, wanted).await;
+    let found = find_in(&pool, reference, wanted, now).await;
     pool.close().await;
     found.map_err(|error| match error {
         FindError::Open(source) => failed(source),
@@ -72,7 +74,7 @@ impl From<StoreError> for FindError {
     }
 }
 
-async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted) -> Result<Found, FindError> {
+async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted, now: Timestamp) -> Result<Found, FindError> {
     let mut connection = pool.acquire().await.map_err(driver(LOOK))?;
     let schema = tables(&mut connection).await?;
     drop(connection);
@@ -81,7 +83,7 @@ async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted) -> Result<F
     }
     let mut found = Found::default();
     if wanted.bundle() {
-        found.bundle = bundle(pool, reference).await?;
+        found.bundle = bundle(pool, reference, now).await?;
         if found.bundle.is_none() {
             found.tombstone = status::tombstone(pool, reference).await?;
         }
@@ -94,7 +96,7 @@ async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted) -> Result<F
             there = consumers::by_name(pool, &name).await?;
         }
         if let Some(there) = there {
-            found.consumer = consumer(pool, &there.name).await?;
+            found.consumer = consumer(pool, &there.name, now).await?;
         }
     }
     if found.is_nothing() {
@@ -103,7 +105,7 @@ async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted) -> Result<F
     Ok(found)
 }
 
-async fn bundle(pool: &SqlitePool, reference: &str) -> Result<Option<BundleFacts>, StoreError> {
+async fn bundle(pool: &SqlitePool, reference: &str, now: Timestamp) -> Result<Option<BundleFacts>, StoreError> {
     let row = sqlx::query(place!("?1"))
         .bind(reference)
         .fetch_optional(pool)
@@ -124,7 +126,7 @@ async fn bundle(pool: &SqlitePool, reference: &str) -> Result<Option<BundleFacts
         return Ok(None);
     };
     found.progress = progress::of(pool, &[key]).await?.remove(&key);
-    let Some(lane) = lane(pool, &found.consumer_name).await? else {
+    let Some(lane) = lane(pool, &found.consumer_name, now).await? else {
         return Ok(None);
     };
     Ok(Some(BundleFacts {
@@ -136,7 +138,7 @@ async fn bundle(pool: &SqlitePool, reference: &str) -> Result<Option<BundleFacts
     }))
 }
 
-async fn lane(pool: &SqlitePool, name: &ConsumerName) -> Result<Option<LaneFacts>, StoreError> {
+async fn lane(pool: &SqlitePool, name: &ConsumerName, now: Timestamp) -> Result<Option<LaneFacts>, StoreError> {
     let Some(consumer) = consumers::by_name(pool, name).await? else {
         return Ok(None);
     };
@@ -151,6 +153,8 @@ async fn lane(pool: &SqlitePool, name: &ConsumerName) -> Result<Option<LaneFacts
     Ok(Some(LaneFacts {
         consumer,
         last_status_at,
+        presence: presence::one(pool, name).await?,
+        listening_since: presence::since(pool, now).await?,
         lease: None,
     }))
 }
@@ -158,8 +162,9 @@ async fn lane(pool: &SqlitePool, name: &ConsumerName) -> Result<Option<LaneFacts
 async fn consumer(
     pool: &SqlitePool,
     name: &ConsumerName,
+    now: Timestamp,
 ) -> Result<Option<ConsumerFacts>, StoreError> {
-    let Some(lane) = lane(pool, name).await? else {
+    let Some(lane) = lane(pool, name, now).await? else {
         return Ok(None);
     };
     let mut connection = pool.acquire().await.map_err(driver(LOOK))?;
@@ -172,7 +177,7 @@ async fn consumer(
         .map_err(driver(LOOK))?;
     let mut oldest = Vec::with_capacity(ids.len());
     for id in ids {
-        oldest.extend(bundle(pool, &id).await?);
+        oldest.extend(bundle(pool, &id, now).await?);
     }
     let raised = sqlx::query(raised!("?1", "?2"))
         .bind(name.as_str())

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::overview::{Overview, Tables};
-use super::super::sql::overview::{COUNTS, EPOCHS, UNCONFIRMED, holds, past};
+use super::super::sql::overview::{COUNTS, EPOCHS, REPORTING, UNCONFIRMED, holds, past};
+use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};
 use super::open;
 use super::rows::driver;
@@ -45,6 +46,12 @@ pub(in crate::store) async fn overview(
             &unconfirmed.map_err(driver(LOOK))?,
         )?);
     }
+    let mut reporting = None;
+    if schema.version >= PRESENCE {
+        let row = sqlx::query(REPORTING).fetch_one(&mut connection).await;
+        let count = row.map_err(driver(LOOK))?.integer("reporting")?;
+        reporting = Some(count.unsigned_abs());
+    }
     let _ = connection.close().await;
     Ok(Overview {
         engine: "sqlite",
@@ -53,6 +60,7 @@ pub(in crate::store) async fn overview(
         holds,
         connections: None,
         history,
+        reporting,
         replicas: None,
         notify: None,
     })
@@ -105,5 +113,8 @@ pub(super) async fn tables(connection: &mut SqliteConnection) -> Result<Tables, 
         copying,
     })
 }
+
+// The change that made the table.
+const PRESENCE: i64 = 9;
 
 const LOOK: &str = "look at the database";

@@ -12,6 +12,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Router, middleware};
+use link::admin::Checks;
 use link::clock::Clock;
 use link::error::Hint;
 use link::http::Bounds;
@@ -28,6 +29,7 @@ mod body;
 mod bundles;
 mod consumers;
 mod error;
+mod explain;
 mod held;
 mod list;
 mod meta;
@@ -46,6 +48,8 @@ pub use operation::ApiMetrics;
 pub use origin::{HostName, InvalidHostName};
 
 use crate::callers::{Access, ServerTls};
+use crate::explain::ProcessView;
+use crate::replicas::Ownership;
 use crate::store::Store;
 use crate::ui;
 use body::BodyReader;
@@ -74,6 +78,8 @@ pub struct ApiConfig {
     pub tls: Option<ServerTls>,
     /// Whether the status page is there too.
     pub ui: bool,
+    /// The process that it is part of, for `explain`.
+    pub process: ProcessView,
 }
 
 /// The API with its socket bound, not yet serving.
@@ -111,6 +117,7 @@ struct Context<S> {
     cursors: PageCursors,
     overview: OverviewCache,
     access: Access,
+    process: ProcessView,
 }
 
 /// Binds the socket of an API that is built later, for [`REST`] or [`GRPC`].
@@ -140,6 +147,7 @@ impl ApiConfig {
             access: Access::open(),
             tls: None,
             ui: false,
+            process: ProcessView::new(Checks::new(), Ownership::sole()),
         }
     }
 
@@ -184,6 +192,7 @@ impl ApiConfig {
                 cursors: PageCursors::default(),
                 overview: OverviewCache::default(),
                 access: self.access,
+                process: self.process,
             },
             hosts: Hosts::new(address, self.hosts),
             bounds: self.bounds,
@@ -279,6 +288,7 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .delete(consumers::delete::<S>),
         ),
         (v1("/overview"), get(overview::get::<S>)),
+        (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),
@@ -288,6 +298,10 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
             get(bundles::get::<S>)
                 .patch(bundles::patch::<S>)
                 .delete(bundles::delete::<S>),
+        ),
+        (
+            v1("/resource-bundles/{id}/explain"),
+            get(explain::bundle::<S>),
         ),
     ]
 }

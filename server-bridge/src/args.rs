@@ -27,6 +27,7 @@ use crate::store::Location;
 
 pub mod callers;
 pub mod consumer;
+pub mod explain;
 pub mod grpc;
 pub mod import;
 pub mod sidecar;

@@ -10,6 +10,7 @@ pub mod callers;
 pub mod compat;
 pub mod delivery;
 mod event_log;
+pub mod explain;
 pub mod grpc;
 pub mod import;
 pub mod preload;

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::api::{self, Api, HostName};
 use crate::callers::{self, Access, Callers, CallersWatcher, ServerTls};
 use crate::delivery::{self, Delivery, Pool};
+use crate::explain::ProcessView;
 use crate::grpc::{self, Grpc};
 use crate::preload;
 use crate::replicas::{self, Membership, Ownership};
@@ -218,6 +219,7 @@ impl BridgeSettings {
         let party = self.party(slot)?;
         let clock = parts.store.clock(&self.clock);
         let withheld = ownership.withheld();
+        let process = ProcessView::new(checks.clone(), ownership.clone());
         let scheme = self.endpoint.scheme.clone();
         let config = delivery::DeliveryConfig {
             source: self.source.clone(),
@@ -278,6 +280,7 @@ impl BridgeSettings {
             access: parts.access,
             tls: parts.https,
             ui: self.ui,
+            process,
             ..api::ApiConfig::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {

@@ -135,6 +135,8 @@ async function stuck(visit) {
 /** Whatever the bridge answers is text: names, labels, words that the page does not know, messages of agents. */
 async function hostile(visit) {
   const { page } = visit;
+  // Ids with something behind them are nobody's.
+  visit.expected.push("404");
   await visit.poison(HOSTILE);
   for (const [hash, heading] of [
     ["#/clusters", "Clusters"],
@@ -157,7 +159,6 @@ async function hostile(visit) {
   visit.ensure((await page.locator("main img").count()) === 0, "a text became markup in a bundle");
   await page.unrouteAll({ behavior: "wait" });
   // What somebody puts into a link.
-  visit.expected.push("404");
   await page.goto("about:blank");
   await page.goto(`${visit.url}/ui#/clusters/${encodeURIComponent(HOSTILE)}`);
   await visit.until("that it is not there", async () => (await page.getByRole("alert").innerText()).includes("It is not there"));

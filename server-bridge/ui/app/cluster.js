@@ -47,7 +47,7 @@ export function view({ consumer, presence, story, waiting, all }, { id, query })
     labels(consumer.labels),
     about(consumer, presence),
     summary(story) && whyAndNext(summary(story)),
-    refusals(presence?.report?.refusals),
+    refusals(presence?.refusals),
     waiting.total > 0 && [
       h("h2", {}, "Waiting", h("span", { class: "quiet" }, ` ${count(waiting.total)}`)),
       table("Bundles that wait, oldest first", columns(), waiting.items, (row) => row.id),
@@ -69,17 +69,19 @@ export function view({ consumer, presence, story, waiting, all }, { id, query })
 }
 
 function about(consumer, known) {
-  const report = known?.report;
-  const heard = known?.last_heard_at ?? known?.heard_at ?? consumer.last_seen_at;
+  const agent = known?.agent;
+  const heard = known?.lastSeenAt ?? consumer.last_seen_at;
   return facts([
-    ["Presence", known?.state && [state(known.state), known.since && [" since ", stamp(known.since)]]],
-    ["Why", known?.why ?? known?.reason],
+    ["Agent is", known?.state && [state(known.state), known.since && [" since ", stamp(known.since)]]],
+    ["Because of", known?.reason],
     ["Last heard", heard ? moment(heard) : state("never")],
-    ["Agent", report?.version && `${report.version}${report.commit ? ` (${String(report.commit).slice(0, 12)})` : ""}`],
-    ["Extensions", report?.extensions?.length > 0 && report.extensions.join(", ")],
-    ["Target", report?.target && `${report.target}${report.kubernetesVersion ? ` ${report.kubernetesVersion}` : ""}`],
-    ["Certificate", report?.certificate?.notAfter && expiry(report.certificate.notAfter)],
-    ["Works held", report?.works && number(report.works.count)],
+    ["Reported", known?.lastReportAt && moment(known.lastReportAt)],
+    ["Agent", agent?.version && `${agent.version}${agent.commit ? ` (${agent.commit.slice(0, 12)})` : ""}`],
+    ["Runs since", agent?.startedAt && stamp(agent.startedAt)],
+    ["Applies to", agent?.target && `${agent.target}${agent.kubernetesVersion ? ` ${agent.kubernetesVersion}` : ""}`],
+    ["Certificate", known?.certificate && expiry(known.certificate.notAfter)],
+    ["Works held", known?.works && number(known.works.count)],
+    ["Extensions", agent?.extensions?.length > 0 && agent.extensions.join(", ")],
     ["Registered", stamp(consumer.created_at)],
   ]);
 }

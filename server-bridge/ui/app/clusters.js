@@ -66,7 +66,7 @@ function summary({ summary: all }, query, here) {
   const of = (health, shown) => ({
     href: here({ health }),
     chosen: (query.health ?? "") === (health ?? ""),
-    content: [h("b", {}, count(shown)), " ", health ? state(health) : "in all"],
+    content: [h("b", {}, count(shown)), " ", health ? state(health) : "in all", health === "never" && h("span", { class: "quiet" }, " heard")],
   });
   const waiting = all.waiting_to_send + all.waiting_to_apply + all.waiting_for_available + all.waiting_for_deletion;
   const oldest = all.oldest_waiting_since;
@@ -102,12 +102,12 @@ function columns(items) {
       class: "num",
       cell: (item) => (item.oldest_waiting_since ? lasting(item.oldest_waiting_since) : dash()),
     },
-    { title: "Bundles", sort: "bundles", first: "desc", class: "num", cell: (item) => number(item.bundles) },
+    { title: "Bundles", sort: "bundles", first: "desc", class: "num late", cell: (item) => number(item.bundles) },
     { title: "Waiting", sort: "waiting", first: "desc", class: "num", cell: (item) => number(waitingOf(item)) },
-    { title: "to send", class: "num part", cell: (item) => number(item.waiting_to_send) },
-    { title: "to apply", class: "num part", cell: (item) => number(item.waiting_to_apply) },
-    { title: "to be available", class: "num part", cell: (item) => number(item.waiting_for_available) },
-    { title: "to delete", class: "num part", cell: (item) => number(item.waiting_for_deletion) },
+    { title: "send", label: "waiting to send", class: "num part", cell: (item) => number(item.waiting_to_send) },
+    { title: "apply", label: "waiting to apply", class: "num part", cell: (item) => number(item.waiting_to_apply) },
+    { title: "available", label: "waiting to be available", class: "num part", cell: (item) => number(item.waiting_for_available) },
+    { title: "delete", label: "waiting to delete", class: "num part", cell: (item) => number(item.waiting_for_deletion) },
     { title: "Last heard", sort: "last_seen_at", first: "desc", class: "num late", cell: (item) => moment(item.last_seen_at) },
     knows((item) => item.agent_version) && { title: "Agent", class: "late", cell: (item) => item.agent_version ?? dash() },
     knows((item) => item.certificate_expires_at) && {

@@ -52,12 +52,13 @@ function decode(text) {
 
 function go() {
   const next = parse();
-  const same = route && next.path === route.path;
+  const first = route === null;
+  const same = !first && next.path === route.path;
   route = next;
   if (!same) {
     data = null;
     said = "";
-    arrived = route.path !== "/clusters" || main.childElementCount > 1;
+    arrived = !first;
     show(main, h("p", { class: "empty" }, "Asking the bridge."));
   }
   for (const [id, paths] of [["nav-clusters", /^\/(clusters|bundles)/], ["nav-stuck", /^\/stuck/]]) {

@@ -49,13 +49,13 @@ export function waits(word) {
 }
 
 /**
- * A table. `columns` are `{title, cell(row), sort?, class?}`; `order` is `column asc|desc` as asked for, and `go(order)` the
+ * A table. `columns` are `{title, cell(row), label?, sort?, first?, class?}`; `order` is `column asc|desc` as asked for, and `go(order)` the
  * address that asks for another one.
  */
 export function table(caption, columns, rows, key, order = "", go = null) {
   const [by, direction = "asc"] = order.split(" ");
   const head = columns.map((column) => {
-    const attributes = { scope: "col", class: column.class };
+    const attributes = { scope: "col", class: column.class, "aria-label": column.label };
     if (!column.sort || !go) return h("th", attributes, column.title);
     const sorted = column.sort === by;
     attributes["aria-sort"] = sorted ? (direction === "desc" ? "descending" : "ascending") : "none";

@@ -59,19 +59,31 @@ export function objectName({ resourceMeta: meta = {} }) {
   return `${meta.kind || meta.resource || "object"} ${name || `number ${meta.ordinal ?? 0}`}`;
 }
 
+const KEPT_MS = 30_000;
+const kept = new Map();
 let absent = false;
 
-/** What the bridge itself explains, or `null` where it does not. */
-export async function explained(kind, id, signal) {
+/**
+ * What the bridge itself explains, or `null` where it does not. A story that was told of the same `state` is told again for
+ * half a minute: a list of what is stuck would ask for every one of them every few seconds.
+ */
+export async function explained(kind, id, signal, state = null) {
   if (absent) return null;
+  const known = kept.get(id);
+  if (state !== null && known?.state === state && Date.now() - known.at < KEPT_MS) return known.story;
   try {
-    return await get(`/${kind}/${encodeURIComponent(id)}/explain`, {}, signal);
+    const story = await get(`/${kind}/${encodeURIComponent(id)}/explain`, {}, signal);
+    if (kept.size > MOST_KEPT) kept.clear();
+    if (state !== null) kept.set(id, { at: Date.now(), state, story });
+    return story;
   } catch (error) {
     if (error.absent) absent = true;
     if (error.status === 404 || error.status === 403 || error.status === 503) return null;
     throw error;
   }
 }
+
+const MOST_KEPT = 500;
 
 /** As a paragraph of each. */
 export function whyAndNext({ why, next, code }) {

@@ -38,7 +38,12 @@ export async function load({ query }, signal) {
     clusters.length
       ? get("/consumers", { search: `name in (${names})`, fields: "name,last_seen_at", size: SIZE }, signal)
       : { items: [] },
-    Promise.all(page.items.map((item) => explained("resource-bundles", item.id, signal))),
+    Promise.all(
+      page.items.map((item) => {
+        const state = [item.version, item.waiting_for, item.waiting_since, item.ledger?.at(-1)?.attempts].join();
+        return explained("resource-bundles", item.id, signal, state);
+      }),
+    ),
   ]);
   const heardAt = new Map(heard.items.map((item) => [item.name, item.last_seen_at]));
   return { page, heardAt, stories: new Map(page.items.map((item, index) => [item.id, stories[index]])) };

@@ -72,7 +72,7 @@ export const STATES = {
   well: ["✓", "good", "well"],
   stuck: ["▲", "bad", "stuck"],
   away: ["○", "warn", "away"],
-  never: ["–", "quiet", "never heard"],
+  never: ["–", "quiet", "never"],
   connected: ["●", "good", "connected"],
   idle: ["◐", "good", "idle"],
   unknown: ["?", "quiet", "unknown"],

@@ -153,9 +153,12 @@ impl Snapshot {
         let total = page.total;
         let consumers: Vec<Consumer> = page.rows.try_collect().await?;
         let names: Vec<_> = consumers.iter().map(|c| c.name.clone()).collect();
-        let mut presences = context.store.presences_of(names.clone()).await?;
-        let listening_since = context.store.listening_since(as_of).await?;
-        let mut loads = context.store.loads(names).await?;
+        let store = &context.store;
+        let (mut presences, listening_since, mut loads) = tokio::try_join!(
+            store.presences_of(names.clone()),
+            store.listening_since(as_of),
+            store.loads(names)
+        )?;
         let left_out = total.saturating_sub(u64::from(MAX_CONSUMERS));
         let row = |consumer: Consumer| {
             let load = loads.remove(consumer.name.as_str()).unwrap_or_default();

@@ -37,6 +37,7 @@ mod operation;
 mod origin;
 mod overview;
 mod paging;
+mod presence;
 mod reference;
 mod render;
 mod search;
@@ -289,6 +290,7 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
         ),
         (v1("/overview"), get(overview::get::<S>)),
         (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
+        (v1("/consumers/{id}/presence"), get(presence::get::<S>)),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),

@@ -273,6 +273,14 @@ impl RegionBuilder {
                 Party::bridge(&shared, &source, &base, connections)?
             }
         };
+        let party = match self
+            .bridge_args
+            .iter()
+            .any(|arg| arg == "--lifecycle-events")
+        {
+            true => party.hearing_lifecycle_events(),
+            false => party,
+        };
         let mut members = vec![Member::new(BRIDGE, party, authority)?];
         for name in &self.consumers {
             let party = Party::agent(&scheme, &ConsumerName::new(name)?)?;

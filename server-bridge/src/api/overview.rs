@@ -167,7 +167,7 @@ impl Snapshot {
                 let circumstances = Circumstances {
                     now: as_of,
                     listening_since,
-                    waits: load.oldest_waiting_since.is_some(),
+                    waits: load.waits(),
                 };
                 KnownAgent::new(&presence, assess(&presence, circumstances))
             });

@@ -10,11 +10,7 @@ use super::{EXPLAIN_SCHEMA, UNKNOWN, delivered, hops, sending};
 use crate::store::{Bundle, BundleFacts, LedgerEntry, PresenceState, Tombstone};
 
 /// The story of a bundle. `process` is this process where it is a bridge.
-pub fn bundle(
-    facts: &BundleFacts,
-    process: Option<&ProcessFacts>,
-    now: Timestamp,
-) -> BundleStory {
+pub fn bundle(facts: &BundleFacts, process: Option<&ProcessFacts>, now: Timestamp) -> BundleStory {
     told(facts, process, &AgentFacts::of(&facts.lane, now), now)
 }
 
@@ -32,7 +28,7 @@ pub(super) fn told(
     let waiting = wait(facts, entry, reported.as_ref(), process, agent, now);
     let available = reported.as_ref().and_then(Reported::available_at);
     BundleStory {
-        schema: EXPLAIN_SCHEMA,
+        schema: EXPLAIN_SCHEMA.into(),
         at: now,
         subject: subject(bundle),
         state: state(bundle, waiting.as_ref(), now),
@@ -58,10 +54,10 @@ pub fn gone(tombstone: &Tombstone, now: Timestamp) -> BundleStory {
         removed_at,
     } = tombstone;
     BundleStory {
-        schema: EXPLAIN_SCHEMA,
+        schema: EXPLAIN_SCHEMA.into(),
         at: now,
         subject: BundleSubject {
-            kind: "bundle",
+            kind: "bundle".into(),
             id: bundle_id.clone(),
             name: None,
             consumer: consumer.to_string(),
@@ -76,7 +72,7 @@ pub fn gone(tombstone: &Tombstone, now: Timestamp) -> BundleStory {
         ),
         waiting: None,
         hops: vec![HopShown {
-            hop: DELETED,
+            hop: DELETED.into(),
             version: version.get(),
             at: Some(*removed_at),
             took_seconds: None,
@@ -159,7 +155,7 @@ fn unentered(bundle: &Bundle) -> LedgerEntry {
 
 fn subject(bundle: &Bundle) -> BundleSubject {
     BundleSubject {
-        kind: "bundle",
+        kind: "bundle".into(),
         id: bundle.id.clone(),
         name: (bundle.name != bundle.id).then(|| bundle.name.clone()),
         consumer: bundle.consumer_name.to_string(),

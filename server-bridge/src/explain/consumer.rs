@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 
+use super::bundle::told;
 use super::facts::{AgentFacts, ProcessFacts};
 use super::story::{
     ConsumerStory, ConsumerSubject, LaneShown, OldestShown, RaisedShown, Stay, WaitCounts,
 };
-use super::bundle::told;
 use super::{EXPLAIN_SCHEMA, delivered, words};
 use crate::store::{ConsumerFacts, Load};
 
@@ -30,10 +30,10 @@ pub fn consumer(
     let waiting = waiting.map(|one| one.waiting.clone());
     let it = &facts.lane.consumer;
     ConsumerStory {
-        schema: EXPLAIN_SCHEMA,
+        schema: EXPLAIN_SCHEMA.into(),
         at: now,
         subject: ConsumerSubject {
-            kind: "consumer",
+            kind: "consumer".into(),
             id: it.id.clone(),
             name: it.name.to_string(),
         },

@@ -81,7 +81,9 @@ impl AgentFacts {
             presence.and_then(|it| it.report_at),
         ];
         Self {
-            state: judged.as_ref().map_or(PresenceState::Unknown, |it| it.state),
+            state: judged
+                .as_ref()
+                .map_or(PresenceState::Unknown, |it| it.state),
             since: judged.as_ref().and_then(|it| it.since),
             why: judged.and_then(|it| it.reason),
             last_heard_at: heard.into_iter().flatten().max(),

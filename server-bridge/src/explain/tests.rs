@@ -11,8 +11,8 @@ use super::facts::{AgentFacts, RefusedVersion};
 use super::*;
 use crate::store::{
     Bundle, BundleFacts, Consumer, ConsumerFacts, Content, Doubts, Epoch, Json, LaneFacts,
-    LaneOwner, LeaseFacts, LedgerEntry, Load, PresenceState, Progress, RaisedVersion, SourceName, Status,
-    Tombstone,
+    LaneOwner, LeaseFacts, LedgerEntry, Load, PresenceState, Progress, RaisedVersion, SourceName,
+    Status, Tombstone,
 };
 
 mod agents;

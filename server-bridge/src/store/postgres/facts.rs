@@ -20,10 +20,16 @@ use super::failure::driver;
 use super::limits::PING_ANSWER;
 use super::overview::tables;
 use super::text::storable;
-use super::{PostgresStore, Use, bundles, connect, consumers, history, open, presence, progress, status};
+use super::{
+    PostgresStore, Use, bundles, connect, consumers, history, open, presence, progress, status,
+};
 
 impl ExplainStore for PostgresStore {
-    async fn bundle_facts(&self, reference: &str, now: Timestamp) -> Result<Option<BundleFacts>, StoreError> {
+    async fn bundle_facts(
+        &self,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<Option<BundleFacts>, StoreError> {
         let reference = reference.to_owned();
         self.read(Use::Api, LOOK, |c| {
             Box::pin(async move { bundle(c, &reference, now).await })

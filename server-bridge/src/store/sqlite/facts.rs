@@ -20,7 +20,11 @@ use super::rows::{self, driver};
 use super::{SqliteStore, bundles, consumers, history, presence, progress, status};
 
 impl ExplainStore for SqliteStore {
-    async fn bundle_facts(&self, reference: &str, now: Timestamp) -> Result<Option<BundleFacts>, StoreError> {
+    async fn bundle_facts(
+        &self,
+        reference: &str,
+        now: Timestamp,
+    ) -> Result<Option<BundleFacts>, StoreError> {
         let found = bundle(self.reading()?, reference, now).await;
         self.health.noted(found)
     }
@@ -74,7 +78,12 @@ impl From<StoreError> for FindError {
     }
 }
 
-async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted, now: Timestamp) -> Result<Found, FindError> {
+async fn find_in(
+    pool: &SqlitePool,
+    reference: &str,
+    wanted: Wanted,
+    now: Timestamp,
+) -> Result<Found, FindError> {
     let mut connection = pool.acquire().await.map_err(driver(LOOK))?;
     let schema = tables(&mut connection).await?;
     drop(connection);
@@ -105,7 +114,11 @@ async fn find_in(pool: &SqlitePool, reference: &str, wanted: Wanted, now: Timest
     Ok(found)
 }
 
-async fn bundle(pool: &SqlitePool, reference: &str, now: Timestamp) -> Result<Option<BundleFacts>, StoreError> {
+async fn bundle(
+    pool: &SqlitePool,
+    reference: &str,
+    now: Timestamp,
+) -> Result<Option<BundleFacts>, StoreError> {
     let row = sqlx::query(place!("?1"))
         .bind(reference)
         .fetch_optional(pool)
@@ -138,7 +151,11 @@ async fn bundle(pool: &SqlitePool, reference: &str, now: Timestamp) -> Result<Op
     }))
 }
 
-async fn lane(pool: &SqlitePool, name: &ConsumerName, now: Timestamp) -> Result<Option<LaneFacts>, StoreError> {
+async fn lane(
+    pool: &SqlitePool,
+    name: &ConsumerName,
+    now: Timestamp,
+) -> Result<Option<LaneFacts>, StoreError> {
     let Some(consumer) = consumers::by_name(pool, name).await? else {
         return Ok(None);
     };

@@ -67,6 +67,16 @@ pub const RESYNC_PART: &str = "resyncpart";
 /// ask again.
 pub const RESYNC_ANSWER: &str = "resyncanswer";
 
+/// The extensions of ours that this version knows, by their attributes; an agent tells them to its bridge.
+pub const EXTENSIONS: [&str; 6] = [
+    RECEIVED_AT,
+    APPLIED_AT,
+    RESYNC_ID,
+    RESYNC_PART,
+    RESYNC_ANSWER,
+    agent_report::AGENT_REPORTS,
+];
+
 // === impl Event ===
 
 impl Event {

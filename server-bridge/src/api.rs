@@ -36,6 +36,7 @@ mod meta;
 mod operation;
 mod origin;
 mod paging;
+mod presence;
 mod reference;
 mod render;
 mod search;
@@ -275,6 +276,7 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .delete(consumers::delete::<S>),
         ),
         (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
+        (v1("/consumers/{id}/presence"), get(presence::get::<S>)),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),

@@ -74,6 +74,11 @@ pub struct Args {
     /// is deleted there, so that a lost or older database empties no cluster. It rests for seven days after a restore
     #[arg(long)]
     pub delete_unknown_works: bool,
+    /// Hear from AWS IoT Core which agents connect and go, and why (`$aws/events/presence`). The IoT policy must allow it:
+    /// `server.lifecycleEvents: true` in the region's file. It is told of every client of the account and region, and heeds
+    /// agents alone
+    #[arg(long, env = "BRIDGE_LIFECYCLE_EVENTS", value_parser = FalseyValueParser::new())]
+    pub lifecycle_events: bool,
     /// Address of the REST API. Other addresses than loopback need a way to know callers, or `--insecure-callers`
     #[arg(
         long,
@@ -203,6 +208,7 @@ impl Args {
             replicas,
             consumers: self.consumers.clone(),
             delete_unknown_works: self.delete_unknown_works,
+            lifecycle_events: self.lifecycle_events,
             api_listen: self.api_listen,
             api_hosts: self.api_hosts.clone(),
             grpc: self.grpc.options(),

@@ -54,6 +54,8 @@ pub struct BridgeSettings {
     pub consumers: Option<PathBuf>,
     /// Whether agents delete works this bridge does not know.
     pub delete_unknown_works: bool,
+    /// Whether the broker's lifecycle events are heard.
+    pub lifecycle_events: bool,
     /// Address of the REST API.
     pub api_listen: SocketAddr,
     /// Names by which callers address it, besides loopback and addresses.
@@ -201,7 +203,11 @@ impl BridgeSettings {
             None => Party::bridge(scheme, source, base, self.connections),
             Some(slot) => Party::replica(scheme, source, base, slot, self.connections),
         };
-        party.map_err(Failure::misuse)
+        let party = party.map_err(Failure::misuse)?;
+        Ok(match self.lifecycle_events {
+            true => party.hearing_lifecycle_events(),
+            false => party,
+        })
     }
 
     /// What runs, over a store that is open.
@@ -242,7 +248,7 @@ impl BridgeSettings {
             .map(|(index, client_id)| SessionSpec {
                 client_id,
                 subscriptions: if config.listener(index) == index {
-                    party.subscribes().to_vec()
+                    party.subscribes_on(index)
                 } else {
                     Vec::new()
                 },

@@ -25,6 +25,7 @@ GET /api/maestro
 GET /api/maestro/v1
 GET /api/maestro/v1/consumers
 GET /api/maestro/v1/consumers/{id}
+GET /api/maestro/v1/consumers/{id}/presence
 GET /api/maestro/v1/errors
 GET /api/maestro/v1/errors/{id}
 GET /api/maestro/v1/openapi

@@ -17,6 +17,7 @@ mod go;
 mod habits;
 mod measure;
 mod practice;
+mod presence;
 mod progress;
 mod removal;
 mod schema;

@@ -78,6 +78,9 @@ spec:
         {{- if .Values.secrets.consumers }}
         - {{ printf "--consumers=%s/consumers.yaml" .Values.mountPath | quote }}
         {{- end }}
+        {{- if .Values.lifecycleEvents }}
+        - --lifecycle-events
+        {{- end }}
         {{- if .Values.deleteUnknownWorks }}
         - --delete-unknown-works
         {{- end }}

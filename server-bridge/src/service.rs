@@ -24,7 +24,6 @@ use tracing::{info, warn};
 use crate::api::{self, Api, HostName};
 use crate::callers::{self, Access, Callers, CallersWatcher, ServerTls};
 use crate::delivery::{self, Delivery, Pool};
-use crate::explain::ProcessView;
 use crate::grpc::{self, Grpc};
 use crate::preload;
 use crate::replicas::{self, Membership, Ownership};
@@ -223,7 +222,6 @@ impl BridgeSettings {
         let party = self.party(slot)?;
         let clock = parts.store.clock(&self.clock);
         let withheld = ownership.withheld();
-        let process = ProcessView::new(checks.clone(), ownership.clone());
         let scheme = self.endpoint.scheme.clone();
         let config = delivery::DeliveryConfig {
             source: self.source.clone(),
@@ -283,7 +281,7 @@ impl BridgeSettings {
             hosts: self.api_hosts,
             access: parts.access,
             tls: parts.https,
-            process,
+            process: api::ProcessView::new(checks.clone(), config.ownership.clone()),
             ..api::ApiConfig::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {

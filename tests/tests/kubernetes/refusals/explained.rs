@@ -31,9 +31,26 @@ async fn each_refusal_is_explained_with_object_blocker_and_next_step() -> Result
     });
     let namespace = fixture.post_manifests(vec![nowhere]).await?;
     for (bundle, words) in [
-        (&conflict, vec!["theirs (apply)", "field manager `another-agent`: .data.value", "`force: true`"]),
-        (&kind, vec!["Widget", "no kind `Widget` in `example.com/v1`", "CustomResourceDefinition"]),
-        (&namespace, vec!["no namespace `not-there`", "create it on the cluster"]),
+        (
+            &conflict,
+            vec![
+                "theirs (apply)",
+                "field manager `another-agent`: .data.value",
+                "`force: true`",
+            ],
+        ),
+        (
+            &kind,
+            vec![
+                "Widget",
+                "no kind `Widget` in `example.com/v1`",
+                "CustomResourceDefinition",
+            ],
+        ),
+        (
+            &namespace,
+            vec!["no namespace `not-there`", "create it on the cluster"],
+        ),
     ] {
         explained(bundle, "MQ908", &words).await?;
     }
@@ -49,7 +66,11 @@ async fn a_deletion_that_a_finalizer_holds_is_explained_by_its_name() -> Result<
     let bundle = fixture.post_manifests(vec![held.clone()]).await?;
     bundle.is_applied().await?;
     bundle.delete().await?;
-    let words = ["held", "`example.com/hold`", "controller behind the finalizer"];
+    let words = [
+        "held",
+        "`example.com/hold`",
+        "controller behind the finalizer",
+    ];
     explained(&bundle, "MQ910", &words).await?;
     fixture
         .edit(&held, json!({ "metadata": { "finalizers": null } }))
@@ -62,17 +83,21 @@ async fn a_deletion_that_a_finalizer_holds_is_explained_by_its_name() -> Result<
 /// Waits until the story of a bundle has this code and these words.
 async fn explained(bundle: &PostedBundle<'_>, code: &str, words: &[&str]) -> Result<()> {
     let path = format!("/resource-bundles/{}/explain", bundle.id);
-    wait_for(&format!("{code} of `{}`", bundle.id), PATIENCE, async || {
-        let answer = bundle.fixture.api.raw(Method::GET, &path, None).await;
-        let (_, text) = answer.map_err(|error| error.to_string())?;
-        let story: Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
-        let stay = &story["waiting"];
-        let told = format!("{} {}", stay["why"], stay["next"]);
-        match stay["code"] == code && words.iter().all(|word| told.contains(word)) {
-            true => Ok(()),
-            false => Err(text),
-        }
-    })
+    wait_for(
+        &format!("{code} of `{}`", bundle.id),
+        PATIENCE,
+        async || {
+            let answer = bundle.fixture.api.raw(Method::GET, &path, None).await;
+            let (_, text) = answer.map_err(|error| error.to_string())?;
+            let story: Value = serde_json::from_str(&text).map_err(|_| text.clone())?;
+            let stay = &story["waiting"];
+            let told = format!("{} {}", stay["why"], stay["next"]);
+            match stay["code"] == code && words.iter().all(|word| told.contains(word)) {
+                true => Ok(()),
+                false => Err(text),
+            }
+        },
+    )
     .await?;
     Ok(())
 }

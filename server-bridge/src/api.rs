@@ -43,13 +43,13 @@ mod render;
 mod search;
 mod unread;
 
+pub use crate::explain::ProcessView;
 pub use crate::validate::{BundleLimits, Envelope};
 pub use bundles::search_problem;
 pub use operation::ApiMetrics;
 pub use origin::{HostName, InvalidHostName};
 
 use crate::callers::{Access, ServerTls};
-use crate::explain::ProcessView;
 use crate::replicas::Ownership;
 use crate::store::Store;
 use crate::ui;

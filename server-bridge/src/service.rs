@@ -23,7 +23,6 @@ use tracing::info;
 use crate::api::{self, Api, HostName};
 use crate::callers::{self, Access, Callers, CallersWatcher, ServerTls};
 use crate::delivery::{self, Delivery, Pool};
-use crate::explain::ProcessView;
 use crate::grpc::{self, Grpc};
 use crate::replicas::{self, Membership, Ownership};
 use crate::store::postgres::PostgresStore;
@@ -207,7 +206,6 @@ impl BridgeSettings {
         let party = self.party(slot)?;
         let clock = parts.store.clock(&self.clock);
         let withheld = ownership.withheld();
-        let process = ProcessView::new(checks.clone(), ownership.clone());
         let scheme = self.endpoint.scheme.clone();
         let config = delivery::DeliveryConfig {
             source: self.source.clone(),
@@ -268,7 +266,7 @@ impl BridgeSettings {
             access: parts.access,
             tls: parts.https,
             ui: self.ui,
-            process,
+            process: api::ProcessView::new(checks.clone(), config.ownership.clone()),
             ..api::ApiConfig::new(self.source, self.endpoint.scheme)
         };
         let signs = delivery::Signs {

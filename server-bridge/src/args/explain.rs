@@ -1,15 +1,19 @@
-//! `server-bridge explain`: the story of a bundle or a consumer, read from the store beside the bridges that run on it.
+//! `server-bridge explain`: the story of a bundle or a consumer, read from the store beside the bridges that run on it, or
+//! asked of one of them.
 
 use clap::Args as ClapArgs;
 use jiff::Timestamp;
 use link::cli::{Stdout, stdout_line};
 use link::clock::Clock;
 use link::error::{ExitKind, Failure};
+use link::http::client::ApiFlags;
 use serde::Serialize;
 
 use super::Args;
-use crate::explain::{self, near};
-use crate::store::{Found, Wanted};
+use crate::explain::{self, BundleStory, ConsumerStory, near};
+use crate::store::{Found, KnownNames, Wanted};
+
+mod remote;
 
 /// What to explain.
 #[derive(Debug, ClapArgs)]
@@ -21,44 +25,45 @@ pub struct ExplainArgs {
     /// As one JSON object
     #[arg(long)]
     pub json: bool,
+    #[expect(missing_docs, reason = "flattened; a text would become help")]
+    #[command(flatten)]
+    pub api: ApiFlags,
+}
+
+/// What was found.
+enum Told {
+    Bundle(Box<BundleStory>),
+    Consumer(Box<ConsumerStory>),
 }
 
 // === impl ExplainArgs ===
 
 impl ExplainArgs {
-    /// Does it.
+    /// Does it: with `--api` by the API, and else on the store.
     ///
     /// # Errors
     /// Exit code 2 for what is wrong with the command line, 1 where nothing of this name is there, several things are, or the
     /// store cannot be read.
     pub(super) async fn run(&self, args: &Args) -> Result<(), Failure> {
         let (wanted, reference) = meant(&self.subject);
-        let now = Clock::system().now();
-        let location = args.store.location(args.mount.as_deref())?;
-        let found = location.find(reference, wanted, now).await?;
-        let text = self.told(&found, reference, now)?;
+        let told = if self.api.is_given() {
+            remote::ask(&self.api, reference, wanted).await?
+        } else {
+            let now = Clock::system().now();
+            let location = args.store.location(args.mount.as_deref())?;
+            told(
+                &location.find(reference, wanted, now).await?,
+                reference,
+                now,
+            )?
+        };
+        let text = match &told {
+            Told::Bundle(story) => self.shown(story, explain::bundle_text(story)),
+            Told::Consumer(story) => self.shown(story, explain::consumer_text(story)),
+        };
         // Whoever does not read it any more has seen enough.
-        let (Stdout::Open | Stdout::Closed) = stdout_line(&text)?;
+        let (Stdout::Open | Stdout::Closed) = stdout_line(&text?)?;
         Ok(())
-    }
-
-    fn told(&self, found: &Found, reference: &str, now: Timestamp) -> Result<String, Failure> {
-        match (&found.bundle, &found.consumer, &found.tombstone) {
-            (Some(_), Some(_), _) => Err(ambiguous(reference)),
-            (Some(bundle), None, _) => {
-                let story = explain::bundle(bundle, None, now);
-                self.shown(&story, explain::bundle_text(&story))
-            }
-            (None, Some(consumer), _) => {
-                let story = explain::consumer(consumer, None, now);
-                self.shown(&story, explain::consumer_text(&story))
-            }
-            (None, None, Some(tombstone)) => {
-                let story = explain::gone(tombstone, now);
-                self.shown(&story, explain::bundle_text(&story))
-            }
-            (None, None, None) => Err(nothing(reference, found)),
-        }
     }
 
     fn shown(&self, story: &impl Serialize, text: String) -> Result<String, Failure> {
@@ -68,6 +73,19 @@ impl ExplainArgs {
             false => Ok(text),
         }
     }
+}
+
+fn told(found: &Found, reference: &str, now: Timestamp) -> Result<Told, Failure> {
+    let story = match (&found.bundle, &found.consumer, &found.tombstone) {
+        (Some(_), Some(_), _) => return Err(ambiguous(reference)),
+        (Some(bundle), None, _) => Told::Bundle(Box::new(explain::bundle(bundle, None, now))),
+        (None, Some(consumer), _) => {
+            Told::Consumer(Box::new(explain::consumer(consumer, None, now)))
+        }
+        (None, None, Some(tombstone)) => Told::Bundle(Box::new(explain::gone(tombstone, now))),
+        (None, None, None) => return Err(nothing(reference, &found.names)),
+    };
+    Ok(story)
 }
 
 /// What kind of object is meant, and its id or name.
@@ -89,14 +107,14 @@ fn ambiguous(reference: &str) -> Failure {
     ))
 }
 
-fn nothing(reference: &str, found: &Found) -> Failure {
+fn nothing(reference: &str, names: &KnownNames) -> Failure {
     let named = |kind: &str, names: &[String]| {
         let near = near(reference, names);
         (!near.is_empty()).then(|| format!("{kind} `{}`", near.join("`, `")))
     };
     let near = [
-        named("consumers", &found.names.consumers),
-        named("bundles", &found.names.bundles),
+        named("consumers", &names.consumers),
+        named("bundles", &names.bundles),
     ];
     let near: Vec<String> = near.into_iter().flatten().collect();
     let hint = match near.is_empty() {
@@ -110,12 +128,11 @@ fn nothing(reference: &str, found: &Found) -> Failure {
     .with_hint(hint)
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 told; 1 nothing of this name is there, several things are, or the store cannot be read; 2 wrong flags or files";
+const EXIT_CODES: &str = "Exit codes: 0 told; 1 nothing of this name is there, several things are, or they cannot be read; 2 wrong flags or files";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::KnownNames;
 
     #[test]
     fn a_kind_before_the_name_says_which_is_meant() {
@@ -128,14 +145,11 @@ mod tests {
 
     #[test]
     fn who_misspells_a_name_is_told_the_near_ones() {
-        let found = Found {
-            names: KnownNames {
-                bundles: vec!["shop-web".into(), "shop-db".into()],
-                consumers: vec!["cluster-1".into()],
-            },
-            ..Found::default()
+        let names = KnownNames {
+            bundles: vec!["shop-web".into(), "shop-db".into()],
+            consumers: vec!["cluster-1".into()],
         };
-        let told = |reference| format!("{:?}", nothing(reference, &found));
+        let told = |reference| format!("{:?}", nothing(reference, &names));
         assert!(told("shop").contains("bundles `shop-web`, `shop-db`"));
         assert!(told("clutser-1").contains("consumers `cluster-1`"));
         assert!(told("q").contains("is this the bridge's store?"));

@@ -28,7 +28,7 @@ pub(super) fn told(
     let waiting = wait(facts, entry, reported.as_ref(), process, agent, now);
     let available = reported.as_ref().and_then(Reported::available_at);
     BundleStory {
-        schema: EXPLAIN_SCHEMA,
+        schema: EXPLAIN_SCHEMA.into(),
         at: now,
         subject: subject(bundle),
         state: state(bundle, waiting.as_ref(), now),
@@ -54,10 +54,10 @@ pub fn gone(tombstone: &Tombstone, now: Timestamp) -> BundleStory {
         removed_at,
     } = tombstone;
     BundleStory {
-        schema: EXPLAIN_SCHEMA,
+        schema: EXPLAIN_SCHEMA.into(),
         at: now,
         subject: BundleSubject {
-            kind: "bundle",
+            kind: "bundle".into(),
             id: bundle_id.clone(),
             name: None,
             consumer: consumer.to_string(),
@@ -72,7 +72,7 @@ pub fn gone(tombstone: &Tombstone, now: Timestamp) -> BundleStory {
         ),
         waiting: None,
         hops: vec![HopShown {
-            hop: DELETED,
+            hop: DELETED.into(),
             version: version.get(),
             at: Some(*removed_at),
             took_seconds: None,
@@ -155,7 +155,7 @@ fn unentered(bundle: &Bundle) -> LedgerEntry {
 
 fn subject(bundle: &Bundle) -> BundleSubject {
     BundleSubject {
-        kind: "bundle",
+        kind: "bundle".into(),
         id: bundle.id.clone(),
         name: (bundle.name != bundle.id).then(|| bundle.name.clone()),
         consumer: bundle.consumer_name.to_string(),

@@ -30,10 +30,10 @@ pub fn consumer(
     let waiting = waiting.map(|one| one.waiting.clone());
     let it = &facts.lane.consumer;
     ConsumerStory {
-        schema: EXPLAIN_SCHEMA,
+        schema: EXPLAIN_SCHEMA.into(),
         at: now,
         subject: ConsumerSubject {
-            kind: "consumer",
+            kind: "consumer".into(),
             id: it.id.clone(),
             name: it.name.to_string(),
         },

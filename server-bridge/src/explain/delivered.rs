@@ -44,8 +44,8 @@ pub(super) fn unreported(
         });
         let reason = agent
             .why
-            .as_ref()
-            .map_or_else(String::new, |why| format!(": {why}"));
+            .as_deref()
+            .map_or_else(String::new, |why| format!(": {}", gone_because(why)));
         let why = format!("the agent of `{consumer}` is away{gone}{reason}");
         return stay(AWAY, why, BRING_BACK);
     }
@@ -154,7 +154,7 @@ fn of_refusal(reason: &str) -> &'static str {
 pub(super) fn shown(agent: &AgentFacts, facts: Option<&BundleFacts>) -> AgentShown {
     let refusal = facts.and_then(|it| agent.refusal(&it.bundle.id, it.bundle.version));
     AgentShown {
-        state: agent.state.as_str(),
+        state: agent.state.as_str().into(),
         since: agent.since,
         why: agent.why.clone(),
         last_heard_at: agent.last_heard_at,

@@ -39,7 +39,7 @@ pub(super) fn shown(entry: &LedgerEntry, available_at: Option<Timestamp>) -> Vec
         let took = at.zip(last).map(|(at, last)| at.duration_since(last));
         last = at.or(last);
         HopShown {
-            hop,
+            hop: hop.into(),
             version: entry.version.get(),
             at,
             // A clock that is behind, or a hop that was passed once more: there is nothing to say.
@@ -62,7 +62,7 @@ pub(super) fn earlier(ledger: &[LedgerEntry], entry: &LedgerEntry) -> Vec<Earlie
         .map(|other| EarlierVersion {
             version: other.version.get(),
             stored_at: other.stored_at,
-            reached: reached(other),
+            reached: reached(other).into(),
             note: other.note.clone(),
         })
         .collect()

@@ -171,7 +171,7 @@ impl Lines {
     }
 
     fn agent(&mut self, agent: &AgentShown, now: Timestamp) {
-        let mut text = agent.state.to_owned();
+        let mut text = agent.state.to_string();
         let mut say = |more: String| {
             text.push_str(", ");
             text.push_str(&more);

@@ -106,6 +106,8 @@ async fn answers_are_what_the_document_says_and_hold_nothing_it_does_not_name() 
             "ResourceBundleList",
         ),
         (format!("/resource-bundles/{id}"), "ResourceBundle"),
+        (format!("/resource-bundles/{id}/explain"), "BundleStory"),
+        ("/consumers/cluster1/explain".to_owned(), "ConsumerStory"),
         ("/resource-bundles/none".to_owned(), "ErrorBody"),
         ("/resource-bundles?size=x".to_owned(), "ErrorBody"),
         ("/nothing".to_owned(), "ErrorBody"),

@@ -12,6 +12,7 @@ use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 mod bounds;
 mod document;
+mod explain;
 mod go;
 mod habits;
 mod measure;

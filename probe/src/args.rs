@@ -5,6 +5,7 @@
 
 mod connection;
 mod diagnose;
+mod doctor;
 mod publish;
 pub mod refused;
 mod session;
@@ -17,6 +18,7 @@ pub use self::connection::{ConnectionArgs, OutputArgs};
 #[cfg(test)]
 pub(crate) use self::diagnose::PING_HEADER;
 pub use self::diagnose::{CheckArgs, PingArgs};
+pub use self::doctor::{DoctorArgs, DoctorFarArgs};
 pub use self::publish::PublishArgs;
 pub use self::session::SessionArgs;
 pub use self::subscribe::SubscribeArgs;
@@ -60,8 +62,11 @@ pub enum Verb {
     #[command(visible_alias = "rtt", after_help = EXIT_CODES)]
     Ping(Box<PingArgs>),
     /// Find out at which stage a connection fails, and why
-    #[command(visible_alias = "doctor", after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
     Check(Box<CheckArgs>),
+    /// Find out which hop is broken, why, and what to do: files, clock, network, TLS, MQTT, policy, and the other end
+    #[command(after_help = format!("{OWN_ID}\n\n{DOCTOR_EXIT_CODES}"))]
+    Doctor(Box<DoctorArgs>),
 }
 
 // === impl Verb ===
@@ -74,6 +79,7 @@ impl Verb {
             Self::Subscribe(args) => &args.connection,
             Self::Ping(args) => &args.connection,
             Self::Check(args) => &args.connection,
+            Self::Doctor(args) => &args.connection,
         }
     }
 
@@ -84,6 +90,7 @@ impl Verb {
             Self::Subscribe(args) => args.output,
             Self::Ping(args) => args.output,
             Self::Check(args) => args.output,
+            Self::Doctor(args) => args.output,
         }
     }
 }
@@ -96,6 +103,12 @@ const OWN_ID: &str = "\
 The client id is probe's own unless -i is given: a broker gives a client id to whoever came last,
 so a check with the id of a running agent would throw that agent out. A policy that allows only the
 agent's id then refuses CONNECT: end before it with --until tls, or stop the agent and repeat with -i.";
+
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing is wrong as far as was looked
+  1  there is a warning or an error
+  2  the command line is wrong; nothing was tried";
 
 const EXIT_CODES: &str = "\
 Exit codes:

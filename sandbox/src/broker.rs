@@ -27,9 +27,10 @@ use self::listener::Listener;
 use self::presence::Presence;
 use self::shared::Shared;
 
+pub use self::clients::ConnectionRecord;
 pub use self::counters::Counts;
 pub use self::faults::{FaultSettings, Faults};
-pub use self::handle::{ConnectionInfo, Handle};
+pub use self::handle::{ConnectionInfo, Content, DirectError, Handle, Publication};
 pub use self::limits::{Limits, Quotas};
 pub use self::presence::DisconnectReason;
 pub use self::registry::{
@@ -37,7 +38,9 @@ pub use self::registry::{
     RegistryError, Tags, ThingChange,
 };
 
+mod clients;
 mod codec;
+mod confirmation;
 mod connection;
 mod counters;
 mod environment;

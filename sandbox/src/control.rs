@@ -1,5 +1,5 @@
-//! The control plane of the stand-in for IoT Core: the REST API of AWS IoT, and DeleteConnection of its data plane, for
-//! what a provisioner does. AWS's tools are pointed at it with `AWS_ENDPOINT_URL_IOT` and
+//! The control plane of the stand-in for IoT Core: the REST API of AWS IoT for what a provisioner does, and of its data
+//! plane for what a diagnosis asks: connections, subscriptions, direct messages, Publish. AWS's tools are pointed at it with `AWS_ENDPOINT_URL_IOT` and
 //! `AWS_ENDPOINT_URL_IOT_DATA_PLANE`.
 //!
 //! ```text
@@ -28,8 +28,10 @@ use crate::pki::Authority;
 mod answer;
 mod attachments;
 mod certificates;
+mod connections;
 mod endpoint;
 mod extract;
+mod messages;
 mod names;
 mod page;
 mod plane;

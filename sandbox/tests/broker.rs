@@ -9,6 +9,7 @@ mod broker {
     mod client;
     mod connect;
     mod control;
+    mod data_plane;
     mod faults;
     mod mosquitto;
     mod publish;

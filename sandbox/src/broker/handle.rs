@@ -18,6 +18,10 @@ use super::presence::DisconnectReason;
 use super::registry::{Fingerprint, Registry};
 use super::shared::Shared;
 
+pub use self::data_plane::{Content, DirectError, Publication};
+
+mod data_plane;
+
 /// Controls of a broker; clones control the same one.
 #[derive(Clone)]
 pub struct Handle {
@@ -138,7 +142,7 @@ impl Handle {
         let (client, server) = tokio::io::duplex(IN_PROCESS_BUFFER);
         let peer = Peer {
             certificate: certificate.clone(),
-            address: None,
+            sockets: None,
             deadline: Instant::now() + self.shared.environment.limits.connect_timeout,
         };
         self.tasks.spawn(Box::pin(connection::serve(
@@ -155,6 +159,7 @@ impl Handle {
         loop {
             tick.tick().await;
             self.shared.hub.expire(Instant::now());
+            self.shared.clients.expire(Instant::now());
         }
     }
 }

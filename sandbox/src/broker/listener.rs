@@ -121,6 +121,7 @@ async fn serve(
     shared: Arc<Shared>,
 ) {
     let _ = stream.set_nodelay(true);
+    let to = stream.local_addr().ok();
     // One deadline for the handshake and CONNECT: a client that sends nothing, or a byte now and then, is closed.
     let deadline = Instant::now() + shared.environment.limits.connect_timeout;
     let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
@@ -144,7 +145,7 @@ async fn serve(
     };
     let peer = Peer {
         certificate: Fingerprint::of(certificate),
-        address: Some(from.ip()),
+        sockets: to.map(|to| (from, to)),
         deadline,
     };
     Box::pin(connection::serve(stream, peer, shared)).await;

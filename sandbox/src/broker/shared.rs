@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 
 use link::iot::ArnPrefix;
 
+use super::clients::Clients;
 use super::environment::Environment;
 use super::hub::Hub;
 use super::notices::Notices;
+use super::packet::Message;
 use super::presence::Presence;
 use super::quota::ConnectLimiter;
 use super::registry::Registry;
@@ -18,6 +20,7 @@ pub(super) struct Shared {
     pub(super) environment: Environment,
     pub(super) hub: Hub,
     pub(super) registry: Registry,
+    pub(super) clients: Clients,
     pub(super) presence: Presence,
     pub(super) arn: ArnPrefix,
     pub(super) connects: Mutex<ConnectLimiter>,
@@ -38,6 +41,7 @@ impl Shared {
             environment,
             hub: Hub::default(),
             registry,
+            clients: Clients::default(),
             presence,
             arn,
             connects: Mutex::default(),
@@ -46,8 +50,15 @@ impl Shared {
         }
     }
 
-    /// The number of the next connection; presence events are ordered by it.
+    /// The number of the next connection.
     pub(super) fn next_link(&self) -> u64 {
         self.links.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Publishes a lifecycle event, if there is one.
+    pub(super) fn publish_event(&self, event: Option<Message>) {
+        if let Some(event) = event {
+            self.hub.publish(&Arc::new(event), &self.environment);
+        }
     }
 }

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use super::answer::{Kind, Refusal};
 use super::plane::Plane;
 use super::{
-    attachments, certificates, endpoint, policies, policy_versions, principals, tags, things,
+    attachments, certificates, connections, endpoint, messages, policies, policy_versions,
+    principals, tags, things,
 };
 
 /// All operations, by the paths of the API reference.
@@ -23,6 +24,7 @@ pub(super) fn router(plane: Arc<Plane>) -> Router {
     Router::new()
         .merge(certificates_and_policies())
         .merge(things_and_tags())
+        .merge(data_plane())
         .method_not_allowed_fallback(unknown)
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY))
@@ -90,10 +92,24 @@ fn things_and_tags() -> Router<Arc<Plane>> {
         .route("/principals/things", get(principals::list_things))
         .route("/tags", post(tags::add).get(tags::list))
         .route("/untag", post(tags::remove))
+}
+
+/// Operations of the data plane, which AWS has at another address.
+fn data_plane() -> Router<Arc<Plane>> {
+    Router::new()
         .route(
             "/connections/{client}",
-            axum::routing::delete(endpoint::delete_connection),
+            get(connections::get).delete(connections::delete),
         )
+        .route(
+            "/connections/{client}/subscriptions",
+            get(connections::list_subscriptions),
+        )
+        .route(
+            "/connections/{client}/messages",
+            post(messages::send_direct),
+        )
+        .route("/topics/{*topic}", post(messages::publish))
 }
 
 /// Lets only requests through that look signed, and numbers the answers. What the signature says is not looked at.

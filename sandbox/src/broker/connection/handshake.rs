@@ -14,6 +14,7 @@ use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::{Connection, Peer, Reader, Writer};
+use crate::broker::clients::ConnectionRecord;
 use crate::broker::codec;
 use crate::broker::filter;
 use crate::broker::hub::{Attach, supported};
@@ -23,6 +24,7 @@ use crate::broker::lock;
 use crate::broker::notices::Notice;
 use crate::broker::packet::{ConnAck, Connect, Outbound, Reason, Version};
 use crate::broker::permissions::Permissions;
+use crate::broker::presence::Party;
 use crate::broker::shared::Shared;
 
 /// Reads CONNECT and decides. Nothing is returned for a connection that was refused and closed.
@@ -72,14 +74,30 @@ where
         permissions,
     } = request;
     let now = Instant::now();
+    let version = shared.clients.next_version(&client_id, now);
+    let thing_name = shared.registry.thing_name_of(&client_id, &peer.certificate);
     let expiry = connect.session_expiry.min(SESSION_EXPIRY);
     let keep_alive = keep_alive(connect.keep_alive, limits);
     let link = Arc::new(Link::new(
         shared.next_link(),
         client_id,
         peer.certificate.as_str().to_owned(),
-        now,
+        version,
+        permissions,
     ));
+    let record = ConnectionRecord {
+        client_id: link.client_id.to_string(),
+        connected: true,
+        certificate: peer.certificate.clone(),
+        thing_name,
+        clean_session: expiry.is_zero(),
+        keep_alive: connect.keep_alive,
+        session_expiry: expiry,
+        connected_since: shared.presence.now(),
+        disconnected: None,
+        sockets: peer.sockets,
+    };
+    shared.clients.connected(&link.client_id, link.id, record);
     let attach = Attach {
         version: connect.version,
         clean_start: connect.clean_start,
@@ -105,9 +123,9 @@ where
         version: connect.version,
         link,
         session,
-        permissions,
         keep_alive,
         will: connect.will,
+        address: peer.address(),
     };
     Some((
         connection,
@@ -169,12 +187,13 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
     };
     if !permissions.connects() || !will_allowed {
         counters.connect_denied.add(1);
-        if let Some(event) = shared
-            .presence
-            .connect_failed(&client_id, peer.certificate.as_str())
-        {
-            shared.hub.publish(&Arc::new(event), &shared.environment);
-        }
+        let party = Party {
+            client_id: &client_id,
+            certificate: peer.certificate.as_str(),
+            session: Uuid::new_v4(),
+            address: peer.address(),
+        };
+        shared.publish_event(shared.presence.connect_failed(&party));
         return Err(Reason::NOT_AUTHORIZED);
     }
     let every = shared.environment.quotas.connect_every;
@@ -202,7 +221,7 @@ fn client_id(asked: &str) -> Result<(Arc<str>, Option<String>), Reason> {
 
 fn context(connect: &Connect, client_id: &str, peer: &Peer, shared: &Shared) -> Context {
     let mut context = Context::new(shared.arn.clone(), client_id);
-    context.source_ip = peer.address;
+    context.source_ip = peer.address();
     context.connect = ConnectAttributes {
         persistent: !connect.session_expiry.is_zero() || !connect.clean_start,
         last_will: connect.will.is_some(),

@@ -56,7 +56,12 @@ where
         let refused = faults
             .refuse_publishes
             .contains(&*connection.link.client_id);
-        if refused || !connection.permissions.publishes(&topic, publish.retain) {
+        if refused
+            || !connection
+                .link
+                .permissions
+                .publishes(&topic, publish.retain)
+        {
             environment.counters.publish_denied.add(1);
             return connection.refuse_publish(publish.packet_id, Reason::NOT_AUTHORIZED);
         }

@@ -75,11 +75,7 @@ impl Connection {
             now,
         );
         if !names.is_empty() {
-            self.publish_event(
-                self.shared
-                    .presence
-                    .subscribed(&self.link.client_id, &names),
-            );
+            self.publish_event(self.shared.presence.subscribed(&self.party(), &names));
         }
         if excess && limits.close_on_excess_subscription {
             return Err(End::with_reason(
@@ -106,16 +102,12 @@ impl Connection {
             })
             .collect();
         self.answer(Outbound::UnsubAck(packet_id, reasons));
-        self.publish_event(
-            self.shared
-                .presence
-                .unsubscribed(&self.link.client_id, filters),
-        );
+        self.publish_event(self.shared.presence.unsubscribed(&self.party(), filters));
     }
 
     fn check_filter(&self, text: &str) -> Result<Filter, Reason> {
         let filter = Filter::parse(text)?;
-        if !self.permissions.subscribes(text) {
+        if !self.link.permissions.subscribes(text) {
             return Err(Reason::NOT_AUTHORIZED);
         }
         Ok(filter)

@@ -51,7 +51,7 @@ where
                 let terms = Terms {
                     environment: &connection.shared.environment,
                     faults: &current,
-                    receives: &|message| connection.permissions.receives(&message.topic),
+                    receives: &|message| connection.link.permissions.receives(&message.topic),
                 };
                 connection
                     .session
@@ -124,7 +124,7 @@ where
                 .too_large_for_client
                 .add(1);
             if let Some(packet_id) = packet_id {
-                connection.session.acknowledged(packet_id.get());
+                connection.session.given_up(packet_id.get());
             }
         }
     }

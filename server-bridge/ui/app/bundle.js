@@ -4,7 +4,7 @@
 import { ApiError, get, quoted } from "./api.js";
 import { h } from "./dom.js";
 import { clusterLink, facts, lasting, number, stamp, state, table } from "./parts.js";
-import { explained, objectName, prose, told as tell, waitsFor, whyAndNext } from "./story.js";
+import { explained, objectName, prose, sentence, told as tell, waitsFor, whyAndNext } from "./story.js";
 import { summary } from "./stuck.js";
 import { step } from "./words.js";
 
@@ -51,7 +51,7 @@ export function view({ bundle, story, heardAt }) {
           whyAndNext(summary(story) ?? tell(bundle, heardAt)),
         )
       : h("section", { class: "verdict", "aria-label": "What it waits for" }, h("p", { class: "lead" }, `Version ${bundle.version} `, h("b", {}, "waits for nothing"), ".")),
-    story?.notes?.map((note) => h("p", { class: "quiet" }, prose(note))),
+    story?.notes?.map((note) => h("p", { class: "quiet" }, prose(sentence(note)))),
     facts([
       ["Applied", state(bundle.applied)],
       ["Available", state(bundle.available)],

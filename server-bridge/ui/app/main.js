@@ -7,6 +7,7 @@ import * as clusters from "./clusters.js";
 import { h, show } from "./dom.js";
 import { Live } from "./live.js";
 import { address } from "./parts.js";
+import { prose, sentence } from "./story.js";
 import * as stuck from "./stuck.js";
 
 const ROUTES = [
@@ -112,22 +113,21 @@ function failed(error) {
 }
 
 function reason(error) {
-  const text = error.message.trim();
-  return /[.!?]$/.test(text) ? text : `${text}.`;
+  return prose(sentence(error.message));
 }
 
 function advice(error) {
   switch (error.status) {
     case 0:
-      return ["The bridge does not answer:", "It is asked again by itself. See whether its pod runs, or the port is still forwarded."];
+      return ["The bridge does not answer.", "It is asked again by itself. See whether its pod runs, or the port is still forwarded."];
     case 403:
-      return ["You may not see this:", "Whoever runs the bridge can give the rule or the role that is missing: docs/CALLERS.md."];
+      return ["You may not see this.", "Whoever runs the bridge can give the rule or the role that is missing: docs/CALLERS.md."];
     case 404:
-      return ["It is not there:", "It may have been deleted, or you may not see it."];
+      return ["It is not there.", "It may have been deleted, or you may not see it."];
     case 503:
-      return ["The bridge cannot tell now:", "It is asked again by itself. Its /readyz says what is wrong."];
+      return ["The bridge cannot tell now.", "It is asked again by itself. Its /readyz says what is wrong."];
     default:
-      return [`The bridge answered ${error.status ?? "something unexpected"}:`, "It is asked again by itself. The bridge's log has the reason."];
+      return [`The bridge answered ${error.status ?? "something unexpected"}.`, "It is asked again by itself. The bridge's log has the reason."];
   }
 }
 

@@ -90,9 +90,16 @@ export function whyAndNext({ why, next, code }) {
   return h(
     "div",
     { class: "why" },
-    why && h("p", {}, code && h("span", { class: "code" }, code), prose(why)),
-    next && h("p", { class: "next" }, h("b", {}, "Next: "), prose(next)),
+    why && h("p", {}, code && h("span", { class: "code" }, code), prose(sentence(why))),
+    next && h("p", { class: "next" }, h("b", {}, "Next: "), prose(sentence(next))),
   );
+}
+
+/** With a capital and an end, which messages for terminals do not have. */
+export function sentence(text) {
+  const trimmed = text.trim();
+  const ended = /[.!?…:]$/.test(trimmed) ? trimmed : `${trimmed}.`;
+  return ended.charAt(0).toUpperCase() + ended.slice(1);
 }
 
 /** Text in which what stands between backticks is code. */

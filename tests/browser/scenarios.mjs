@@ -212,6 +212,15 @@ export async function token(visit, good, foreign, unknown) {
   });
 }
 
+/** A client certificate, which the browser sends by itself: nobody is asked anything. */
+export async function certificate(visit, certPath, keyPath) {
+  await visit.page.context().close();
+  const clientCertificates = [{ origin: visit.url, certPath, keyPath }];
+  const page = await visit.open({ ignoreHTTPSErrors: true, clientCertificates });
+  await visit.go("", "Clusters");
+  await visit.until("rows", async () => (await rows(page)).includes("cluster1"));
+}
+
 const HOSTILE = "<img src=x onerror=alert(document.domain)>";
 
 function configMap(name) {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use tests::api::{Api, config_map};
+use tests::pki::Authority;
 use tests::process::ProcessSpec;
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::wait::wait_for;
@@ -104,6 +105,45 @@ async fn a_token_is_asked_for_and_kept_in_memory_and_a_wrong_one_is_refused_with
     Browser::new(&mut region)
         .await?
         .run("token", &tokens)
+        .await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_client_certificate_is_asked_nothing() -> Result<()> {
+    let files = tempfile::tempdir()?;
+    let file = |name: &str| files.path().join(name).display().to_string();
+    let authority = Authority::new("callers")?;
+    let (server, client) = (authority.server(&[])?, authority.client("ann")?);
+    for (name, content) in [
+        ("server.crt", &server.certificate),
+        ("server.key", &server.key),
+        ("callers.ca", &client.ca),
+        ("ann.crt", &client.certificate),
+        ("ann.key", &client.key),
+    ] {
+        std::fs::write(file(name), content)?;
+    }
+    let [certificate, key, ca] = ["server.crt", "server.key", "callers.ca"].map(file);
+    let flags = [
+        ("--https-cert-file", &certificate),
+        ("--https-key-file", &key),
+        ("--client-ca-file", &ca),
+    ];
+    let mut region = RegionBuilder::new("ui-certificate", BrokerKind::Sandbox)
+        .bridge_args(
+            flags
+                .into_iter()
+                .flat_map(|(flag, value)| [flag, value.as_str()]),
+        )
+        .start()
+        .await?;
+    let mut browser = Browser::new(&mut region).await?;
+    browser.url = browser.url.replace("http://", "https://");
+    let own = [file("ann.crt"), file("ann.key")];
+    browser
+        .run("certificate", &own.each_ref().map(String::as_str))
         .await?;
     region.passed();
     Ok(())

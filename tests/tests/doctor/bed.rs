@@ -13,7 +13,7 @@ use sandbox::broker::{
     Broker, BrokerConfig, CertificateState, Fingerprint, Limits, Quotas, Registry, RunningBroker,
 };
 use sandbox::control::{Control, ControlConfig, RunningControl};
-use sandbox::pki::{Authority, CertificateRequest, Layout, Set, write_mount};
+use sandbox::pki::{Authority, CertificateRequest, Layout, write_mount};
 use tests::test_dir::TestDir;
 
 /// A broker and whoever may connect to it.
@@ -29,7 +29,6 @@ pub(crate) struct Bed {
 pub(crate) struct Mounted {
     pub(crate) path: PathBuf,
     pub(crate) id: Fingerprint,
-    pub(crate) set: Set,
     /// The name of its policy.
     pub(crate) policy: String,
 }
@@ -72,7 +71,11 @@ impl Bed {
     /// An identity with a policy of its own, in some state.
     pub(crate) fn mounted(&self, document: Document, state: CertificateState) -> Result<Mounted> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.issued(&CertificateRequest::new(&format!("client-{number}")), document, state)
+        self.issued(
+            &CertificateRequest::new(&format!("client-{number}")),
+            document,
+            state,
+        )
     }
 
     /// The same with a certificate of some kind.
@@ -93,12 +96,7 @@ impl Bed {
         if state != CertificateState::Active {
             registry.set_state(&id, state)?;
         }
-        Ok(Mounted {
-            path,
-            id,
-            set,
-            policy,
-        })
+        Ok(Mounted { path, id, policy })
     }
 
     /// Runs the doctor with these options on a mount; the broker is asked as `localhost`.
@@ -120,7 +118,15 @@ pub(crate) async fn run(mount: &Path, port: u16, options: &[&str]) -> Result<Fin
     let mount = mount.to_str().context("a path of UTF-8")?;
     let port = port.to_string();
     let fixed = [
-        "probe", "doctor", "-h", "localhost", "-p", &port, "--identity", mount, "--quiet",
+        "probe",
+        "doctor",
+        "-h",
+        "localhost",
+        "-p",
+        &port,
+        "--identity",
+        mount,
+        "--quiet",
     ];
     let args = Args::try_parse_from(fixed.into_iter().chain(options.iter().copied()))?;
     let Verb::Doctor(args) = args.command else {

@@ -49,7 +49,9 @@ async fn a_certificate_that_does_not_connect_is_told_by_aws_and_ranked_without()
         assert!(candidates.contains("client/cluster-1-work-agent-client"));
     }
     let stranger = bed.mounted(operator(&bed.arn()), Inactive)?;
-    bed.broker.registry().delete_certificate(&stranger.id, true)?;
+    bed.broker
+        .registry()
+        .delete_certificate(&stranger.id, true)?;
     let report = bed.with_aws(&stranger.path, &[]).await?;
     assert_faults(&report, &[301]);
     assert!(told(&report, 301).contains("not registered"));
@@ -61,7 +63,9 @@ async fn a_certificate_that_does_not_connect_is_told_by_aws_and_ranked_without()
 async fn no_policy_and_a_policy_for_another_client_id_are_two_faults() -> Result<()> {
     let bed = Bed::new("doctor-policy").await?;
     let bare = bed.mounted(operator(&bed.arn()), Active)?;
-    bed.broker.registry().detach_policy(&bare.id, &bare.policy)?;
+    bed.broker
+        .registry()
+        .detach_policy(&bare.id, &bare.policy)?;
     assert_faults(&bed.with_aws(&bare.path, &[]).await?, &[302]);
     assert_faults(&bed.doctor(&bare.path, &[]).await?, &[300]);
 
@@ -111,7 +115,8 @@ async fn another_process_with_the_client_id_is_found_by_the_takeover() -> Result
 #[tokio::test]
 async fn connects_that_come_too_fast_are_told_apart_from_a_refusal() -> Result<()> {
     let hour = Duration::from_secs(3600);
-    let slow = |config: &mut sandbox::broker::BrokerConfig| config.quotas.connect_every = Some(hour);
+    let slow =
+        |config: &mut sandbox::broker::BrokerConfig| config.quotas.connect_every = Some(hour);
     let bed = Bed::with("doctor-throttled", slow).await?;
     let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[]);
@@ -162,8 +167,13 @@ async fn what_a_policy_must_refuse_is_tried() -> Result<()> {
         assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[code]);
     }
     let everything = Statement::allow(
-        [PolicyAction::Connect, PolicyAction::Publish, PolicyAction::Subscribe, PolicyAction::Receive],
-        ["*"],
+        [
+            PolicyAction::Connect,
+            PolicyAction::Publish,
+            PolicyAction::Subscribe,
+            PolicyAction::Receive,
+        ],
+        ["*".to_owned()],
     );
     let mount = bed.mounted(Document::new(vec![everything]), Active)?;
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[311, 312, 313]);

@@ -84,7 +84,10 @@ impl Rival {
             session,
             lost,
             stop,
-            _tasks: [AbortOnDropHandle::new(driving), AbortOnDropHandle::new(counting)],
+            _tasks: [
+                AbortOnDropHandle::new(driving),
+                AbortOnDropHandle::new(counting),
+            ],
             _identity: keep,
         };
         wait_for("the rival", Duration::from_secs(10), async || {
@@ -124,7 +127,11 @@ async fn aws_tells_of_an_agent_that_is_there_deaf_or_gone() -> Result<()> {
     assert_faults(&report, &[]);
     for code in [300, 320, 330, 340, 501, 502, 600] {
         let found = report.findings.iter().find(|it| it.code.number() == code);
-        assert!(found.is_some_and(|it| it.severity == Severity::Ok || code == 600), "MQ{code}: {:#?}", report.findings);
+        assert!(
+            found.is_some_and(|it| it.severity == Severity::Ok || code == 600),
+            "MQ{code}: {:#?}",
+            report.findings
+        );
     }
     drop(there);
 
@@ -146,7 +153,15 @@ async fn a_consumer_that_is_not_registered_is_shown_with_near_names() -> Result<
         get(async || json!({"items": [{"name": "prod-eu"}, {"name": CONSUMER}]}).to_string()),
     ))
     .await?;
-    let options = ["--consumer", "cluster-11", "--take-over", "--watch", "0", "--api", &api.url];
+    let options = [
+        "--consumer",
+        "cluster-11",
+        "--take-over",
+        "--watch",
+        "0",
+        "--api",
+        &api.url,
+    ];
     let report = bed.doctor(&mount.path, &options).await?;
     assert_faults(&report, &[402]);
     assert!(told(&report, 402).contains(CONSUMER));
@@ -171,7 +186,12 @@ async fn what_the_region_knows_of_an_agent_is_said_with_its_own_words() -> Resul
         (&idle, nothing.clone(), None, ""),
         (&away, nothing.clone(), Some(501), "MQTT_KEEP_ALIVE_TIMEOUT"),
         (&json!({"state": "never"}), nothing, Some(501), "ever heard"),
-        (&idle, waiting("MQ908"), Some(504), "cannot patch configmaps"),
+        (
+            &idle,
+            waiting("MQ908"),
+            Some(504),
+            "cannot patch configmaps",
+        ),
         (&idle, waiting("MQ907"), Some(503), "does not answer"),
     ] {
         let api = Api::start(region(presence, &story)).await?;
@@ -182,12 +202,24 @@ async fn what_the_region_knows_of_an_agent_is_said_with_its_own_words() -> Resul
         let config = bed.dir.path().join("far.yaml");
         std::fs::write(&config, "")?;
         let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
-        let options = ["--consumer", CONSUMER, "--take-over", "--watch", "0", "--api", &api.url];
+        let options = [
+            "--consumer",
+            CONSUMER,
+            "--take-over",
+            "--watch",
+            "0",
+            "--api",
+            &api.url,
+        ];
         let report = bed.doctor(&mount.path, &options).await?;
         let expected: Vec<u16> = expected.into_iter().collect();
         assert_faults(&report, &expected);
         if let Some(code) = expected.first() {
-            assert!(told(&report, *code).contains(words), "{:#?}", report.findings);
+            assert!(
+                told(&report, *code).contains(words),
+                "{:#?}",
+                report.findings
+            );
         }
     }
     let options = ["--api", "http://127.0.0.1:1"];
@@ -204,7 +236,10 @@ fn region(presence: &Value, story: &Value) -> Router {
         get(async move || text)
     };
     Router::new()
-        .route("/api/maestro/v1/consumers", get(async || json!({"items": []}).to_string()))
+        .route(
+            "/api/maestro/v1/consumers",
+            get(async || json!({"items": []}).to_string()),
+        )
         .route(&base, get(async || json!({"name": CONSUMER}).to_string()))
         .route(&format!("{base}/presence"), say(presence))
         .route(&format!("{base}/explain"), say(story))

@@ -93,10 +93,18 @@ async fn no_random_setup_gets_a_false_green_or_a_false_red() -> Result<()> {
     while let Some(done) = running.join_next().await {
         wrong.extend(done??);
     }
-    assert!(wrong.is_empty(), "{} of {count}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {count}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     #[expect(clippy::print_stderr, reason = "the test runner shows it")]
     {
-        eprintln!("{count} set-ups, {broken} broken, {:.1} s", begun.elapsed().as_secs_f32());
+        eprintln!(
+            "{count} set-ups, {broken} broken, {:.1} s",
+            begun.elapsed().as_secs_f32()
+        );
     }
     if let Some(bed) = Arc::into_inner(bed) {
         bed.dir.passed();
@@ -143,7 +151,9 @@ impl Setup {
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let port = match self.has(Fault::ClosedPort) {
             // Nobody listens there: the port of a socket that is gone.
-            true => std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port(),
+            true => std::net::TcpListener::bind("127.0.0.1:0")?
+                .local_addr()?
+                .port(),
             false => bed.broker.local_addr().port(),
         };
         let report = run(&mounted.path, port, &options).await?;
@@ -156,9 +166,22 @@ impl Setup {
         let red: Vec<_> = found.iter().filter(|code| !may.contains(code)).collect();
         let green = found.is_empty() && !self.faults.is_empty();
         Ok((green || !red.is_empty()).then(|| {
-            let worst = report.findings.iter().filter(|it| found.contains(&it.code.number()));
-            let worst: Vec<_> = worst.map(|it| format!("  {} {}", it.code, it.seen)).collect();
-            format!("{self}: {}\n{}", if green { "a false green" } else { "a false red" }, worst.join("\n"))
+            let worst = report
+                .findings
+                .iter()
+                .filter(|it| found.contains(&it.code.number()));
+            let worst: Vec<_> = worst
+                .map(|it| format!("  {} {}", it.code, it.seen))
+                .collect();
+            format!(
+                "{self}: {}\n{}",
+                if green {
+                    "a false green"
+                } else {
+                    "a false red"
+                },
+                worst.join("\n")
+            )
         }))
     }
 
@@ -240,7 +263,9 @@ impl Setup {
         let mut options: Vec<String> = ["-W", "60", "--watch", "0"].map(String::from).into();
         let mut add = |more: &[&str]| options.extend(more.iter().map(|it| (*it).to_owned()));
         match self.place {
-            Place::Operator if self.has(Fault::DeepTopic) => add(&["--topic", "test/1/2/3/4/5/6/7/8"]),
+            Place::Operator if self.has(Fault::DeepTopic) => {
+                add(&["--topic", "test/1/2/3/4/5/6/7/8"])
+            }
             Place::Operator => {}
             Place::Agent => add(&["--take-over", "--consumer", &self.consumer()]),
             Place::Bridge => add(&["--take-over", "--source", &self.consumer()]),
@@ -266,7 +291,11 @@ impl Setup {
 impl fmt::Display for Setup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let aws = if self.aws { " with AWS" } else { "" };
-        write!(f, "set-up {} ({:?}{aws}) with {:?}", self.number, self.place, self.faults)
+        write!(
+            f,
+            "set-up {} ({:?}{aws}) with {:?}",
+            self.number, self.place, self.faults
+        )
     }
 }
 

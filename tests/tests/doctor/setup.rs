@@ -9,7 +9,9 @@ pub(crate) const CONSUMER: &str = "cluster-1";
 
 pub(crate) fn agent(arn: &ArnPrefix, consumer: &str) -> Document {
     let consumer = ConsumerName::new(consumer).unwrap();
-    Party::agent(&Scheme::default(), &consumer).unwrap().policy(arn)
+    Party::agent(&Scheme::default(), &consumer)
+        .unwrap()
+        .policy(arn)
 }
 
 pub(crate) fn operator(arn: &ArnPrefix) -> Document {
@@ -20,7 +22,9 @@ pub(crate) fn operator(arn: &ArnPrefix) -> Document {
 pub(crate) fn bridge(arn: &ArnPrefix, source: &str) -> Document {
     let id = ClientId::new(source).unwrap();
     let source = SourceId::new(source).unwrap();
-    Party::bridge(&Scheme::default(), &source, &id, 1).unwrap().policy(arn)
+    Party::bridge(&Scheme::default(), &source, &id, 1)
+        .unwrap()
+        .policy(arn)
 }
 
 /// Without what allows an action.
@@ -34,6 +38,8 @@ pub(crate) fn without(mut document: Document, action: PolicyAction) -> Document 
 /// With an action on everything of a kind.
 pub(crate) fn with_all(mut document: Document, action: PolicyAction, arn: &ArnPrefix) -> Document {
     let resource = format!("{arn}:{}/*", action.resource_kind());
-    document.statements.push(Statement::allow([action], [resource]));
+    document
+        .statements
+        .push(Statement::allow([action], [resource]));
     document
 }

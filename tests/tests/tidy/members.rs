@@ -124,5 +124,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("aws-runtime", &["provisioner"]),
     ("aws-smithy", &["provisioner"]),
     ("aws-types", &["provisioner"]),
-    ("rmqtt-codec", &["probe", "sandbox", "server-bridge", "tests"]),
+    (
+        "rmqtt-codec",
+        &["probe", "sandbox", "server-bridge", "tests"],
+    ),
 ];

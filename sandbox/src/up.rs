@@ -183,6 +183,7 @@ impl Settings {
             .filter(|(database, _)| database.is_plain());
         let plain = plain.map(|_| "the connections to the database are not encrypted".to_owned());
         summary.control = control.as_ref().map(|(control, _)| control.url());
+        summary.data_plane.clone_from(&summary.control);
         let open = summary.open_to_others();
         summary.notes.extend(
             [broker_note, api_note, grpc_note, plain, open]

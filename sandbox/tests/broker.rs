@@ -11,6 +11,7 @@ mod broker {
     mod control;
     mod data_plane;
     mod faults;
+    mod fronts;
     mod mosquitto;
     mod publish;
     mod registry;

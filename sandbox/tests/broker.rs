@@ -15,6 +15,7 @@ mod broker {
     mod mosquitto;
     mod publish;
     mod registry;
+    mod rehearsals;
     mod rig;
     mod session;
     mod subscribe;

@@ -33,6 +33,9 @@ mod troubles;
 #[path = "path/listeners.rs"]
 mod listeners;
 
+#[path = "path/reports.rs"]
+mod reports;
+
 use harness::{Harness, config_map, consumer, delete, upsert};
 
 #[tokio::test]

@@ -6,8 +6,9 @@
 //! finds the [`ConnectionPermit`] in the extensions of a request, and says whose call it is; where it says nothing, as on
 //! the admin port, the oldest connection gives way.
 //!
-//! Bodies are the handler's affair: how many bytes it reads and for how long.
+//! Bodies are the handler's affair: how many bytes it reads and for how long. The other direction is [`client`].
 
+pub mod client;
 mod permits;
 mod stall;
 mod tls;

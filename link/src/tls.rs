@@ -1,8 +1,10 @@
 //! TLS towards the broker: configurations made from an [`Identity`], and what a failed handshake means.
 //!
 //! The only roots are those of the CA file, verification is never off (docs/ARCHITECTURE.md, invariant E), the name of the
-//! endpoint is always sent (docs/IOT-CORE.md §1.6).
+//! endpoint is always sent (docs/IOT-CORE.md §1.6). [`https_config`] is for calls over HTTP, which may trust the system's
+//! roots.
 
+mod https;
 mod problem;
 mod verifier;
 
@@ -17,6 +19,7 @@ use self::verifier::Verifier;
 use crate::error::Hint;
 use crate::identity::Identity;
 
+pub use self::https::{HttpsError, HttpsFiles, https_config};
 pub use self::problem::{IssuerMismatch, TlsProblem, diagnose};
 
 /// How to speak TLS with the broker.

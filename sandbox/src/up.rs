@@ -135,6 +135,7 @@ impl Settings {
             }
         };
         let party = party.map_err(MemberError::Party)?;
+        let party = party.hearing_lifecycle_events();
         provisioner.provision("bridge", &party, &home.bridge_identity(), None)?;
         let party = Party::operator(&scheme, &names.operator);
         provisioner.provision("operator", &party, &home.operator_identity(), None)?;
@@ -317,11 +318,13 @@ fn bridge(
         replicas: server_bridge::replicas::ReplicaOptions::default(),
         consumers: Some(home.write_consumers(consumers)?),
         delete_unknown_works: false,
+        lifecycle_events: true,
         // Bound already.
         api_listen: ([127, 0, 0, 1], 0).into(),
         api_hosts: api_hosts
             .collect::<Result<_, _>>()
             .map_err(Failure::usage)?,
+        ui: true,
         grpc: server_bridge::grpc::GrpcOptions::default(),
         // Whoever reaches a sandbox is believed.
         callers: server_bridge::callers::CallersConfig::default(),

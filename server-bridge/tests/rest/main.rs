@@ -12,14 +12,17 @@ use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 mod bounds;
 mod document;
+mod explain;
 mod go;
 mod habits;
 mod measure;
 mod practice;
+mod presence;
 mod progress;
 mod removal;
 mod schema;
 mod server;
+mod ui;
 use server::{Server, bundle, config_map};
 
 #[tokio::test]

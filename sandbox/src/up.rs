@@ -278,6 +278,7 @@ async fn processes(
     let consumers = home.write_consumers(consumers)?;
     arguments.push(format!("--consumers={}", consumers.display()));
     arguments.push(format!("--slots={}", slots(replicas)));
+    arguments.push("--lifecycle-events".to_owned());
     let mut started = Vec::new();
     for number in 0..replicas {
         let address = |first: SocketAddr| match number {

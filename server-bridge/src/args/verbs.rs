@@ -6,6 +6,7 @@ use link::telemetry;
 
 use super::Args;
 use super::consumer::ConsumerVerb;
+use super::explain::ExplainArgs;
 use super::import::ImportVerb;
 use super::sidecar::SidecarArgs;
 use super::store::verbs::StoreVerb;
@@ -20,6 +21,9 @@ pub enum Command {
     /// Look after consumers of a store that no bridge need run on
     #[command(subcommand)]
     Consumer(ConsumerVerb),
+    /// Tell the story of a bundle or a consumer: each hop with its time, where it waits and since when, why, and what would move
+    /// it. Changes nothing, also while bridges run
+    Explain(ExplainArgs),
     /// Take over what another system keeps
     #[command(subcommand)]
     Import(ImportVerb),
@@ -43,6 +47,7 @@ impl Command {
         match self {
             Self::Store(verb) => verb.run(args).await,
             Self::Consumer(verb) => verb.run(args).await,
+            Self::Explain(explain) => explain.run(args).await,
             Self::Import(verb) => verb.run(args).await,
             Self::Sidecar(sidecar) => sidecar.run(args).await,
             Self::Verify(verify) => verify.run().await,

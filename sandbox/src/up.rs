@@ -323,6 +323,7 @@ fn bridge(
         api_hosts: api_hosts
             .collect::<Result<_, _>>()
             .map_err(Failure::usage)?,
+        ui: true,
         grpc: server_bridge::grpc::GrpcOptions::default(),
         // Whoever reaches a sandbox is believed.
         callers: server_bridge::callers::CallersConfig::default(),

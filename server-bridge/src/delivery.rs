@@ -59,6 +59,7 @@ pub(crate) use inbound::status_of;
 pub use metrics::DeliveryMetrics;
 pub use pool::Pool;
 pub(crate) use pool::index_of;
+pub(crate) use quarantine::pause_after;
 use transport::{Intake, SharedIntake};
 
 /// What delivery needs to know.

@@ -61,6 +61,7 @@ impl Guide {
         writeln!(f)?;
         let width = WIDTH;
         writeln!(f, "  {:width$} {api}{ROOT}", "API")?;
+        writeln!(f, "  {:width$} {api}/ui (open it in a browser)", "page")?;
         writeln!(
             f,
             "  {:width$} {grpc} (CloudEvents, plaintext; the Go client of Maestro takes it with the API's URL)",

@@ -14,8 +14,10 @@ use tokio::sync::broadcast;
 use tracing::info;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::facts::{BundleFacts, ConsumerFacts, ExplainStore, Found, Wanted};
 use super::methods::{
-    agent_store_methods, presence_store_methods, report_store_methods, store_methods,
+    agent_store_methods, explain_store_methods, presence_store_methods, report_store_methods,
+    store_methods,
 };
 use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
@@ -87,6 +89,22 @@ impl Location {
         }
     }
 
+    /// What `reference` names in the store that is there, without changing it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place, also where its tables are of another version than this program's.
+    pub async fn find(
+        &self,
+        reference: &str,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
+        match self {
+            Self::Sqlite(file) => sqlite::find(file, reference, wanted, now).await,
+            Self::Postgres(config) => postgres::find(config, reference, wanted, now).await,
+        }
+    }
+
     /// Brings the tables up to date, making them as needed; says where they are. With `build_index` it waits for the index
     /// of searches, which SQLite does not need, and fails when that is not there afterwards.
     ///
@@ -154,6 +172,10 @@ macro_rules! passed_on {
 
 impl AgentStore for AnyStore {
     agent_store_methods!(passed_on);
+}
+
+impl ExplainStore for AnyStore {
+    explain_store_methods!(passed_on);
 }
 
 impl PresenceStore for AnyStore {

@@ -9,8 +9,10 @@ use link::order::Version;
 use tokio::sync::broadcast;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
+use super::facts::{BundleFacts, ConsumerFacts, ExplainStore};
 use super::methods::{
-    agent_store_methods, presence_store_methods, report_store_methods, store_methods,
+    agent_store_methods, explain_store_methods, presence_store_methods, report_store_methods,
+    store_methods,
 };
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
@@ -115,6 +117,10 @@ macro_rules! gated {
 
 impl<S: Store> AgentStore for Faulty<S> {
     agent_store_methods!(gated);
+}
+
+impl<S: Store> ExplainStore for Faulty<S> {
+    explain_store_methods!(gated);
 }
 
 impl<S: Store> PresenceStore for Faulty<S> {

@@ -51,6 +51,17 @@ macro_rules! report_store_methods {
 }
 pub(super) use report_store_methods;
 
+/// Every method of [`super::ExplainStore`].
+macro_rules! explain_store_methods {
+    ($each:ident) => {
+        $each! {
+            bundle_facts(reference: &str, now: Timestamp) -> Option<BundleFacts>;
+            consumer_facts(name: &ConsumerName, now: Timestamp) -> Option<ConsumerFacts>;
+        }
+    };
+}
+pub(super) use explain_store_methods;
+
 /// Every method of [`super::Store`] that may fail.
 macro_rules! store_methods {
     ($each:ident) => {

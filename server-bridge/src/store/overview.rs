@@ -118,4 +118,15 @@ impl Tables {
             _ => (found < known).then_some(OpenError::Older { found, known }),
         }
     }
+
+    /// Why bundles in them cannot be explained. Tables of a newer program have what this one looks at.
+    pub(super) fn unexplainable(&self) -> Option<OpenError> {
+        match self.version {
+            found @ 0 => Some(OpenError::Older {
+                found,
+                known: self.known,
+            }),
+            _ => self.unreadable(),
+        }
+    }
 }

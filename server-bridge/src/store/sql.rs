@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::StoreError;
 
 pub(super) mod agents;
+pub(super) mod facts;
 pub(super) mod filter;
 pub(super) mod history;
 pub(super) mod overview;

@@ -16,6 +16,7 @@ mod agents;
 mod bundles;
 mod consumers;
 mod exclusive;
+mod facts;
 mod files;
 mod filter;
 mod health;
@@ -39,6 +40,7 @@ mod waiting;
 mod writer;
 
 pub(super) use exclusive::Exclusive;
+pub(super) use facts::find;
 use health::Health;
 pub(super) use overview::overview;
 use search::SearchPool;

@@ -12,6 +12,7 @@ use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 mod bounds;
 mod document;
+mod explain;
 mod go;
 mod habits;
 mod measure;
@@ -21,6 +22,7 @@ mod progress;
 mod removal;
 mod schema;
 mod server;
+mod ui;
 use server::{Server, bundle, config_map};
 
 #[tokio::test]

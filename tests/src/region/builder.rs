@@ -28,6 +28,7 @@ pub struct RegionBuilder {
     test: String,
     kind: BrokerKind,
     consumers: Vec<String>,
+    registered: Vec<String>,
     network: Network,
     layout: Layout,
     quotas: bool,
@@ -64,6 +65,7 @@ impl RegionBuilder {
             test: test.to_owned(),
             kind,
             consumers: vec!["cluster1".into()],
+            registered: Vec::new(),
             network: Network::default(),
             layout: Layout::DataSymlink,
             quotas: true,
@@ -93,6 +95,13 @@ impl RegionBuilder {
         self.consumers = (1..=count)
             .map(|number| format!("cluster{number}"))
             .collect();
+        self
+    }
+
+    /// With consumers that are registered and have no agent.
+    #[must_use]
+    pub fn registered(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.registered.extend(names);
         self
     }
 
@@ -304,6 +313,7 @@ impl RegionBuilder {
         let consumers: Vec<_> = self
             .consumers
             .iter()
+            .chain(&self.registered)
             .map(|name| json!({ "name": name }))
             .collect();
         let file = home.join("consumers.json");

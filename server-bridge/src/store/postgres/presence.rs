@@ -117,7 +117,7 @@ async fn connection(
     Ok(Written::of(done.rows_affected() > 0))
 }
 
-async fn one(
+pub(super) async fn one(
     connection: &mut PgConnection,
     consumer: ConsumerName,
 ) -> Result<Option<Presence>, StoreError> {
@@ -179,7 +179,7 @@ async fn listening(
     Ok(Written::of(()))
 }
 
-async fn since(
+pub(super) async fn since(
     connection: &mut PgConnection,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {

@@ -19,13 +19,9 @@ pub(in crate::store) async fn overview(
     file: &Path,
     now: Timestamp,
 ) -> Result<Overview, StoreError> {
-    let failed = |source: OpenError| StoreError::Open {
-        database: file.display().to_string(),
-        source: Arc::new(source),
-    };
+    let failed = |source: OpenError| failed_at(file, source);
     if !file.exists() {
-        let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
-        return Err(failed(missing.into()));
+        return Err(failed(missing().into()));
     }
     let connected = connect(file).await;
     let mut connection = connected.map_err(|error| failed(error.into()))?;
@@ -68,6 +64,18 @@ pub(in crate::store) async fn overview(
         replicas: None,
         notify: None,
     })
+}
+
+/// Names the file.
+pub(super) fn failed_at(file: &Path, source: OpenError) -> StoreError {
+    StoreError::Open {
+        database: file.display().to_string(),
+        source: Arc::new(source),
+    }
+}
+
+pub(super) fn missing() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no such file")
 }
 
 /// A connection that can only read, to a file that is there.

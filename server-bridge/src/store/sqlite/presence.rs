@@ -110,7 +110,10 @@ async fn connection(
     Ok(Written::of(done.rows_affected() > 0))
 }
 
-async fn one(pool: &SqlitePool, consumer: &ConsumerName) -> Result<Option<Presence>, StoreError> {
+pub(super) async fn one(
+    pool: &SqlitePool,
+    consumer: &ConsumerName,
+) -> Result<Option<Presence>, StoreError> {
     let row = sqlx::query(select_presence!("p.refusals, ", "c.name = $1"))
         .bind(consumer.as_str())
         .fetch_optional(pool)
@@ -171,7 +174,10 @@ async fn listening(
     Ok(Written::of(()))
 }
 
-async fn since(pool: &SqlitePool, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+pub(super) async fn since(
+    pool: &SqlitePool,
+    now: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
     let since: Option<i64> = sqlx::query_scalar(LISTENING_SINCE)
         .bind(micros(now - LISTENING_GAP))
         .fetch_optional(pool)

@@ -62,7 +62,7 @@ impl Picture<'_> {
                 false => style_of_cluster(row, self.now),
             };
             lines.push(line(
-                format!("{mark}{}", cells(row, self.now, width)),
+                &format!("{mark}{}", cells(row, self.now, width)),
                 style,
                 width,
             ));
@@ -95,10 +95,14 @@ impl Picture<'_> {
     }
 
     fn of_bundles(&self, snapshot: &Snapshot) -> String {
-        let whose = match &self.view.cluster {
-            Some(name) => format!(" of {name}"),
-            None => String::new(),
-        };
+        let mut whose = String::new();
+        if let Some(name) = &self.view.cluster {
+            whose = format!(" of {name}");
+            let row = snapshot.rows.iter().find(|row| row.name == *name);
+            if let Some(reason) = row.and_then(|row| row.reason.as_ref()) {
+                whose.push_str(&format!(" ({reason})"));
+            }
+        }
         match snapshot.stuck {
             0 => format!("NO STUCK BUNDLES{whose}"),
             count => format!("STUCK BUNDLES{whose}  {count}"),

@@ -174,6 +174,15 @@ async fn the_live_screen_follows_keys_sizes_and_outages_and_gives_the_terminal_b
     terminal.shows(&["probe watch", "2 clusters"]).await?;
     let kill = format!("kill -TERM $(cat {})", file("pid"));
     terminal.tmux(&["run-shell", &kill]).await?;
+    // Written between the two; then the first screen is gone.
+    wait_for("the end by SIGTERM", PATIENCE, async || {
+        ensure!(
+            std::fs::read(directory.join("signal"))?.len() > 1,
+            "not yet"
+        );
+        Ok(())
+    })
+    .await?;
     let screen = terminal
         .shows(&["probe watch", "2 clusters", "> ghost", "STUCK BUNDLES  1"])
         .await?;

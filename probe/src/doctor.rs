@@ -7,11 +7,14 @@
 //! **Contract of a stage:** `check(&Context, &mut Findings) -> Next`. It ends within `Context::share` of a constant of its
 //! own, may be dropped at any await, and puts no secret into a finding ([`Findings::add`] looks once more).
 
+mod api;
 mod archive;
 mod aws;
+mod beyond;
 mod clock;
 mod context;
 mod endpoint;
+mod evidence;
 mod far_end;
 mod files;
 mod findings;
@@ -27,10 +30,12 @@ mod off_thread;
 mod policy;
 mod redact;
 mod session;
+mod statement;
 mod tls;
+mod who;
 
 use link::error::{ExitKind, Failure};
-use link::fault::{Code, Finding};
+use link::fault::{Code, Finding, FindingsReport};
 use tokio::time::{Instant, timeout_at};
 
 pub use self::context::Context;
@@ -45,6 +50,35 @@ use crate::stage::Stage;
 /// Only for a wrong command line, standard output that cannot be written, and an archive that cannot.
 pub async fn run(args: &DoctorArgs) -> Result<Option<ExitKind>, Failure> {
     let output = Output::of(args.output);
+    let (report, about, files) = look(args, output).await?;
+    let _ = output.print(
+        || findings::summary(&report, &about),
+        || serde_json::to_value(&report).unwrap_or_default(),
+    )?;
+    if let Some(file) = &args.bundle {
+        archive::write(file, &report, &about, &files).map_err(Failure::failed)?;
+        output.note(&format!(
+            "wrote `{}`: read it before it leaves the house",
+            file.display()
+        ));
+    }
+    Ok((!report.is_healthy()).then_some(ExitKind::Failed))
+}
+
+/// The findings alone, for callers in this process; nothing is printed with `--quiet`, and no archive is written.
+///
+/// # Errors
+/// As [`run`].
+pub async fn report(args: &DoctorArgs) -> Result<FindingsReport, Failure> {
+    let (report, ..) = look(args, Output::of(args.output)).await?;
+    Ok(report)
+}
+
+// What was found, about whom, and what was looked at on disk.
+async fn look(
+    args: &DoctorArgs,
+    output: Output,
+) -> Result<(FindingsReport, String, files::Looked), Failure> {
     let deadline = Instant::now() + args.timeout;
     let mut findings = Findings::new(output);
     let start = files::start(args, output, deadline, &mut findings).await?;
@@ -64,39 +98,12 @@ pub async fn run(args: &DoctorArgs) -> Result<Option<ExitKind>, Failure> {
             }
         }
     }
-    let report = findings.finish()?;
-    let _ = output.print(
-        || findings::summary(&report, &about),
-        || serde_json::to_value(&report).unwrap_or_default(),
-    )?;
-    if let Some(file) = &args.bundle {
-        archive::write(file, &report, &about, &start.files).map_err(Failure::failed)?;
-        output.note(&format!(
-            "wrote `{}`: read it before it leaves the house",
-            file.display()
-        ));
-    }
-    Ok((!report.is_healthy()).then_some(ExitKind::Failed))
+    Ok((findings.finish()?, about, start.files))
 }
 
 async fn stages(mut context: Context, findings: &mut Findings) {
     let below = below_mqtt(&mut context, findings).await;
-    let context = &context;
-    let session = if context.wants(Stage::Connect) {
-        needs(below, context, SESSION, findings, session::check).await
-    } else {
-        findings.skip(SESSION, NOT_ASKED);
-        return;
-    };
-    if !context.wants_all() {
-        return;
-    }
-    let _ = needs(session, context, POLICY, findings, policy::check).await;
-    // What needs no connection is looked at even if there is none.
-    let _ = in_time(context, NAMES, findings, names::check).await;
-    let _ = in_time(context, LIMITS, findings, limits::check).await;
-    let _ = in_time(context, FAR_END, findings, far_end::check).await;
-    let _ = in_time(context, AWS, findings, aws::check).await;
+    beyond::check(&context, below, findings).await;
 }
 
 /// The way to the broker, up to TLS.
@@ -146,23 +153,6 @@ async fn connection(context: &mut Context, findings: &mut Findings) -> Next {
     next
 }
 
-/// Runs a stage if the one that it needs lets it.
-async fn needs(
-    before: Next,
-    context: &Context,
-    code: Code,
-    findings: &mut Findings,
-    stage: impl AsyncFnOnce(&Context, &mut Findings) -> Next,
-) -> Next {
-    match before {
-        Next::Continue => in_time(context, code, findings, stage).await,
-        Next::Stop(why) => {
-            findings.skip(code, &why);
-            Next::Stop(why)
-        }
-    }
-}
-
 /// Runs a stage until the end of all time.
 async fn in_time(
     context: &Context,
@@ -192,8 +182,3 @@ const DNS: Code = Code::new(200);
 const CONNECTION: Code = Code::new(210);
 const TLS: Code = Code::new(220);
 const SESSION: Code = Code::new(300);
-const POLICY: Code = Code::new(310);
-const LIMITS: Code = Code::new(330);
-const NAMES: Code = Code::new(400);
-const FAR_END: Code = Code::new(500);
-const AWS: Code = Code::new(600);

@@ -44,9 +44,11 @@
 //! | | `needs` | with `--consumer`: `action`, `resource` |
 //! | | `result` | `ok`, `clientId`, and on failure `stage`, `code`, `hint`, `exitCode` |
 //!
+//! `bench` prints one `result` with a `schema` ([`bench`]), `watch` a `snapshot` with a `schema` for each look ([`watch`]).
 //! `doctor` prints one object without a `type`: `schema` and `findings` ([`link::fault::FindingsReport`]).
 
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod connection;
 pub mod dial;
@@ -64,6 +66,7 @@ pub mod stage;
 pub mod subscribe;
 pub mod target;
 pub mod view;
+pub mod watch;
 
 use link::error::{ExitKind, Failure};
 use link::telemetry::{self, LogFormat, LogOptions};
@@ -86,7 +89,10 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         };
         telemetry::init(&options).map_err(Failure::misuse)?;
     }
-    let outcome = match verb.connection().refused.0 {
+    let outcome = match verb
+        .connection()
+        .and_then(|connection| connection.refused.0)
+    {
         Some(option) => Err(not_taken(option)),
         None => dispatch(&verb).await,
     };
@@ -119,6 +125,8 @@ async fn dispatch(verb: &Verb) -> Result<Option<ExitKind>, Failure> {
         // Prints its own outcome, failure included.
         Verb::Check(args) => check::run(args).await,
         Verb::Doctor(args) => doctor::run(args).await,
+        Verb::Bench(args) => bench::run(args).await.map(|()| None),
+        Verb::Watch(args) => watch::run(args).await.map(|()| None),
     }
 }
 

@@ -290,7 +290,10 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
         ),
         (v1("/overview"), get(overview::get::<S>)),
         (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
-        (v1("/consumers/{id}/presence"), get(presence::get::<S>)),
+        (
+            v1("/consumers/{id}/presence"),
+            get(consumers::presence::<S>),
+        ),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),

@@ -33,6 +33,7 @@ pub mod import;
 pub mod sidecar;
 pub mod store;
 pub mod verbs;
+pub mod verify;
 
 use callers::CallerFlags;
 use grpc::GrpcFlags;

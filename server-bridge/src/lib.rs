@@ -20,3 +20,4 @@ pub mod sidecar;
 pub mod store;
 pub mod ui;
 mod validate;
+pub mod verify;

@@ -72,7 +72,10 @@ impl Inspection {
         // A set that loads may have been swapped meanwhile: it is one of the good moments.
         if self.identity.is_none() {
             let pair = match (&certificate, &key) {
-                (Ok(chain), Ok(key)) => key::check(&files, key, chain).err(),
+                // One that is no client certificate has no key of ours: that it does not match is no news.
+                (Ok(chain), Ok(key)) if self.certificate.is_some() => {
+                    key::check(&files, key, chain).err()
+                }
                 _ => None,
             };
             let authorities = match &ca {

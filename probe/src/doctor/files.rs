@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::config::{ConfigProblems, ProcessEnv, from_mount};
+use link::config::{ConfigProblem, ConfigProblems, Origin, ProcessEnv, from_mount};
 use link::error::Failure;
 use link::fault::{Code, Finding};
+use link::file::ReadError;
 use link::id::ConsumerName;
 use link::identity::{Inspection, Location, inspect};
 use tokio::time::Instant;
@@ -131,13 +132,15 @@ impl Disk {
         // Without a directory there is nothing more to say.
         let mount = directory.filter(|directory| directory.is_dir());
         let mut consumer = None;
-        match mount.map(from_mount) {
-            Some(Ok(mount)) => consumer = mount.consumer,
-            // That a file of the identity is missing is said above, by its name.
-            Some(Err(problems)) => {
-                found.extend(of_mount(&problems, !inspection.problems.is_empty()))
+        if let Some(directory) = mount {
+            match from_mount(directory) {
+                Ok(mount) => consumer = mount.consumer,
+                // That a file of the identity is missing is said above, by its name.
+                Err(problems) => {
+                    let told = !inspection.problems.is_empty();
+                    found.extend(of_mount(directory, &problems, told));
+                }
             }
-            None => {}
         }
         if let Some(files) = &inspection.files {
             found.extend(key_mode::finding(&files.key, &mounts));
@@ -212,18 +215,41 @@ fn of_configuration(failure: Failure, args: &ConnectionArgs) -> Result<Finding, 
     Ok(finding)
 }
 
-fn of_mount(problems: &ConfigProblems, identity_is_told: bool) -> Option<Finding> {
-    let told = |text: &str| identity_is_told && text.contains("holds only a part of an identity");
+/// What is wrong with the mount beside its identity. Nothing of a file's content is said: it may be anything.
+fn of_mount(
+    directory: &Path,
+    problems: &ConfigProblems,
+    identity_is_told: bool,
+) -> Option<Finding> {
+    let name = directory.join("consumerName");
+    let told = |problem: &&ConfigProblem| match problem.origin() {
+        Some(Origin::File { path, .. }) => *path == name || identity_is_told,
+        _ => false,
+    };
     let left: Vec<String> = problems
         .iter()
+        .filter(|problem| !told(problem))
         .map(ToString::to_string)
-        .filter(|text| !told(text))
+        .chain(of_name(&name))
         .collect();
     (!left.is_empty()).then(|| {
         Finding::error(CONFIGURATION, left.join("\n"))
-            .why("an agent ends with the same words")
+            .why("an agent does not start with it")
             .next("correct the value in the secret that is mounted there")
     })
+}
+
+fn of_name(file: &Path) -> Option<String> {
+    let shown = file.display();
+    match link::file::read_text(file, NAME_BYTES) {
+        Ok(text) if ConsumerName::new(text.trim()).is_ok() => None,
+        Ok(text) => Some(format!(
+            "`{shown}` holds no name of a consumer ({} bytes): lower-case letters, digits, `-` and `.`",
+            text.len()
+        )),
+        Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => Some(format!("`{shown}` {}", link::error::chain(&error))),
+    }
 }
 
 fn named(args: &ConnectionArgs) -> Option<Location> {
@@ -260,6 +286,9 @@ fn is_pod() -> bool {
 
 // A file system of a healthy machine answers in milliseconds.
 const SHARE: Duration = Duration::from_millis(1500);
+
+// A name has 253 characters at most; an editor may have added line breaks.
+const NAME_BYTES: u64 = 1024;
 
 // A system trust store has more than a hundred.
 const SHOWN: usize = 3;

@@ -36,13 +36,10 @@ impl Findings {
     }
 
     /// Adds one. Nothing that looks like a secret stays in it, whoever wrote its text.
-    pub fn add(&mut self, finding: Finding) {
-        let finding = Finding {
-            seen: super::redact::text(&finding.seen),
-            why: super::redact::text(&finding.why),
-            next: super::redact::text(&finding.next),
-            ..finding
-        };
+    pub fn add(&mut self, mut finding: Finding) {
+        for words in [&mut finding.seen, &mut finding.why, &mut finding.next] {
+            *words = super::redact::text(words);
+        }
         if self.output.format == OutputFormat::Text && self.failed.is_none() {
             // The reader that went away is no reason to stop: an archive may be wanted.
             let printed = self

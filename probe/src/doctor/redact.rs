@@ -18,7 +18,7 @@ pub(super) fn configuration(text: &str) -> String {
     let mut removed = 0;
     for line in text.lines() {
         match entry(line) {
-            Some((indent, key, value)) if value.is_empty() => lines.push(format!("{indent}{key}:")),
+            Some((indent, key, "")) => lines.push(format!("{indent}{key}:")),
             Some((indent, key, value)) if is_harmless(key) => {
                 let shown: String = self::text(value).chars().take(LONGEST_VALUE).collect();
                 lines.push(format!("{indent}{key}: {shown}"));

@@ -122,7 +122,7 @@ fn a_name_that_does_not_exist_is_a_fault_of_the_name_or_of_the_resolver() {
     // The legacy endpoint is known by its name, whether it resolves or not.
     let run = doctor(&[
         "-h",
-        "a1b2.iot.us-east-2.amazonaws.com",
+        "a1b2.iot.us-east-2.amazonaws.com.invalid",
         "-W",
         "4",
         "--identity",

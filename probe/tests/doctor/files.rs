@@ -193,7 +193,7 @@ fn what_the_configuration_lacks_is_a_finding_and_what_the_line_lacks_is_usage() 
     put(directory.path(), "consumerName", "Not A Name");
     doctor(&["--identity", identity]).has(&[("MQ106", "error")]);
     doctor(&["--config", "/nowhere.yaml", "--identity", identity])
-        .has(&[("MQ106", "error"), ("MQ101", "error")]);
+        .has(&[("MQ101", "error"), ("MQ106", "error")]);
     let usage = command(&[])
         .arg("-i")
         .arg("a b")

@@ -63,7 +63,7 @@ pub(super) fn unreported(
         words::at(heard),
         words::ago(heard, now)
     );
-    if heard < acked && entry.matched == Some(false) && !agent.is_there() {
+    if heard < acked && entry.matched == Some(false) && !agent.connected {
         let why = format!(
             "the broker took {what} at {} and nobody was subscribed to the topic of `{consumer}`; {last}",
             words::at(acked)
@@ -82,7 +82,7 @@ pub(super) fn unreported(
             "nothing: look again in a few seconds",
         );
     }
-    if heard < acked && !agent.is_there() {
+    if heard < acked && !agent.connected {
         let why = format!(
             "nothing was heard of the agent of `{consumer}` since the broker took {what} at {}; {last}",
             words::at(acked)

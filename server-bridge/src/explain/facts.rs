@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::event::agent_report::SpecRefusal;
 use link::order::Version;
 
-use crate::store::{Circumstances, LaneFacts, PresenceState, assess};
+use crate::store::{Assessment, Circumstances, LaneFacts, PresenceState, assess};
 
 /// What a running bridge knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct UnmetCheck {
 pub(super) struct AgentFacts {
     /// Whether it is there.
     pub(super) state: PresenceState,
+    /// Whether the broker says that it is connected now: one that only reported lately may have gone since.
+    pub(super) connected: bool,
     /// Since when it is in this state; `None` where that is not known.
     pub(super) since: Option<Timestamp>,
     /// Why it went, in the words of who noticed.
@@ -84,6 +86,10 @@ impl AgentFacts {
             state: judged
                 .as_ref()
                 .map_or(PresenceState::Unknown, |it| it.state),
+            connected: judged.as_ref().is_some_and(is_there)
+                && presence
+                    .and_then(|it| it.connection.as_ref())
+                    .is_some_and(|event| event.connected),
             since: judged.as_ref().and_then(|it| it.since),
             why: judged.and_then(|it| it.reason),
             last_heard_at: heard.into_iter().flatten().max(),
@@ -100,11 +106,6 @@ impl AgentFacts {
         }
     }
 
-    /// Whether it is known to be there.
-    pub(super) const fn is_there(&self) -> bool {
-        matches!(self.state, PresenceState::Connected | PresenceState::Idle)
-    }
-
     /// What it says of this version of a bundle.
     pub(super) fn refusal(&self, id: &str, version: Version) -> Option<&RefusedVersion> {
         let of_it = self.refusals.iter().filter(|refused| refused.id == id);
@@ -112,6 +113,10 @@ impl AgentFacts {
             .filter(|refused| refused.version.is_none_or(|refused| refused == version))
             .max_by_key(|refused| refused.at)
     }
+}
+
+fn is_there(judged: &Assessment) -> bool {
+    matches!(judged.state, PresenceState::Connected | PresenceState::Idle)
 }
 
 impl From<&SpecRefusal> for RefusedVersion {

@@ -207,6 +207,7 @@ impl Scene {
     fn agent(mut self, state: PresenceState, change: impl FnOnce(&mut AgentFacts)) -> Self {
         let mut agent = AgentFacts {
             state,
+            connected: state == PresenceState::Connected,
             since: Some(before(400)),
             why: None,
             last_heard_at: Some(before(20)),

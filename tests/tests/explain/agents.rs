@@ -2,10 +2,12 @@
 
 use anyhow::{Result, ensure};
 use jiff::SignedDuration;
+use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks, SpecRefusal};
 use link::event::encode;
-use link::order::SequenceId;
+use link::id::ConsumerName;
+use link::order::{SequenceId, Version};
 use tests::peer_events::{agent_topic, now, publish, status};
-use tests::region::{BrokerKind, RegionBuilder};
+use tests::region::{BrokerKind, RegionBuilder, SOURCE};
 
 use super::*;
 
@@ -119,20 +121,49 @@ async fn an_agent_that_talks_and_keeps_silent_about_a_version_is_told_as_one() -
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_refuses_is_told_in_its_words() -> Result<()> {
     let mut region = RegionBuilder::new("explain-refusal", BrokerKind::Sandbox)
-        .agent_args(["--allow-source", "another"])
         .start()
         .await?;
     let api = region.api().await?;
-    let id = post(&api, "cluster1", "a").await?;
+    api.create_consumer("cluster9").await?;
+    let peer = region.peer("refusing", &[])?;
+    let id = post(&api, "cluster9", "a").await?;
+    told(&api, &id, "MQ905", &[]).await?;
+    let at = now();
+    let report = AgentReport {
+        version: "1.4.0".into(),
+        commit: "unknown".into(),
+        extensions: vec!["agentreports".into()],
+        started_at: at,
+        connected_at: Some(at),
+        certificate: None,
+        target: AgentTarget::Directory,
+        kubernetes_version: None,
+        works: HeldWorks::of([]),
+        refusals: vec![SpecRefusal {
+            resource_id: id.clone(),
+            resource_version: Version::new(1),
+            at,
+            reason: "foreign_source".into(),
+            message: "source `maestro` is none that this agent takes".into(),
+        }],
+        truncated: false,
+    };
+    let consumer = ConsumerName::new("cluster9")?;
+    let event = report.event("cluster9-work-agent", &consumer, SOURCE, at);
+    publish(&peer, encode(&event, agent_topic("cluster9"))).await?;
     let words = [
-        "the agent of `cluster1` refuses version 1",
-        "foreign_source",
-        "--allow-source",
+        "the agent of `cluster9` refuses version 1",
+        "is none that this agent takes",
+        "`--allow-source`",
     ];
     let refused = told(&api, &id, "MQ906", &words).await?;
-    ensure!(refused["agent"]["refusal"].is_string(), "{refused}");
+    ensure!(refused["agent"]["version"] == "1.4.0", "{refused}");
     let beside = verb_story(&region, &id).await?;
     ensure!(says(&beside, "MQ906", &words), "{beside}");
+    // A newer version may be the cure.
+    let change = Change::of(1, vec![config_map("a", "changed")]);
+    api.change_bundle(&id, &change).await?;
+    told(&api, &id, "MQ907", &[]).await?;
     region.passed();
     Ok(())
 }

@@ -60,6 +60,18 @@ fn what_the_agent_has_not_reported_on_says_whether_it_is_away_refuses_or_keeps_s
             "an agent of ours that talks",
             Scene::acked().agent(PresenceState::Idle, |_| {}),
         ),
+        (
+            "one that the broker says is connected, and silent",
+            Scene::acked().agent(PresenceState::Connected, |agent| {
+                agent.last_heard_at = Some(before(3_600));
+            }),
+        ),
+        (
+            "one that reported lately, and silent since",
+            Scene::acked().agent(PresenceState::Idle, |agent| {
+                agent.last_heard_at = Some(before(560));
+            }),
+        ),
         ("just taken by the broker", fresh),
         (
             "a deletion that is not confirmed",

@@ -1,0 +1,45 @@
+//! Policies of the parties, whole and with something missing or too much.
+
+use link::id::{ClientId, ConsumerName, SourceId};
+use link::iot::{ArnPrefix, Document, PolicyAction, Statement};
+use link::party::Party;
+use link::topic::Scheme;
+
+pub(crate) const CONSUMER: &str = "cluster-1";
+
+pub(crate) fn agent(arn: &ArnPrefix, consumer: &str) -> Document {
+    let consumer = ConsumerName::new(consumer).unwrap();
+    Party::agent(&Scheme::default(), &consumer)
+        .unwrap()
+        .policy(arn)
+}
+
+pub(crate) fn operator(arn: &ArnPrefix) -> Document {
+    let name = ClientId::new("probe").unwrap();
+    Party::operator(&Scheme::default(), &name).policy(arn)
+}
+
+pub(crate) fn bridge(arn: &ArnPrefix, source: &str) -> Document {
+    let id = ClientId::new(source).unwrap();
+    let source = SourceId::new(source).unwrap();
+    Party::bridge(&Scheme::default(), &source, &id, 1)
+        .unwrap()
+        .policy(arn)
+}
+
+/// Without what allows an action.
+pub(crate) fn without(mut document: Document, action: PolicyAction) -> Document {
+    document
+        .statements
+        .retain(|statement| !statement.covers(action));
+    document
+}
+
+/// With an action on everything of a kind.
+pub(crate) fn with_all(mut document: Document, action: PolicyAction, arn: &ArnPrefix) -> Document {
+    let resource = format!("{arn}:{}/*", action.resource_kind());
+    document
+        .statements
+        .push(Statement::allow([action], [resource]));
+    document
+}

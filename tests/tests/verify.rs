@@ -23,7 +23,12 @@ async fn the_verifier_is_quiet_on_a_healthy_region_and_takes_its_canaries_away()
     let logs = region.test_dir.dir("verify")?;
     for _ in 0..2 {
         let output = verify(&url, &["--json"], &logs).await?;
-        ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
+        ensure!(
+            output.status.success(),
+            "{}{}",
+            output.stdout,
+            output.stderr
+        );
         let report: Value = serde_json::from_str(&output.stdout)?;
         ensure!(report["schema"] == "maestro-findings/1", "{report}");
         for code in ["MQ921", "MQ922", "MQ924"] {
@@ -51,7 +56,8 @@ async fn the_verifier_is_quiet_on_a_healthy_region_and_takes_its_canaries_away()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_ends_it() -> Result<()> {
+async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_ends_it() -> Result<()>
+{
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     let database = server.database()?;
@@ -154,12 +160,14 @@ async fn rounds_of(verifier: &mut Service) -> Result<u64> {
 }
 
 async fn rounds(verifier: &mut Service, least: u64) -> Result<()> {
-    wait_for("rounds of the verifier", PATIENCE, async || {
-        match rounds_of(verifier).await {
+    wait_for(
+        "rounds of the verifier",
+        PATIENCE,
+        async || match rounds_of(verifier).await {
             Ok(rounds) if rounds >= least => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await?;
     Ok(())
 }
@@ -171,7 +179,10 @@ async fn violations(
 ) -> Result<()> {
     let what = format!("violations of `{invariant}`");
     wait_for(&what, PATIENCE, async || {
-        let page = verifier.metrics().await.map_err(|error| error.to_string())?;
+        let page = verifier
+            .metrics()
+            .await
+            .map_err(|error| error.to_string())?;
         match page.count("bridge_verify_violations", &[("invariant", invariant)]) {
             count if wanted(count) => Ok(()),
             count => Err(format!("{count}")),

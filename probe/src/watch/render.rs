@@ -62,7 +62,7 @@ impl Picture<'_> {
                 false => style_of_cluster(row, self.now),
             };
             lines.push(line(
-                format!("{mark}{}", cells(row, self.now, width)),
+                &format!("{mark}{}", cells(row, self.now, width)),
                 style,
                 width,
             ));

@@ -34,7 +34,7 @@ impl Args {
     /// With what failed and a hint.
     pub async fn run(self) -> Result<(), Failure> {
         match self.command {
-            Command::Up(args) => args.run().await,
+            Command::Up(args) => Box::pin(args.run()).await,
             Command::Bridge(args) => crate::up::run_replica(*args).await,
             Command::Broker(args) => args.run().await,
         }

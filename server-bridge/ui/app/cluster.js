@@ -76,7 +76,7 @@ function about(consumer, known) {
     ["Because of", known?.reason],
     ["Last heard", heard ? moment(heard) : state("never")],
     ["Reported", known?.lastReportAt && moment(known.lastReportAt)],
-    ["Agent", agent?.version && `${agent.version}${agent.commit ? ` (${agent.commit.slice(0, 12)})` : ""}`],
+    ["Agent", agent?.version && `${agent.version}${agent.commit && agent.commit !== "unknown" ? ` (${agent.commit.slice(0, 12)})` : ""}`],
     ["Runs since", agent?.startedAt && stamp(agent.startedAt)],
     ["Applies to", agent?.target && `${agent.target}${agent.kubernetesVersion ? ` ${agent.kubernetesVersion}` : ""}`],
     ["Certificate", known?.certificate && expiry(known.certificate.notAfter)],

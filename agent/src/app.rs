@@ -16,6 +16,7 @@ use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::reconcile::{Reconciler, WriteConflicts};
 use crate::report::{Report, ReportQueue, Reporter};
+use crate::self_report::{About, Connected, Register, SelfReport};
 use crate::uplink::{Downlink, Uplink};
 use crate::work::{MonitoredStore, Store};
 
@@ -47,6 +48,8 @@ pub struct AgentConfig {
     pub target_health: Health,
     /// Whether the source can be asked for what was missed.
     pub resync_health: Health,
+    /// What this agent is, for its reports on itself.
+    pub about: About,
     /// Counters.
     pub metrics: Metrics,
     /// Counts the tasks that died and were made again.
@@ -61,6 +64,7 @@ pub struct Agent<S, T, D, U> {
     reconciler: Reconciler<MonitoredStore<S>, T>,
     report: Report<MonitoredStore<S>, U>,
     resync: Resync<MonitoredStore<S>, U>,
+    self_report: SelfReport<MonitoredStore<S>, U>,
     queue: Arc<WorkQueue>,
     reports: Arc<ReportQueue>,
     restarts: Restarts,
@@ -80,6 +84,7 @@ impl AgentConfig {
         let queue = Arc::new(WorkQueue::new(RETRY_FIRST, RETRY_MAX));
         let reports = Arc::new(ReportQueue::new());
         let arrivals = Arc::new(Arrivals::default());
+        let register = Arc::new(Register::default());
         let store = MonitoredStore::new(store, self.store_health);
         let applier = Arc::new(applier);
         let consumer = self.rules.consumer.clone();
@@ -94,6 +99,7 @@ impl AgentConfig {
                 let applier = Arc::clone(&applier);
                 move |id| applier.owns(id)
             }),
+            register: Arc::clone(&register),
             arrivals: Arc::clone(&arrivals),
             refusals: refusal_lines(),
             metrics: self.metrics.clone(),
@@ -124,11 +130,24 @@ impl AgentConfig {
             reporter: Reporter {
                 consumer: consumer.clone(),
                 agent: self.agent.clone(),
-                topic: self.agent_topic,
+                topic: self.agent_topic.clone(),
                 clock: self.clock.clone(),
             },
             reports: Arc::clone(&reports),
             metrics: self.metrics.clone(),
+        };
+        let self_report = SelfReport {
+            store: store.clone(),
+            uplink: uplink.clone(),
+            reports: Arc::clone(&reports),
+            register,
+            about: self.about,
+            consumer: consumer.clone(),
+            agent: self.agent.clone(),
+            topic: self.agent_topic,
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+            connected: Connected::default(),
         };
         let resync = Resync {
             uplink,
@@ -146,6 +165,7 @@ impl AgentConfig {
             reconciler,
             report,
             resync,
+            self_report,
             queue,
             reports,
             restarts: self.restarts,
@@ -203,6 +223,7 @@ impl<S: Store, T: Applier, D: Downlink, U: Uplink> Agent<S, T, D, U> {
             second,
             self.report.run(reported.clone(), restarts.clone()),
             self.resync.run(drain.clone(), restarts.clone()),
+            self.self_report.run(drain.clone(), restarts.clone()),
             gauges,
         );
         ended

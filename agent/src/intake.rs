@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::queue::WorkQueue;
 use crate::received::{RefusalReason, Taken};
 use crate::report::ReportQueue;
+use crate::self_report::Register;
 use crate::uplink::{Downlink, Incoming};
 use crate::work::{self, Store, Work, WorkId, created};
 
@@ -31,6 +32,7 @@ mod decide;
 mod decline;
 mod explain;
 pub mod resync;
+mod tell;
 
 pub use decide::{Decision, Refused, Rules, decide};
 pub use explain::refusal_lines;
@@ -52,6 +54,8 @@ pub struct Intake<S, D> {
     pub reports: Arc<ReportQueue>,
     /// Whether the applier holds objects of a work.
     pub owns: Owns,
+    /// Who wants reports of this agent, and what it refused.
+    pub register: Arc<Register>,
     /// Notes when something comes in.
     pub arrivals: Arc<Arrivals>,
     /// Log lines about refused events; see [`refusal_lines`].
@@ -156,6 +160,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             self.flush(batch, drain).await?;
         }
         let topic_consumer = (self.consumer_of)(&message.topic);
+        self.note_asked(&event, topic_consumer.as_ref());
         let index = self.store.index();
         let decision = decide(
             &event,
@@ -191,6 +196,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             Decision::Absent(head) => {
                 self.metrics.taken(Taken::Absent);
                 info!(resource.id = %head.id, source = head.source, "Work `{}` is to be deleted and is not held", head.id);
+                self.register.deleted(head.id.as_str());
                 self.make_room(batch, drain).await?;
                 index.note_deletion(&head, created(head.metadata.as_deref()).as_deref());
                 self.reports
@@ -292,6 +298,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             incoming.ack();
         }
         for work in works.iter() {
+            self.note_taken(&work.head);
             self.queue.add(&work.head.id);
         }
         for (work, incoming, why) in refused {

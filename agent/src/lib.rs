@@ -26,6 +26,7 @@ pub mod queue;
 pub mod received;
 pub mod reconcile;
 pub mod report;
+pub mod self_report;
 pub mod service;
 mod session;
 pub mod status;

@@ -19,6 +19,7 @@ pub struct Metrics {
     /// Seconds one reconcile took.
     pub reconcile_seconds: Histogram,
     reports: IntCounterVec,
+    self_reports: IntCounterVec,
     /// Statuses the broker has not acknowledged.
     pub unacknowledged: IntGauge,
 }
@@ -77,6 +78,13 @@ impl Metrics {
                 Opts::new("agent_status_reports_total", "Status publishes, by outcome"),
                 &["code"],
             )?,
+            self_reports: IntCounterVec::new(
+                Opts::new(
+                    "agent_self_reports_total",
+                    "Reports of this agent on itself, by outcome",
+                ),
+                &["code"],
+            )?,
             unacknowledged: IntGauge::new(
                 "agent_status_unacknowledged",
                 "Works whose newest status the broker has not acknowledged",
@@ -90,6 +98,7 @@ impl Metrics {
         registry.register(Box::new(metrics.reconciles.clone()))?;
         registry.register(Box::new(metrics.reconcile_seconds.clone()))?;
         registry.register(Box::new(metrics.reports.clone()))?;
+        registry.register(Box::new(metrics.self_reports.clone()))?;
         registry.register(Box::new(metrics.unacknowledged.clone()))?;
         for reason in RefusalReason::ALL {
             metrics.refused.with_label_values(&[reason.as_str()]);
@@ -118,6 +127,12 @@ impl Metrics {
     /// Counts a reconcile.
     pub fn reconciled(&self, outcome: ResultCode) {
         self.reconciles.with_label_values(&[outcome.as_str()]).inc();
+    }
+
+    /// Counts a report of the agent on itself.
+    pub fn self_reported(&self, outcome: ResultCode) {
+        let counter = self.self_reports.with_label_values(&[outcome.as_str()]);
+        counter.inc();
     }
 
     /// Counts a status publish.

@@ -15,6 +15,7 @@ use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
 use link::endpoint::{Endpoint, Runner, SessionSpec};
 use link::error::{ExitKind, Failure};
+use link::event::agent_report::AgentTarget;
 use link::id::ConsumerName;
 use link::iot::filter;
 use link::mqtt::{Inbound, Reconnect};
@@ -32,6 +33,7 @@ use crate::cluster::ClusterOptions;
 use crate::health::Health;
 use crate::intake::Rules;
 use crate::metrics::Metrics;
+use crate::self_report::About;
 use crate::session::MqttUplink;
 use crate::work::Store;
 
@@ -200,6 +202,7 @@ impl Settings {
             store_health: health(store),
             target_health: health(target),
             resync_health: health(checks.add("resync")),
+            about: About::new(backend.target(), self.clock.now()).with_identity(links.identity),
             metrics,
             restarts,
             clock: self.clock,
@@ -291,6 +294,13 @@ impl OpenedBackend {
         match self {
             Self::Directory(_) => Duration::from_secs(240),
             Self::Cluster(_) => Duration::from_secs(3600),
+        }
+    }
+
+    fn target(&self) -> AgentTarget {
+        match self {
+            Self::Directory(_) => AgentTarget::Directory,
+            Self::Cluster(_) => AgentTarget::Kubernetes,
         }
     }
 }

@@ -54,6 +54,11 @@ pub fn version() -> &'static str {
     &VERSION
 }
 
+/// The commit of this build, or `unknown`.
+pub fn commit() -> &'static str {
+    option_env!("BUILD_COMMIT").unwrap_or("unknown")
+}
+
 fn version_text(release: &str, built: &[Option<&str>]) -> String {
     let known: Vec<&str> = built.iter().copied().flatten().collect();
     match known.is_empty() {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::id::ConsumerName;
 use crate::order::{SequenceId, Version};
 
+pub mod agent_report;
 pub mod check;
 mod kind;
 mod mqtt;
@@ -65,6 +66,16 @@ pub const RESYNC_PART: &str = "resyncpart";
 /// Extension attribute of ours on status resync requests: it follows a spec resync request of the agent, which need not
 /// ask again.
 pub const RESYNC_ANSWER: &str = "resyncanswer";
+
+/// The extensions of ours that this version knows, by their attributes; an agent tells them to its bridge.
+pub const EXTENSIONS: [&str; 6] = [
+    RECEIVED_AT,
+    APPLIED_AT,
+    RESYNC_ID,
+    RESYNC_PART,
+    RESYNC_ANSWER,
+    agent_report::AGENT_REPORTS,
+];
 
 // === impl Event ===
 

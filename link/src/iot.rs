@@ -6,6 +6,7 @@
 pub mod context;
 pub mod evaluate;
 pub mod filter;
+pub mod lifecycle;
 pub mod limits;
 pub mod policy;
 mod warnings;

@@ -6,6 +6,7 @@
 
 use crate::id::{ClientId, ConsumerName, SourceId};
 use crate::iot::context::ArnPrefix;
+use crate::iot::lifecycle::PRESENCE_FILTERS;
 use crate::iot::limits::POLICY_CHARACTERS;
 use crate::iot::policy::{Document, PolicyAction, Statement};
 use crate::topic::{Scheme, SchemeError};
@@ -233,6 +234,22 @@ impl Party {
         operator
     }
 
+    /// The same party, which also hears which clients connect and go: of the whole account and region, because lifecycle
+    /// events have no filter for some clients (docs/IOT-CORE.md §1.4).
+    #[must_use]
+    pub fn hearing_lifecycle_events(mut self) -> Self {
+        let filters = PRESENCE_FILTERS.map(str::to_owned);
+        self.receives.extend(filters.iter().map(|f| received(f)));
+        self.subscribes.extend(filters);
+        self
+    }
+
+    /// The consumer whose agent has this client id, under the usual event source ([`Party::agent`]).
+    pub fn consumer_of_agent(client_id: &str) -> Option<ConsumerName> {
+        let consumer = client_id.strip_suffix("-work-agent-client")?;
+        ConsumerName::new(consumer).ok()
+    }
+
     /// The exact client ids this party connects under, one per connection. An operator may also use its own with
     /// `-<anything>` after it.
     pub fn client_ids(&self) -> Vec<ClientId> {
@@ -257,6 +274,13 @@ impl Party {
     /// Filters it subscribes to, as sent for agent and bridge; an operator's are policy patterns.
     pub fn subscribes(&self) -> &[String] {
         &self.subscribes
+    }
+
+    /// Filters that the connection of this number subscribes to: one is enough for what the broker tells of connections.
+    pub fn subscribes_on(&self, index: usize) -> Vec<String> {
+        let mut filters = self.subscribes.clone();
+        filters.retain(|filter| index == 0 || !PRESENCE_FILTERS.contains(&filter.as_str()));
+        filters
     }
 
     /// Topics it receives, as policy patterns (`*` for any consumer).

@@ -142,6 +142,8 @@ pub struct ServerSettings {
     pub party: Party,
     /// What its party would be with `store: sqlite`, while the file says nothing of `server.store`.
     pub alone: Option<Party>,
+    /// Whether it hears which clients connect and go.
+    pub lifecycle_events: bool,
 }
 
 /// Where a pod runs.

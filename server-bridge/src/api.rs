@@ -12,6 +12,7 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use axum::{Router, middleware};
+use link::admin::Checks;
 use link::clock::Clock;
 use link::error::Hint;
 use link::http::Bounds;
@@ -28,28 +29,35 @@ mod body;
 mod bundles;
 mod consumers;
 mod error;
+mod explain;
 mod held;
 mod list;
 mod meta;
 mod operation;
 mod origin;
+mod overview;
 mod paging;
+mod presence;
 mod reference;
 mod render;
 mod search;
 mod unread;
 
+pub use crate::explain::ProcessView;
 pub use crate::validate::{BundleLimits, Envelope};
 pub use bundles::search_problem;
 pub use operation::ApiMetrics;
 pub use origin::{HostName, InvalidHostName};
 
 use crate::callers::{Access, ServerTls};
+use crate::replicas::Ownership;
 use crate::store::Store;
+use crate::ui;
 use body::BodyReader;
 use error::ApiError;
 use list::ListLimiter;
 use origin::Hosts;
+use overview::OverviewCache;
 use paging::PageCursors;
 
 /// What the API needs to know besides its store.
@@ -69,6 +77,10 @@ pub struct ApiConfig {
     pub access: Access,
     /// TLS; plain without it.
     pub tls: Option<ServerTls>,
+    /// Whether the status page is there too.
+    pub ui: bool,
+    /// The process that it is part of, for `explain`.
+    pub process: ProcessView,
 }
 
 /// The API with its socket bound, not yet serving.
@@ -80,6 +92,7 @@ pub struct Api<S> {
     hosts: Hosts,
     bounds: Bounds,
     tls: Option<ServerTls>,
+    ui: bool,
     metrics: ApiMetrics,
 }
 
@@ -103,7 +116,9 @@ struct Context<S> {
     intake: BodyReader,
     lists: ListLimiter,
     cursors: PageCursors,
+    overview: OverviewCache,
     access: Access,
+    process: ProcessView,
 }
 
 /// Binds the socket of an API that is built later, for [`REST`] or [`GRPC`].
@@ -132,6 +147,8 @@ impl ApiConfig {
             },
             access: Access::open(),
             tls: None,
+            ui: false,
+            process: ProcessView::new(Checks::new(), Ownership::sole()),
         }
     }
 
@@ -174,11 +191,14 @@ impl ApiConfig {
                 intake: BodyReader::default(),
                 lists: ListLimiter::default(),
                 cursors: PageCursors::default(),
+                overview: OverviewCache::default(),
                 access: self.access,
+                process: self.process,
             },
             hosts: Hosts::new(address, self.hosts),
             bounds: self.bounds,
             tls: self.tls,
+            ui: self.ui,
             metrics,
         })
     }
@@ -194,7 +214,7 @@ impl<S: Store> Api<S> {
 
     /// Serves until `stop` is done, then answers what is under way.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
-        let router = router(self.context, self.hosts, self.metrics);
+        let router = router(self.context, self.hosts, self.metrics, self.ui);
         let service = NormalizePath::trim_trailing_slash(router);
         link::http::serve_with(self.listener, self.tls, service, self.bounds, stop).await;
     }
@@ -228,8 +248,10 @@ impl Hint for BindError {
     }
 }
 
-fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics) -> Router {
+fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics, ui: bool) -> Router {
     let access = context.access.clone();
+    // Its files are the same for everybody; what they show is asked for by routes that know their caller.
+    let page = if ui { ui::router() } else { Router::new() };
     let mut router = Router::new();
     for (path, methods) in routes::<S>() {
         router = router.route(&path, methods);
@@ -241,6 +263,7 @@ fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics) -> R
         .layer(CatchPanicLayer::custom(ApiError::panicked))
         .layer(from_fn(keep_allow))
         .layer(from_fn_with_state(access, actor::guard))
+        .merge(page)
         .layer(from_fn_with_state(hosts, origin::guard))
         .layer(from_fn_with_state(metrics, operation::wrap))
         .layer(from_fn(unread::read_on))
@@ -265,6 +288,12 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .patch(consumers::patch::<S>)
                 .delete(consumers::delete::<S>),
         ),
+        (v1("/overview"), get(overview::get::<S>)),
+        (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
+        (
+            v1("/consumers/{id}/presence"),
+            get(consumers::presence::<S>),
+        ),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),
@@ -274,6 +303,10 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
             get(bundles::get::<S>)
                 .patch(bundles::patch::<S>)
                 .delete(bundles::delete::<S>),
+        ),
+        (
+            v1("/resource-bundles/{id}/explain"),
+            get(explain::bundle::<S>),
         ),
     ]
 }

@@ -27,11 +27,13 @@ use crate::store::Location;
 
 pub mod callers;
 pub mod consumer;
+pub mod explain;
 pub mod grpc;
 pub mod import;
 pub mod sidecar;
 pub mod store;
 pub mod verbs;
+pub mod verify;
 
 use callers::CallerFlags;
 use grpc::GrpcFlags;
@@ -73,6 +75,11 @@ pub struct Args {
     /// is deleted there, so that a lost or older database empties no cluster. It rests for seven days after a restore
     #[arg(long)]
     pub delete_unknown_works: bool,
+    /// Hear from AWS IoT Core which agents connect and go, and why (`$aws/events/presence`). The IoT policy must allow it:
+    /// `server.lifecycleEvents: true` in the region's file. It is told of every client of the account and region, and heeds
+    /// agents alone
+    #[arg(long, env = "BRIDGE_LIFECYCLE_EVENTS", value_parser = FalseyValueParser::new())]
+    pub lifecycle_events: bool,
     /// Address of the REST API. Other addresses than loopback need a way to know callers, or `--insecure-callers`
     #[arg(
         long,
@@ -91,6 +98,17 @@ pub struct Args {
         value_name = "NAME"
     )]
     pub api_hosts: Vec<HostName>,
+    /// Serve the status page at `/ui` of the REST API. Unless given, only where that listens on loopback. Its files are for
+    /// everybody who can connect; what it shows is asked of the REST API as whoever looks at it
+    #[arg(
+        long,
+        env = "BRIDGE_UI",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub ui: Option<bool>,
     #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub grpc: GrpcFlags,
@@ -202,8 +220,10 @@ impl Args {
             replicas,
             consumers: self.consumers.clone(),
             delete_unknown_works: self.delete_unknown_works,
+            lifecycle_events: self.lifecycle_events,
             api_listen: self.api_listen,
             api_hosts: self.api_hosts.clone(),
+            ui: self.ui.unwrap_or(self.api_listen.ip().is_loopback()),
             grpc: self.grpc.options(),
             callers,
             reconnect: Reconnect::default(),

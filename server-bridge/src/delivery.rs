@@ -42,8 +42,10 @@ mod log;
 mod metrics;
 mod pacing;
 mod pool;
+mod presence;
 mod quarantine;
 mod repairs;
+mod report_limiter;
 mod resync;
 mod status_requests;
 mod store_limiter;
@@ -57,6 +59,7 @@ pub(crate) use inbound::status_of;
 pub use metrics::DeliveryMetrics;
 pub use pool::Pool;
 pub(crate) use pool::index_of;
+pub(crate) use quarantine::pause_after;
 use transport::{Intake, SharedIntake};
 
 /// What delivery needs to know.
@@ -108,6 +111,7 @@ pub(crate) struct Context<S> {
     requests: Arc<[status_requests::StatusRequests]>,
     last_seen: Arc<last_seen::LastSeen>,
     repairs: Arc<repairs::Repairs>,
+    reports: Arc<report_limiter::ReportLimiter>,
     raises: Arc<history::Raises>,
 }
 
@@ -171,6 +175,7 @@ impl DeliveryConfig {
             requests,
             last_seen: Arc::default(),
             repairs: Arc::default(),
+            reports: Arc::default(),
             raises: Arc::default(),
         };
         let inbound = inbound
@@ -225,6 +230,14 @@ impl<S: Store> Delivery<S> {
                 "seen",
                 part(|context, drain| last_seen::run(context, drain).boxed()),
             ),
+            keep(
+                "listening",
+                part(|context, drain| presence::listen(context, drain).boxed()),
+            ),
+            keep(
+                "presence",
+                part(|context, drain| presence::run(context, drain).boxed()),
+            ),
         ];
         if context.config.ownership.is_shared() {
             tasks.push(keep(
@@ -278,6 +291,7 @@ impl<S: Clone> Clone for Context<S> {
             requests: self.requests.clone(),
             last_seen: self.last_seen.clone(),
             repairs: self.repairs.clone(),
+            reports: self.reports.clone(),
             raises: self.raises.clone(),
         }
     }

@@ -25,6 +25,7 @@ mod consumer;
 mod copy;
 mod decide;
 mod error;
+mod facts;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod history;
@@ -34,6 +35,7 @@ mod order;
 mod outbox;
 mod overview;
 pub mod postgres;
+mod presence;
 mod progress;
 pub mod query;
 mod replica;
@@ -49,6 +51,7 @@ pub use agents::{
     ALL_BYTES, AgentStore, DOUBTED, Doubts, LIST_BYTES, LISTS, ORPHANS, Orphan, PartOutcome,
     RemovedConsumer, ResyncPart, SEEN_EVERY, unseen_since,
 };
+pub(crate) use ahead::REASON as AHEAD_REASON;
 pub use any::{AnyStore, Location};
 pub use bucket::Bucket;
 pub use bundle::{Bundle, Content, LEDGER_VERSIONS, LedgerEntry, NewBundle, Status};
@@ -58,11 +61,19 @@ pub use copy::{
     ImportedStatus, LabelsOutcome, Summed, copy,
 };
 pub use error::{FailureClass, OpenError, StoreError};
+pub use facts::{
+    BundleFacts, ConsumerFacts, ExplainStore, Found, KnownNames, LaneFacts, LaneOwner, LeaseFacts,
+    RAISED_SHOWN, RaisedVersion, Wanted,
+};
 pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{Hint, PendingBundle, PendingHead};
 pub use overview::{Began, ConnectionCounts, HistorySummary, Holds, Member, Overview, Tables};
+pub use presence::{
+    Assessment, Circumstances, ConnectionEvent, LATE, LISTENING_EVERY, Presence, PresenceState,
+    PresenceStore, RENUMBERED, REPORTS_MISSED_AFTER, ReportedPresence, assess, reason,
+};
 pub use progress::{ConditionStatus, Load, Progress, WaitingFor};
 use query::{BundleColumn, ConsumerColumn, Parts, Query};
 pub use replica::{Fence, Free, Instance, Lease, LeaseStore, Renewal, Replica, Roster, Slot};
@@ -110,7 +121,7 @@ impl PageEnd {
 }
 
 /// Everything the bridge keeps.
-pub trait Store: AgentStore + ReportStore {
+pub trait Store: AgentStore + PresenceStore + ReportStore + ExplainStore {
     // --- consumers ---
 
     /// Registers a consumer. Refused with `ConsumerExists`.

@@ -16,6 +16,7 @@ use link::order::{SequenceId, Version};
 use link::topic::{Scheme, Topics};
 
 mod condition_rules;
+mod reports;
 mod stored;
 
 /// A decoder under test.
@@ -110,6 +111,12 @@ pub const ALL: &[Decoder] = &[
             ])
         },
         dictionary: &["null", "-1", "9223372036854775808", "1.5"],
+    },
+    Decoder {
+        name: "report",
+        run: reports::report,
+        seeds: || texts(&[reports::SEED]),
+        dictionary: &["null", "kubernetesVersion", "\\u0000", "-009999-01-01"],
     },
     Decoder {
         name: "order",

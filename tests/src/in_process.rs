@@ -13,6 +13,7 @@ use agent::applier::Applier;
 use agent::health::Health;
 use agent::intake::Rules;
 use agent::metrics::Metrics;
+use agent::self_report::About;
 use agent::work::Files;
 use anyhow::{Context as _, Result, anyhow};
 use link::admin::Checks;
@@ -20,6 +21,7 @@ use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
 use link::config::ProcessEnv;
 use link::endpoint::{Endpoint, SessionSpec, Sources};
+use link::event::agent_report::AgentTarget;
 use link::mqtt::Reconnect;
 use link::party::Party;
 use link::supervise::{Restarts, TaskDied};
@@ -95,6 +97,7 @@ impl InProcessAgent {
             target_health: Health::ignored(),
             resync_health: Health::ignored(),
             metrics: Metrics::register(&registry)?,
+            about: About::new(AgentTarget::Directory, clock.now()),
             restarts: Restarts::unregistered(),
             clock,
         };

@@ -68,6 +68,7 @@ promises! {
     specs_from_outside_never_panic: "spec",
     statuses_from_outside_never_panic: "status",
     resync_requests_from_outside_never_panic: "resync",
+    reports_of_agents_never_panic: "report",
     versions_and_sequences_never_panic: "order",
     searches_never_panic: "search",
     topic_schemes_never_panic: "topics",

@@ -35,6 +35,12 @@ async fn the_commands_of_the_operations_page_do_what_it_says() -> Result<()> {
     applied(&api, &kept, 1).await?;
     let said = page.run("look").await?;
     ensure!(said.contains("bundles"), "{said}");
+    page.set("BUNDLE", &kept);
+    let said = page.run("explain").await?;
+    ensure!(
+        said.contains("is applied and available") || said.contains("MQ9"),
+        "{said}"
+    );
     page.run("backup").await?;
 
     // What changes after the backup is lost with the restore; the agents have it.

@@ -38,6 +38,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
             explanation: format!("work `{}` cannot be held: {why}", head.id),
         };
         self.refuse(&incoming.message().topic, None, &refused);
+        self.note_declined(&head, &refused);
         self.room(drain).await?;
         self.reports.decline(head, why, incoming.into_pending_ack());
         Ok(())

@@ -35,6 +35,7 @@ impl<S: Store, D: Downlink> Intake<S, D> {
 
     pub(super) fn refuse(&self, topic: &str, event: Option<&Event>, refused: &Refused) {
         self.metrics.refused(refused.reason);
+        self.note_refused(event, refused);
         let Some(held_back) = self.refusals.admit(&refused.reason, Instant::now()) else {
             return;
         };

@@ -22,6 +22,7 @@ use crate::applier::kubernetes::{Kubernetes, KubernetesOptions};
 use crate::cluster::election::{self, Election};
 use crate::cluster::{self, definitions};
 use crate::events::Recorder;
+use crate::self_report::VersionOf;
 use crate::work::{self, Found, Objects, Store, Work, WorkId};
 
 /// A cluster that is connected to and not yet worked in.
@@ -132,6 +133,7 @@ impl ClusterService {
         };
         let (store, applier) = opened;
         front.config.on_trouble = self.recorder.on_trouble();
+        front.config.about.version_of = Some(self.version_of());
         let worked = front.run(store.clone(), applier, drain).await;
         if let Err(error) = store.flush().await {
             warn!(error = %chain(&error), "Could not note the last acknowledgements; those statuses are sent again");
@@ -164,6 +166,18 @@ impl ClusterService {
             "Opened the works in the cluster"
         );
         (store, applier)
+    }
+
+    /// Asks the API server for its version.
+    fn version_of(&self) -> VersionOf {
+        let client = self.cluster.client.clone();
+        Box::new(move || {
+            let client = client.clone();
+            Box::pin(async move {
+                let answer = client.apiserver_version().await;
+                answer.ok().map(|version| version.git_version)
+            })
+        })
     }
 
     /// Works whose objects were taken over are held from now on, so that the next resync asks for them; without it

@@ -13,11 +13,13 @@ use agent::applier::directory::Directory;
 use agent::health::Health;
 use agent::intake::Rules;
 use agent::metrics::Metrics;
+use agent::self_report::About;
 use agent::uplink::{Downlink, Incoming, PublishFailure, Published, Subscription, Uplink};
 use agent::work::{Files, Store, WorkId};
 use jiff::Timestamp;
 use link::bundle::Status;
 use link::clock::Clock;
+use link::event::agent_report::AgentTarget;
 use link::event::{Action, Event, Kind, SubResource, decode, encode};
 use link::id::ConsumerName;
 use link::message::Message;
@@ -148,6 +150,12 @@ impl Harness {
             .unwrap();
         assert_eq!(message.topic, "maestro/consumers/cluster1/agentevents");
         self.note(&message)
+    }
+
+    /// The next event within this time, if there is one.
+    pub(crate) async fn next_within(&mut self, time: Duration) -> Option<Event> {
+        let received = tokio::time::timeout(time, self.published.recv()).await;
+        received.ok().map(|message| self.note(&message.unwrap()))
     }
 
     fn note(&mut self, message: &Message) -> Event {
@@ -406,6 +414,7 @@ impl Halted {
                 move |state| *resync.lock().unwrap() = state
             }),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
+            about: About::new(AgentTarget::Directory, Clock::system().now()),
             restarts: Restarts::register(&registry).unwrap(),
             clock: Clock::system(),
         };

@@ -35,6 +35,8 @@ pub struct Links {
     pub sessions: Vec<Session>,
     /// The received messages of each session that subscribes.
     pub inbound: Vec<Inbound>,
+    /// The newest good certificate; the next connection uses it.
+    pub identity: watch::Receiver<Arc<Identity>>,
     /// Drives them; nothing is dialled before it runs.
     pub runner: Runner,
 }
@@ -79,6 +81,7 @@ impl Endpoint {
         let mut links = Links {
             sessions: Vec::new(),
             inbound: Vec::new(),
+            identity: identity.clone(),
             runner: Runner {
                 watcher,
                 drivers: Vec::new(),

@@ -401,6 +401,11 @@ pub const CATALOGUE: &[Entry] = &[
         "The bundle waits for its turn",
     ),
     entry(
+        912,
+        "The cluster holds no newer version than the store",
+        "The cluster holds a newer version",
+    ),
+    entry(
         920,
         "What the verifier checks holds",
         "The verifier could not look",

@@ -338,3 +338,47 @@ proptest! {
         prop_assert!(!asker.retain(&scheme.agent_events(&own)));
     }
 }
+
+#[test]
+fn a_bridge_that_hears_lifecycle_events_may_only_listen_to_them() {
+    let scheme = Scheme::default();
+    let base = client("maestro");
+    let bridge = Party::bridge(&scheme, &source("maestro"), &base, 1).unwrap();
+    let topic = "$aws/events/presence/disconnected/c1-work-agent-client";
+    let other = "$aws/events/subscriptions/subscribed/c1-work-agent-client";
+    for (party, hears) in [
+        (bridge.clone(), false),
+        (bridge.hearing_lifecycle_events(), true),
+    ] {
+        let policies = [party.policy(&arn())];
+        let context = Context::new(arn(), "maestro");
+        let may = |request: &Request| evaluate(&policies, request).is_allowed();
+        for filter in PRESENCE_FILTERS {
+            assert_eq!(
+                may(&Request::subscribe(filter, &context)),
+                hears,
+                "{filter}"
+            );
+        }
+        assert_eq!(may(&Request::receive(topic, &context)), hears);
+        assert!(!may(&Request::publish(topic, &context)));
+        assert!(!may(&Request::receive(other, &context)));
+        assert!(!may(&Request::subscribe("$aws/events/#", &context)));
+    }
+}
+
+#[test]
+fn a_client_id_is_an_agent_s_exactly_where_its_party_has_it() {
+    let c1 = consumer("c1");
+    let agent = Party::agent(&Scheme::default(), &c1).unwrap();
+    let id = agent.client_ids()[0].to_string();
+    assert_eq!(Party::consumer_of_agent(&id), Some(c1));
+    for other in [
+        "maestro-0",
+        "-work-agent-client",
+        "c1-work-agent",
+        "c 1-work-agent-client",
+    ] {
+        assert_eq!(Party::consumer_of_agent(other), None, "{other}");
+    }
+}

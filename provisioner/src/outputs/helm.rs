@@ -18,6 +18,8 @@ pub struct ServerValues {
     #[serde(skip_serializing_if = "Option::is_none")]
     slots: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    lifecycle_events: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     database: Option<DatabaseValues>,
     secrets: ServerSecrets,
     service_account: ServiceAccount,
@@ -100,6 +102,7 @@ impl ServerValues {
             store: region.server.store,
             replicas,
             slots: shared.then_some(region.server.slots),
+            lifecycle_events: region.server.lifecycle_events.then_some(true),
             database: shared.then_some(DatabaseValues {
                 max_open_connections: pool,
                 ca_config_map: RDS_CA,

@@ -203,6 +203,8 @@ pub(super) struct ServerSection {
     /// Replicas; absent: 2, with `store: sqlite` 1
     #[schemars(range(min = 0, max = 16))]
     pub(super) replicas: Option<u16>,
+    /// Whether the server hears from AWS IoT Core which agents connect and go, and why; it is told of every client of the account and region. Absent: false
+    pub(super) lifecycle_events: Option<bool>,
     /// Numbered places for replicas, which their client ids end in; absent: twice as many as replicas, at least 8
     #[schemars(range(min = 1, max = 64))]
     pub(super) slots: Option<u16>,

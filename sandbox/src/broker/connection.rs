@@ -68,8 +68,15 @@ where
         end = connection.link.ended() => end,
         end = connection.registry_ends_it() => end,
         end = connection.lifetime_ends_it() => end,
+        () = connection.half_opens() => {
+            connection.ended(End::silent(DisconnectReason::ConnectionLost));
+            connection.half_open_ends().await;
+            return;
+        }
     };
-    connection.finish(end, &mut writer).await;
+    // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
+    writer.close(end.reason).await;
+    connection.ended(end);
 }
 
 // === impl Peer ===
@@ -115,12 +122,25 @@ impl Connection {
         }
     }
 
-    async fn finish<S>(&self, end: End, writer: &mut Writer<S>)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin,
-    {
-        // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
-        writer.close(end.reason).await;
+    /// Completes when the broker is to take the connection for lost.
+    async fn half_opens(&self) {
+        let mut faults = self.shared.environment.faults.watch();
+        let client_id = &self.link.client_id;
+        let changed = faults.wait_for(|faults| faults::hits(&faults.half_open, client_id));
+        if changed.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Completes when the socket of a connection that was taken for lost is to be closed.
+    async fn half_open_ends(&self) {
+        let mut faults = self.shared.environment.faults.watch();
+        let client_id = &self.link.client_id;
+        let over = faults.wait_for(|faults| !faults::hits(&faults.half_open, client_id));
+        let _ = tokio::time::timeout(HALF_OPEN, over).await;
+    }
+
+    fn ended(&self, end: End) {
         let now = Instant::now();
         let shared = &self.shared;
         shared.clients.disconnected(
@@ -188,6 +208,9 @@ impl Connection {
         End::with_reason(cause, reason)
     }
 }
+
+// Longer than anybody watches; it frees the socket of a client that never looks.
+const HALF_OPEN: Duration = Duration::from_secs(60 * 60);
 
 // What a log line shows of a client id: all of it.
 const CLIENT_ID: usize = CLIENT_ID_BYTES;

@@ -26,8 +26,16 @@ mod data_plane;
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
-    pub(super) address: SocketAddr,
+    pub(super) addresses: Addresses,
     pub(super) tasks: TaskTracker,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) mqtt: SocketAddr,
+    pub(super) alpn: Option<SocketAddr>,
+    pub(super) https: Option<SocketAddr>,
 }
 
 /// One live connection.
@@ -50,7 +58,17 @@ pub struct ConnectionInfo {
 impl Handle {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.addresses.mqtt
+    }
+
+    /// Where it listens for clients with ALPN, as on port 443.
+    pub fn alpn_addr(&self) -> Option<SocketAddr> {
+        self.addresses.alpn
+    }
+
+    /// Where it answers HTTPS, as on port 8443.
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.addresses.https
     }
 
     /// Certificates and policies.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::confirmation::Confirmation;
 use super::environment::Environment;
-use super::faults::FaultSettings;
+use super::faults::{FaultSettings, hits};
 use super::limits::Quotas;
 use super::live::Link;
 use super::lock;
@@ -341,7 +341,7 @@ impl Session {
         if state.link.as_ref().map(|link| link.id) != Some(link) {
             return Next::Gone;
         }
-        if state.take_control(terms.faults.hold_acks.contains(&*self.client_id), out) {
+        if state.take_control(hits(&terms.faults.hold_acks, &self.client_id), out) {
             self.drained.notify_one();
         }
         let mut wake_at = None;

@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use link::iot::ArnPrefix;
+use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::clients::Clients;
 use super::environment::Environment;
+use super::faults::{self, FaultSettings};
 use super::hub::Hub;
 use super::notices::Notices;
 use super::packet::Message;
@@ -26,6 +29,7 @@ pub(super) struct Shared {
     pub(super) connects: Mutex<ConnectLimiter>,
     pub(super) notices: Arc<Notices>,
     links: AtomicU64,
+    late_events: Arc<Semaphore>,
 }
 
 // === impl Shared ===
@@ -47,6 +51,7 @@ impl Shared {
             connects: Mutex::default(),
             notices: Arc::new(Notices::new()),
             links: AtomicU64::new(0),
+            late_events: Arc::new(Semaphore::new(LATE_EVENTS)),
         }
     }
 
@@ -56,9 +61,34 @@ impl Shared {
     }
 
     /// Publishes a lifecycle event, if there is one.
-    pub(super) fn publish_event(&self, event: Option<Message>) {
-        if let Some(event) = event {
-            self.hub.publish(&Arc::new(event), &self.environment);
+    pub(super) fn publish_event(self: &Arc<Self>, event: Option<Message>) {
+        let Some(event) = event.map(Arc::new) else {
+            return;
+        };
+        let settings = self.environment.faults.get();
+        self.publish_event_once(&event, &settings);
+        if faults::happens(settings.event_duplicate) {
+            self.publish_event_once(&event, &settings);
         }
     }
+
+    fn publish_event_once(self: &Arc<Self>, event: &Arc<Message>, settings: &FaultSettings) {
+        let late = settings.event_delay.map(faults::within);
+        let room = self.late_events.clone().try_acquire_owned();
+        let (Some(delay), Ok(room)) = (late, room) else {
+            self.hub.publish(event, &self.environment);
+            return;
+        };
+        let (shared, event) = (Arc::downgrade(self), event.clone());
+        tokio::spawn(async move {
+            sleep(delay).await;
+            if let Some(shared) = shared.upgrade() {
+                shared.hub.publish(&event, &shared.environment);
+            }
+            drop(room);
+        });
+    }
 }
+
+// Lifecycle events that wait at a time; more are sent at once.
+const LATE_EVENTS: usize = 4096;

@@ -1,6 +1,6 @@
 //! Handlers of `/consumers`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -14,12 +14,14 @@ use super::actor::{Actor, RequestedChange, consumers_of};
 use super::body::{Object, wrong_type};
 use super::error::{ApiError, Code};
 use super::list::{Fields, ListRequest};
+use super::presence::{Detail, view};
 use super::reference::Reference;
+use super::render::Loaded;
 use super::search::Roots;
 use super::{Context, json_response, render};
 use crate::audit;
 use crate::callers::Verb;
-use crate::store::{Consumer, Labels, NewConsumer, Page, Store, unseen_since};
+use crate::store::{Circumstances, Consumer, Labels, Load, NewConsumer, Page, Store, unseen_since};
 use crate::validate::{check_labels, unknown_as};
 
 pub(super) async fn list<S: Store>(
@@ -36,6 +38,7 @@ pub(super) async fn list<S: Store>(
     request.narrow(consumers_of(&scope));
     let counted = render::LOAD_FIELDS
         .iter()
+        .chain([&render::PRESENCE])
         .find(|field| request.fields.wants(field));
     if let Some(field) = counted
         && !scope.has_every_source()
@@ -43,7 +46,7 @@ pub(super) async fn list<S: Store>(
         return Err(ApiError::new(
             Code::Forbidden,
             format!(
-                "query parameter `fields`: `{field}` is counted over all sources, and the rules let you list those of some only"
+                "query parameter `fields`: `{field}` is of all sources, and the rules let you list those of some only"
             ),
         ));
     }
@@ -55,11 +58,28 @@ pub(super) async fn list<S: Store>(
     // The store holds the longest page of consumers whole anyway.
     let (total, end) = (page.total, page.end);
     let consumers: Vec<Consumer> = page.rows.try_collect().await?;
-    let names = consumers.iter().map(|c| c.name.clone()).collect();
-    let mut loads = context.store.loads(names).await?;
+    let names: Vec<ConsumerName> = consumers.iter().map(|c| c.name.clone()).collect();
+    let mut loads = context.store.loads(names.clone()).await?;
+    let now = context.clock.now();
+    let (mut presences, mut listening_since) = (HashMap::new(), None);
+    if request.fields.wants(render::PRESENCE) {
+        presences = context.store.presences_of(names).await?;
+        listening_since = context.store.listening_since(now).await?;
+    }
     let rows = consumers.into_iter().map(move |consumer| {
         let load = loads.remove(consumer.name.as_str()).unwrap_or_default();
-        Ok((consumer, load))
+        let circumstances = Circumstances {
+            now,
+            listening_since,
+            waits: load.waits(),
+        };
+        let known = presences.remove(consumer.name.as_str());
+        let presence = known.map(|known| (known, circumstances));
+        Ok(Loaded {
+            consumer,
+            load,
+            presence,
+        })
     });
     let rows = stream::iter(rows).boxed();
     let page = Page { total, end, rows };
@@ -98,6 +118,34 @@ pub(super) async fn get<S: Store>(
 ) -> Result<Response, ApiError> {
     let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
     Ok(answer(StatusCode::OK, &consumer))
+}
+
+/// `GET /consumers/{id}/presence`
+pub(super) async fn presence<S: Store>(
+    State(context): State<Context<S>>,
+    Reference(reference): Reference,
+    actor: Actor,
+) -> Result<Response, ApiError> {
+    let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
+    let everything = actor.scope(Verb::Get).await?.has_every_source();
+    let hidden = || ApiError::not_found("Consumer", &reference);
+    let presence = context.store.presence(&consumer.name).await?;
+    let presence = presence.ok_or_else(hidden)?;
+    let loads = context.store.loads(vec![consumer.name]).await?;
+    let now = context.clock.now();
+    let circumstances = Circumstances {
+        now,
+        listening_since: context.store.listening_since(now).await?,
+        waits: loads.values().any(Load::waits),
+    };
+    let detail = if everything {
+        Detail::Whole
+    } else {
+        Detail::Agent
+    };
+    let text = serde_json::to_vec(&view(&presence, circumstances, detail))
+        .map_err(|_| ApiError::new(Code::General, "what is known of the agent has no text"))?;
+    Ok(json_response(StatusCode::OK, text))
 }
 
 pub(super) async fn patch<S: Store>(
@@ -207,7 +255,7 @@ impl Removal {
 }
 
 /// By id, or else by name; only what the caller may see or do this to.
-async fn find(
+pub(super) async fn find(
     store: &impl Store,
     actor: &Actor,
     verb: Verb,

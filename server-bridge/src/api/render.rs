@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use super::PREFIX;
 use super::list::{Fields, Members};
-use crate::store::{Bundle, Consumer, Json, LedgerEntry, Load, Progress, Status};
+use super::presence::{Detail, view};
+use crate::store::{
+    Bundle, Circumstances, Consumer, Json, LedgerEntry, Load, Presence, Progress, Status,
+};
 
 /// Members of a consumer.
 pub(super) const CONSUMER: Members = Members {
@@ -25,6 +28,7 @@ pub(super) const CONSUMER: Members = Members {
         "waiting_for_available",
         "waiting_for_deletion",
         "oldest_waiting_since",
+        PRESENCE,
     ],
     asked_for: &[
         "last_seen_at",
@@ -34,6 +38,7 @@ pub(super) const CONSUMER: Members = Members {
         "waiting_for_available",
         "waiting_for_deletion",
         "oldest_waiting_since",
+        PRESENCE,
     ],
 };
 
@@ -46,6 +51,9 @@ pub(super) const LOAD_FIELDS: &[&str] = &[
     "waiting_for_deletion",
     "oldest_waiting_since",
 ];
+
+/// How its agent is.
+pub(super) const PRESENCE: &str = "presence";
 
 /// Members of a bundle.
 pub(super) const BUNDLE: Members = Members {
@@ -103,8 +111,22 @@ pub(super) fn consumer(consumer: &Consumer, fields: &Fields, out: &mut Vec<u8>) 
     object.end();
 }
 
-/// A consumer with what waits of it.
-pub(super) fn loaded((consumer, load): &(Consumer, Load), fields: &Fields, out: &mut Vec<u8>) {
+/// A consumer with what is read for lists that ask for it.
+pub(super) struct Loaded {
+    pub(super) consumer: Consumer,
+    /// What waits of it.
+    pub(super) load: Load,
+    /// How its agent is.
+    pub(super) presence: Option<(Presence, Circumstances)>,
+}
+
+/// The same as JSON.
+pub(super) fn loaded(loaded: &Loaded, fields: &Fields, out: &mut Vec<u8>) {
+    let Loaded {
+        consumer,
+        load,
+        presence,
+    } = loaded;
     let mut object = Object::begin(out, fields);
     consumer_members(&mut object, consumer);
     object.value("bundles", &load.bundles);
@@ -114,6 +136,9 @@ pub(super) fn loaded((consumer, load): &(Consumer, Load), fields: &Fields, out: 
     object.value("waiting_for_deletion", &load.waiting_for_deletion);
     if let Some(since) = load.oldest_waiting_since {
         object.time("oldest_waiting_since", since);
+    }
+    if let Some((presence, circumstances)) = presence {
+        object.value(PRESENCE, &view(presence, *circumstances, Detail::Summary));
     }
     object.end();
 }

@@ -25,9 +25,11 @@ GET /api/maestro
 GET /api/maestro/v1
 GET /api/maestro/v1/consumers
 GET /api/maestro/v1/consumers/{id}
+GET /api/maestro/v1/consumers/{id}/presence
 GET /api/maestro/v1/errors
 GET /api/maestro/v1/errors/{id}
 GET /api/maestro/v1/openapi
+GET /api/maestro/v1/overview
 GET /api/maestro/v1/resource-bundles
 GET /api/maestro/v1/resource-bundles/{id}
 PATCH /api/maestro/v1/consumers/{id}

@@ -6,9 +6,11 @@ use link::telemetry;
 
 use super::Args;
 use super::consumer::ConsumerVerb;
+use super::explain::ExplainArgs;
 use super::import::ImportVerb;
 use super::sidecar::SidecarArgs;
 use super::store::verbs::StoreVerb;
+use super::verify::VerifyArgs;
 
 /// One of the things done instead of running the bridge.
 #[derive(Debug, Subcommand)]
@@ -19,12 +21,18 @@ pub enum Command {
     /// Look after consumers of a store that no bridge need run on
     #[command(subcommand)]
     Consumer(ConsumerVerb),
+    /// Tell the story of a bundle or a consumer: each hop with its time, where it waits and since when, why, and what would move
+    /// it. Changes nothing, also while bridges run
+    Explain(ExplainArgs),
     /// Take over what another system keeps
     #[command(subcommand)]
     Import(ImportVerb),
     /// Stand between a Go Maestro server in the same pod and the broker: plain MQTT on loopback, this project's sessions
     /// with mutual TLS to the broker
     Sidecar(Box<SidecarArgs>),
+    /// Say whether the region keeps what it promises, once or for ever: canaries come back, the ledger only goes forward,
+    /// both ends hold the same, and nothing that was acknowledged is missing
+    Verify(Box<VerifyArgs>),
 }
 
 // === impl Command ===
@@ -39,8 +47,10 @@ impl Command {
         match self {
             Self::Store(verb) => verb.run(args).await,
             Self::Consumer(verb) => verb.run(args).await,
+            Self::Explain(explain) => explain.run(args).await,
             Self::Import(verb) => verb.run(args).await,
             Self::Sidecar(sidecar) => sidecar.run(args).await,
+            Self::Verify(verify) => verify.run().await,
         }
     }
 }

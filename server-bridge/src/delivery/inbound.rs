@@ -39,7 +39,7 @@ mod unsubscribing;
 
 use act::{Acted, act};
 use fair_queue::{Enqueued, FairQueue};
-use understand::{AgentRequest, EventRefusal, refusal, understand};
+use understand::{AgentRequest, EventRefusal, is_of_other_client, refusal, understand};
 use unsubscribing::{Unsubscribing, left, moved};
 
 /// Reads a status event that is kept elsewhere by the rules for those that come, or says why it would be refused.
@@ -154,6 +154,11 @@ fn begin<S: Store>(
         accept(context, incoming, "check");
         return None;
     }
+    // The broker tells of all clients of the account.
+    if is_of_other_client(&incoming.message.topic) {
+        accept(context, incoming, "other_client");
+        return None;
+    }
     let came = Instant::now();
     let understood = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let at = context.clock.now();
@@ -161,7 +166,10 @@ fn begin<S: Store>(
     }));
     let refused = match understood {
         Ok(Ok((consumer, request))) => {
-            context.last_seen.note(&consumer);
+            // What the broker says of an agent is no word of that agent.
+            if !matches!(request, AgentRequest::Connection(_)) {
+                context.last_seen.note(&consumer);
+            }
             let job = Job {
                 consumer: consumer.clone(),
                 request,
@@ -174,7 +182,14 @@ fn begin<S: Store>(
                     return None;
                 }
                 AgentRequest::Part(_) => fair_queue.part(&consumer, job),
-                AgentRequest::Status(_) => fair_queue.status(&consumer, job, replaces),
+                AgentRequest::Report(_) if !context.reports.admit(&consumer, came) => {
+                    let refused = refusal("too_many_reports", "it reports of itself too often");
+                    refuse(context, job.incoming, &refused);
+                    return None;
+                }
+                AgentRequest::Status(_) | AgentRequest::Report(_) | AgentRequest::Connection(_) => {
+                    fair_queue.status(&consumer, job, replaces)
+                }
             };
             return match turn {
                 Enqueued::Now(job) => Some(job),
@@ -218,11 +233,12 @@ fn wait_for_answer<S: Store>(context: &Context<S>, fair_queue: &mut FairQueue<Jo
 }
 
 /// Whether a status says all that one said which waits: newer, of the same version of the same bundle, and neither of a
-/// deletion.
+/// deletion; or a report, made later.
 fn replaces(new: &Job, old: &Job) -> bool {
-    let (AgentRequest::Status(new), AgentRequest::Status(old)) = (&new.request, &old.request)
-    else {
-        return false;
+    let (new, old) = match (&new.request, &old.request) {
+        (AgentRequest::Status(new), AgentRequest::Status(old)) => (new, old),
+        (AgentRequest::Report(new), AgentRequest::Report(old)) => return new.made_at > old.made_at,
+        _ => return false,
     };
     let alike = new.bundle_id == old.bundle_id && new.version == old.version;
     let newer = new.sequence_id.is_newer_than(Some(old.sequence_id));
@@ -262,7 +278,9 @@ async fn take<S: Store>(context: &Context<S>, give_up: &CancellationToken, job: 
         }
     }
     match request {
-        AgentRequest::Status(_) => Done::Status(consumer),
+        AgentRequest::Status(_) | AgentRequest::Report(_) | AgentRequest::Connection(_) => {
+            Done::Status(consumer)
+        }
         AgentRequest::Part(_) => Done::Part(consumer, list.map(Box::new)),
         AgentRequest::Resync { .. } => Done::List(consumer),
     }

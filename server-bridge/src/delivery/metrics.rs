@@ -2,7 +2,7 @@
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use super::waiting;
+use super::{presence, waiting};
 
 /// Metrics of delivery.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub struct DeliveryMetrics {
     pub(super) sweeps_late: IntCounter,
     /// What waits on its way.
     pub(super) waiting: waiting::WaitingMetrics,
+    /// How agents are.
+    pub(super) presence: presence::PresenceMetrics,
 }
 
 // === impl DeliveryMetrics ===
@@ -48,7 +50,7 @@ impl DeliveryMetrics {
             received: IntCounterVec::new(
                 Opts::new(
                     "bridge_agent_events_total",
-                    "Events from agents by outcome: stored, deleted, resync; unknown_bundle, deleted_here, stale_version and stale_sequence are late or repeated; replaced had waited when a newer one came; ahead describes a version newer than this database's; check came from `probe check`; the rest was refused",
+                    "Events from agents and about them by outcome: stored, deleted, resync, reported, connection; unknown_bundle, deleted_here, stale_version, stale_sequence, late_report and late_connection are late or repeated; other_client is a lifecycle event of no agent; replaced had waited when a newer one came; ahead describes a version newer than this database's; check came from `probe check`; the rest was refused",
                 ),
                 &["outcome"],
             )?,
@@ -84,6 +86,7 @@ impl DeliveryMetrics {
                 "Lanes that a sweep woke and no hint had",
             )?,
             waiting: waiting::WaitingMetrics::register(registry)?,
+            presence: presence::PresenceMetrics::register(registry)?,
         };
         registry.register(Box::new(metrics.sent.clone()))?;
         registry.register(Box::new(metrics.received.clone()))?;
@@ -119,7 +122,7 @@ const SENT: [&str; 5] = ["acked", "unmatched", "refused", "limit", "retried"];
 
 const RAISES: [&str; 3] = ["raised", "held_back", "exhausted"];
 
-const RECEIVED: [&str; 16] = [
+const RECEIVED: [&str; 19] = [
     "stored",
     "check",
     "deleted",
@@ -136,4 +139,7 @@ const RECEIVED: [&str; 16] = [
     "not_deleting",
     "panicked",
     "ahead",
+    "bad_report",
+    "too_many_reports",
+    "bad_lifecycle_event",
 ];

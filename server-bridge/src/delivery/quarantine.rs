@@ -48,13 +48,7 @@ impl Quarantine {
             }
             _ => 1,
         };
-        let delay = if permanent {
-            PERMANENT
-        } else {
-            FIRST
-                .saturating_mul(1 << (failures - 1).min(16))
-                .min(LONGEST)
-        };
+        let delay = pause_after(failures, permanent);
         let waiting = Waiting {
             version,
             deletion,
@@ -89,6 +83,17 @@ impl Quarantine {
     pub(super) fn retain(&mut self, pending: impl Fn(&str) -> bool) {
         self.waiting.retain(|id, _| pending(id));
     }
+}
+
+/// How long a bundle waits that has failed so often, at least once. Unless its lane recovers before, if it may have been the
+/// lane's fault.
+pub(crate) fn pause_after(failures: u32, permanent: bool) -> Duration {
+    if permanent {
+        return PERMANENT;
+    }
+    FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST)
 }
 
 const FIRST: Duration = Duration::from_secs(1);

@@ -11,6 +11,7 @@ use link::backoff::Backoff;
 use link::bundle::EMPTY_HASH;
 use link::bundle::resync::{HeldStatus, HeldVersion, split};
 use link::error::chain;
+use link::event::agent_report::{AGENT_REPORTS, AGENT_REPORTS_VERSION};
 use link::event::{RESYNC_ANSWER, encode};
 use link::id::ConsumerName;
 use link::iot::limits::fits;
@@ -304,6 +305,9 @@ async fn ask<S: Store>(context: &Context<S>, consumer: &ConsumerName, cause: Req
     for part in split(hashes) {
         debug!(%consumer, bundles = part.len(), "Asking for statuses");
         let mut event = event::status_request(&context.config.source, consumer, part, now);
+        // Our agent reports of itself to whoever says that it listens; a Go agent ignores it.
+        let wanted = (AGENT_REPORTS.into(), AGENT_REPORTS_VERSION.into());
+        event.extensions.extend([wanted]);
         if cause != RequestCause::Subscribed {
             // Our agent would answer a request without it by saying what it holds, once more.
             event.extensions.insert(RESYNC_ANSWER.into(), "true".into());

@@ -275,7 +275,7 @@ fn tell<S: Store>(context: &Context<S>, waiting: &Waiting, outbox: &Outbox, now:
     if let Some(held_back) = context.log.admit(DeliveryLine::Waiting, None) {
         warn!(
             held_back,
-            hint = "the ledger of a bundle shows how far it came",
+            hint = "`server-bridge explain CONSUMER` says why, and what would move them",
             "Bundles wait for too long; the consumers that wait longest: {}",
             names.join(", ")
         );
@@ -295,16 +295,16 @@ fn is_overdue(one: &Longest, now: Timestamp) -> bool {
 }
 
 /// The replica that sends to a consumer of this name, if there were one, looks for all: one bucket, always the same.
-const LOOKS: &str = "waiting";
+pub(super) const LOOKS: &str = "waiting";
 
 /// With a scrape each 15 s and rules evaluated each 10 s, what waits for 30 s is told within 60 s.
 const EVERY: Duration = Duration::from_secs(5);
 
 // Five per cent of a connection, and of a core of the database, at most.
-const REST: u32 = 20;
+pub(super) const REST: u32 = 20;
 
 // A look that takes its deadline of five seconds is still made this often.
-const SELDOM: Duration = Duration::from_secs(100);
+pub(super) const SELDOM: Duration = Duration::from_secs(100);
 
 // Of `bridge_consumers_unheard`.
 const NEVER: &str = "never";

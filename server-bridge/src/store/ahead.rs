@@ -47,7 +47,7 @@ pub(super) fn told(payload: &Json, held: Version, stored: Version, at: Timestamp
 }
 
 /// By this a status of a version that the store never had is known.
-pub(super) const REASON: &str = "NewerVersionHeld";
+pub(crate) const REASON: &str = "NewerVersionHeld";
 
 const APPLIED: &str = "Applied";
 

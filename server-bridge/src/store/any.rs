@@ -14,16 +14,21 @@ use tokio::sync::broadcast;
 use tracing::info;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
-use super::methods::{agent_store_methods, report_store_methods, store_methods};
+use super::facts::{BundleFacts, ConsumerFacts, ExplainStore, Found, Wanted};
+use super::methods::{
+    agent_store_methods, explain_store_methods, presence_store_methods, report_store_methods,
+    store_methods,
+};
 use super::overview::Overview;
 use super::postgres::{self, PostgresStore};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::sqlite::{self, SqliteStore};
 use super::{
-    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
-    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
-    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
-    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, ConnectionEvent, Consumer, Content, Doubts, Epoch, Fence,
+    Gone, Hint, History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle,
+    PendingHead, Presence, PresenceStore, Raising, Report, ReportCursor, ReportHeads, ReportPage,
+    ReportPosition, ReportStore, ReportedPresence, SourceName, StatusOutcome, StatusUpdate, Store,
+    StoreError, Tombstone, Waiting,
 };
 
 /// Where a store is.
@@ -81,6 +86,22 @@ impl Location {
         match self {
             Self::Sqlite(file) => sqlite::overview(file, now).await,
             Self::Postgres(config) => postgres::overview(config, now).await,
+        }
+    }
+
+    /// What `reference` names in the store that is there, without changing it.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] names the place, also where its tables are of another version than this program's.
+    pub async fn find(
+        &self,
+        reference: &str,
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Found, StoreError> {
+        match self {
+            Self::Sqlite(file) => sqlite::find(file, reference, wanted, now).await,
+            Self::Postgres(config) => postgres::find(config, reference, wanted, now).await,
         }
     }
 
@@ -151,6 +172,14 @@ macro_rules! passed_on {
 
 impl AgentStore for AnyStore {
     agent_store_methods!(passed_on);
+}
+
+impl ExplainStore for AnyStore {
+    explain_store_methods!(passed_on);
+}
+
+impl PresenceStore for AnyStore {
+    presence_store_methods!(passed_on);
 }
 
 impl ReportStore for AnyStore {

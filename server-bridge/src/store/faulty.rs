@@ -9,13 +9,18 @@ use link::order::Version;
 use tokio::sync::broadcast;
 
 use super::agents::{AgentStore, Orphan, PartOutcome, RemovedConsumer, ResyncPart};
-use super::methods::{agent_store_methods, report_store_methods, store_methods};
+use super::facts::{BundleFacts, ConsumerFacts, ExplainStore};
+use super::methods::{
+    agent_store_methods, explain_store_methods, presence_store_methods, report_store_methods,
+    store_methods,
+};
 use super::query::{BundleColumn, ConsumerColumn, Parts, Query};
 use super::{
-    AgentVersion, Bundle, BundleVersion, Consumer, Content, Doubts, Epoch, Fence, Gone, Hint,
-    History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle, PendingHead, Raising,
-    Report, ReportCursor, ReportHeads, ReportPage, ReportPosition, ReportStore, SourceName,
-    StatusOutcome, StatusUpdate, Store, StoreError, Tombstone, Waiting,
+    AgentVersion, Bundle, BundleVersion, ConnectionEvent, Consumer, Content, Doubts, Epoch, Fence,
+    Gone, Hint, History, Json, Labels, Load, NewBundle, NewConsumer, Page, PendingBundle,
+    PendingHead, Presence, PresenceStore, Raising, Report, ReportCursor, ReportHeads, ReportPage,
+    ReportPosition, ReportStore, ReportedPresence, SourceName, StatusOutcome, StatusUpdate, Store,
+    StoreError, Tombstone, Waiting,
 };
 
 /// What a call does instead of its work.
@@ -112,6 +117,14 @@ macro_rules! gated {
 
 impl<S: Store> AgentStore for Faulty<S> {
     agent_store_methods!(gated);
+}
+
+impl<S: Store> ExplainStore for Faulty<S> {
+    explain_store_methods!(gated);
+}
+
+impl<S: Store> PresenceStore for Faulty<S> {
+    presence_store_methods!(gated);
 }
 
 impl<S: Store> ReportStore for Faulty<S> {

@@ -21,6 +21,22 @@ macro_rules! agent_store_methods {
 }
 pub(super) use agent_store_methods;
 
+/// Every method of [`super::PresenceStore`].
+macro_rules! presence_store_methods {
+    ($each:ident) => {
+        $each! {
+            put_report(report: ReportedPresence) -> bool;
+            put_connection(consumer: &ConsumerName, event: ConnectionEvent) -> bool;
+            presence(consumer: &ConsumerName) -> Option<Presence>;
+            presences_of(consumers: Vec<ConsumerName>) -> HashMap<String, Presence>;
+            presences(after: Option<ConsumerName>, limit: u32) -> Vec<Presence>;
+            note_listening(at: Timestamp) -> ();
+            listening_since(now: Timestamp) -> Option<Timestamp>;
+        }
+    };
+}
+pub(super) use presence_store_methods;
+
 /// Every method of [`super::ReportStore`].
 macro_rules! report_store_methods {
     ($each:ident) => {
@@ -34,6 +50,17 @@ macro_rules! report_store_methods {
     };
 }
 pub(super) use report_store_methods;
+
+/// Every method of [`super::ExplainStore`].
+macro_rules! explain_store_methods {
+    ($each:ident) => {
+        $each! {
+            bundle_facts(reference: &str, now: Timestamp) -> Option<BundleFacts>;
+            consumer_facts(name: &ConsumerName, now: Timestamp) -> Option<ConsumerFacts>;
+        }
+    };
+}
+pub(super) use explain_store_methods;
 
 /// Every method of [`super::Store`] that may fail.
 macro_rules! store_methods {

@@ -22,6 +22,8 @@ pub struct Overview {
     pub connections: Option<ConnectionCounts>,
     /// What is remembered of the store's past; absent while there are no tables for it.
     pub history: Option<HistorySummary>,
+    /// Consumers whose agent has reported of itself; absent while there are no tables for it.
+    pub reporting: Option<u64>,
     /// Who shares the store, by slot; absent for a file.
     pub replicas: Option<Vec<Member>>,
     /// Whether replicas with these flags notify each other; absent for a file.
@@ -114,6 +116,17 @@ impl Tables {
             0 => None,
             _ if self.copying => Some(OpenError::Copying),
             _ => (found < known).then_some(OpenError::Older { found, known }),
+        }
+    }
+
+    /// Why bundles in them cannot be explained. Tables of a newer program have what this one looks at.
+    pub(super) fn unexplainable(&self) -> Option<OpenError> {
+        match self.version {
+            found @ 0 => Some(OpenError::Older {
+                found,
+                known: self.known,
+            }),
+            _ => self.unreadable(),
         }
     }
 }

@@ -144,6 +144,11 @@ impl WaitingFor {
 // === impl Load ===
 
 impl Load {
+    /// Whether any bundle waits.
+    pub fn waits(&self) -> bool {
+        self.oldest_waiting_since.is_some()
+    }
+
     /// Adds bundles that wait for the same step, or for nothing, since the oldest of them does.
     pub(super) fn add(&mut self, step: Option<WaitingFor>, bundles: u64, since: Option<Timestamp>) {
         self.bundles += bundles;

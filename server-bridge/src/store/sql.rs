@@ -10,10 +10,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::StoreError;
 
 pub(super) mod agents;
+pub(super) mod facts;
 pub(super) mod filter;
 pub(super) mod history;
 pub(super) mod overview;
 pub(super) mod page;
+pub(super) mod presence;
 pub(super) mod progress;
 pub(super) mod reports;
 pub(super) mod rows;

@@ -92,6 +92,10 @@ async fn lists_are_narrowed_and_what_is_not_seen_is_not_there() {
             assert_eq!(answer.0, status, "{answer:?}");
             let answer = bridge.get(client, &format!("/consumers/{name}")).await;
             assert_eq!(answer.0, status, "{answer:?}");
+            for kind in ["resource-bundles/b-", "consumers/"] {
+                let story = bridge.get(client, &format!("/{kind}{name}/explain")).await;
+                assert_eq!(story.0, status, "{story:?}");
+            }
         }
     }
     // A search widens nothing.
@@ -150,6 +154,15 @@ async fn what_is_counted_of_all_sources_is_shown_only_to_who_may_list_them_all()
         "403 maestro-4: query parameter `fields`: `bundles` is counted over all sources, and the rules let you list those \
          of some only"
     );
+    let answer = bridge.get(&cast.other, "/consumers/c1/explain").await;
+    assert_eq!(
+        told(&answer),
+        "403 maestro-4: what waits for a consumer is told over all sources, and the rules let you list those of some only"
+    );
+    let answer = bridge
+        .get(&cast.other, "/resource-bundles/b-c1/explain")
+        .await;
+    assert_eq!(answer.0, 404);
     let plain = "/consumers?fields=name,last_seen_at";
     assert_eq!(bridge.get(&cast.other, plain).await.0, 200);
 }

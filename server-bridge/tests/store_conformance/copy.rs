@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::engines::{Server, fresh};
 use crate::reports::{reported, source};
-use crate::{at, bundle, content, name, version, with_consumers};
+use crate::{at, bundle, content, name, presence, version, with_consumers};
 
 /// A file, and a database that nobody else has.
 struct Places {
@@ -65,6 +65,7 @@ async fn open(location: &Location) -> AnyStore {
 /// One of everything: sent and not, acknowledged and refused, with statuses and without, being deleted, gone, made again.
 async fn filled(store: &impl Store) {
     with_consumers(store, &["c2", "c1"]).await;
+    presence::fill(store, "c1", "c2").await;
     for number in 0..12 {
         let mut new = bundle(
             &format!("b{number:02}"),

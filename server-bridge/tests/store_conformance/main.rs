@@ -19,6 +19,7 @@ mod list;
 mod outbox;
 mod pages;
 mod postgres;
+mod presence;
 mod progress;
 mod reports;
 mod sqlite;
@@ -130,6 +131,10 @@ conformance!([
     agents::foreign_works_are_forgotten_by_a_whole_list_that_came_after_them,
     agents::a_lost_consumer_is_removed_with_all_that_is_kept_of_it,
     agents::a_consumer_is_lost_only_when_its_silence_was_heard,
+    presence::the_newest_report_of_an_agent_is_kept_whatever_its_clock_says,
+    presence::lifecycle_events_count_in_the_order_of_their_versions_until_these_begin_anew,
+    presence::presence_is_listed_in_pages_and_goes_with_its_consumer,
+    presence::silence_is_noted_only_for_as_long_as_somebody_listened,
     progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,
     progress::a_status_of_another_version_or_history_says_nothing_of_the_present_one,
     progress::searches_find_what_waits_and_loads_count_it,

@@ -14,6 +14,7 @@ use crate::fixture::{
 
 mod admission;
 mod content;
+mod explained;
 mod owners;
 mod place;
 mod rights;

@@ -48,6 +48,9 @@ spec:
         - --store=sqlite:/var/lib/server-bridge/server-bridge.db
         {{- end }}
         - --api-listen=0.0.0.0:8000
+        {{- if .Values.ui.enabled }}
+        - --ui
+        {{- end }}
         {{- if .Values.grpc.enabled }}
         - --grpc-listen=0.0.0.0:8090
         {{- with .Values.grpc.maxConnectionAge }}
@@ -77,6 +80,9 @@ spec:
         - {{ printf "--shutdown-grace=%ds" (sub $grace (ternary 10 5 $shared)) | quote }}
         {{- if .Values.secrets.consumers }}
         - {{ printf "--consumers=%s/consumers.yaml" .Values.mountPath | quote }}
+        {{- end }}
+        {{- if .Values.lifecycleEvents }}
+        - --lifecycle-events
         {{- end }}
         {{- if .Values.deleteUnknownWorks }}
         - --delete-unknown-works

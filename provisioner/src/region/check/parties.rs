@@ -115,13 +115,18 @@ impl Check<'_> {
         let (source, scheme) = (source?, scheme?);
         let connections = file.connections.unwrap_or(1);
         let bridge = || Party::bridge(scheme, &source, &client_id, connections);
+        let lifecycle_events = file.lifecycle_events.unwrap_or_default();
+        let hearing = |party: Party| match lifecycle_events {
+            true => party.hearing_lifecycle_events(),
+            false => party,
+        };
         let alone = file.store.is_none().then(bridge).and_then(Result::ok);
         let party = match store {
             Store::Postgres => Party::replicas(scheme, &source, &client_id, slots, connections),
             Store::Sqlite => bridge(),
         };
         let party = match party {
-            Ok(party) => party,
+            Ok(party) => hearing(party),
             Err(error) => return self.failed("server", &error),
         };
         let fix = "shorten `server.clientId` or the topics, or use fewer `server.connections`";
@@ -135,7 +140,8 @@ impl Check<'_> {
             slots,
             workload,
             party,
-            alone,
+            alone: alone.map(hearing),
+            lifecycle_events,
         })
     }
 

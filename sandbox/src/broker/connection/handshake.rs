@@ -9,13 +9,14 @@ use link::iot::{ConnectAttributes, Context};
 use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
 use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::{Connection, Peer, Reader, Writer};
 use crate::broker::clients::ConnectionRecord;
 use crate::broker::codec;
+use crate::broker::faults::{self, CertificateRefusal, Swallowed};
 use crate::broker::filter;
 use crate::broker::hub::{Attach, supported};
 use crate::broker::limits::Limits;
@@ -42,13 +43,20 @@ where
     let connect = timeout_at(peer.deadline, read_connect(&mut frames))
         .await
         .ok()??;
+    let settings = shared.environment.faults.get();
+    if settings.swallow.contains(&Swallowed::Connect) {
+        swallow(&mut frames).await;
+        return None;
+    }
     let mut writer = Writer::new(write_half, framing(connect.version, connect.maximum_packet));
 
     let request = match admit(&connect, peer, shared) {
         Ok(request) => request,
         Err(reason) => {
             // 3.1.1 sees a bare close. CONNACK 0x87 for 5 is documented and was never measured (docs/IOT-CORE.md §1.3).
-            if connect.version == Version::V5 {
+            let silent = settings.front.certificate_refusal != CertificateRefusal::Answered
+                && !shared.registry.is_active(&peer.certificate);
+            if connect.version == Version::V5 && !silent {
                 writer
                     .send_last(Outbound::ConnAck(Box::new(refused(reason))))
                     .await;
@@ -156,6 +164,15 @@ where
     codec::connect(packet)
 }
 
+/// Answers nothing until the client gives up, or for a minute.
+async fn swallow<R>(frames: &mut FramedRead<R, MqttCodec>)
+where
+    R: AsyncRead + Unpin,
+{
+    let reading = async { while let Some(Ok(_)) = frames.next().await {} };
+    let _ = timeout(SWALLOW, reading).await;
+}
+
 fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitted, Reason> {
     let counters = &shared.environment.counters;
     if !shared.registry.is_active(&peer.certificate) {
@@ -185,7 +202,9 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
             permissions.publishes(&will.topic, will.retain)
         }
     };
-    if !permissions.connects() || !will_allowed {
+    let settings = shared.environment.faults.get();
+    let refused = settings.refuses(&settings.refuse_connects, &client_id);
+    if refused || !permissions.connects() || !will_allowed {
         counters.connect_denied.add(1);
         let party = Party {
             client_id: &client_id,
@@ -197,7 +216,9 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
         return Err(Reason::NOT_AUTHORIZED);
     }
     let every = shared.environment.quotas.connect_every;
-    if !lock(&shared.connects).allows(&client_id, every, Instant::now()) {
+    if faults::happens(settings.throttle_connects)
+        || !lock(&shared.connects).allows(&client_id, every, Instant::now())
+    {
         counters.connect_throttled.add(1);
         return Err(Reason::QUOTA_EXCEEDED);
     }
@@ -268,6 +289,9 @@ fn refused(reason: Reason) -> ConnAck {
 fn whole_seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+// Clients wait 10 to 30 s for CONNACK.
+const SWALLOW: Duration = Duration::from_secs(60);
 
 // The number fits.
 const MAXIMUM_PACKET: u32 = PACKET_BYTES as u32;

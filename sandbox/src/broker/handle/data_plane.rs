@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::Handle;
 use crate::broker::clients::ConnectionRecord;
 use crate::broker::confirmation::Confirmation;
+use crate::broker::faults::hits;
 use crate::broker::filter;
 use crate::broker::packet::{Message, Properties};
 use crate::broker::presence::clamp_expiry;
@@ -107,7 +108,8 @@ impl Handle {
         let link = link.ok_or(DirectError::NotConnected)?;
         let session = shared.hub.session(client_id);
         let session = session.ok_or(DirectError::NotConnected)?;
-        if !link.permissions.receives(&content.topic) {
+        let faults = shared.environment.faults.get();
+        if hits(&faults.refuse_receives, client_id) || !link.permissions.receives(&content.topic) {
             shared.environment.counters.receive_denied.add(1);
             return Err(DirectError::NotAllowed);
         }

@@ -143,6 +143,10 @@ fn shown(overview: &Overview) -> String {
         );
         lines.push(("unconfirmed", text));
     }
+    if let Some(reporting) = overview.reporting {
+        let text = format!("{reporting} agents report of themselves");
+        lines.push(("presence", text));
+    }
     for replica in overview.replicas.iter().flatten() {
         let expired = if replica.expired { ", expired" } else { "" };
         let text = format!(

@@ -35,6 +35,20 @@ pub(super) async fn act<S: Store>(
 ) -> Result<Result<Acted, EventRefusal>, StoreError> {
     match request {
         AgentRequest::Part(part) => keep_part(context, part).await,
+        AgentRequest::Connection(event) => {
+            let kept = context.store.put_connection(consumer, event.clone());
+            let outcome = if kept.await? {
+                "connection"
+            } else {
+                "late_connection"
+            };
+            Ok(Ok(Acted::Done(outcome)))
+        }
+        AgentRequest::Report(report) => {
+            let kept = context.store.put_report((**report).clone()).await?;
+            let outcome = if kept { "reported" } else { "late_report" };
+            Ok(Ok(Acted::Done(outcome)))
+        }
         AgentRequest::Resync {
             held, came, joined, ..
         } => {

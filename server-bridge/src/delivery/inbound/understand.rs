@@ -6,9 +6,12 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use link::bundle::Status;
 use link::bundle::resync::{HeldVersion, SpecRequest};
+use link::event::agent_report::{self, AgentReport, InvalidAgentReport};
 use link::event::{APPLIED_AT, Action, Event, RECEIVED_AT, SubResource, decode};
 use link::id::ConsumerName;
+use link::iot::lifecycle::{self, LifecycleEvent};
 use link::message::Message;
+use link::party::Party;
 use link::telemetry::clip;
 use link::topic::Channel;
 use serde::de::IgnoredAny;
@@ -16,7 +19,7 @@ use serde_json::error::Category;
 
 use crate::delivery::DeliveryConfig;
 use crate::delivery::resync::{self, Listed};
-use crate::store::{Json, ResyncPart, StatusUpdate};
+use crate::store::{ConnectionEvent, Json, ReportedPresence, ResyncPart, StatusUpdate};
 
 /// What an event asks for.
 #[derive(Debug)]
@@ -35,6 +38,15 @@ pub(super) enum AgentRequest {
     },
     /// Keep a part of a list, and bring the agent what it lacks once all are there.
     Part(ResyncPart),
+    /// Keep what the agent says of itself.
+    Report(Box<ReportedPresence>),
+    /// Keep what the broker says of the agent's connection.
+    Connection(ConnectionEvent),
+}
+
+/// Whether it is a lifecycle event of a client that is no consumer's agent.
+pub(super) fn is_of_other_client(topic: &str) -> bool {
+    lifecycle::client_of(topic).is_some_and(|(_, id)| Party::consumer_of_agent(id).is_none())
 }
 
 /// Why an event is refused: an outcome from a closed set, and a sentence without anything of the payload.
@@ -57,6 +69,9 @@ pub(super) fn understand(
     message: &Message,
     at: Timestamp,
 ) -> Result<(ConsumerName, AgentRequest), EventRefusal> {
+    if let Some((connected, client_id)) = lifecycle::client_of(&message.topic) {
+        return connection(connected, client_id, &message.payload, at);
+    }
     let Some((Channel::AgentEvents, consumer)) = config.scheme.recognise(&message.topic) else {
         return Err(refusal(
             "foreign_topic",
@@ -84,6 +99,10 @@ pub(super) fn understand(
             clip(&event.kind.to_string(), NAME_BYTES)
         )
     };
+    if agent_report::is_report(&event) {
+        let report = report(config, &consumer, &event, at)?;
+        return Ok((consumer, AgentRequest::Report(Box::new(report))));
+    }
     if !event.kind.is_manifest_bundle() {
         return Err(refusal("data_type", kind()));
     }
@@ -110,22 +129,69 @@ pub(super) fn understand(
             Ok((consumer, request))
         }
         (SubResource::Status, Action::Create | Action::Update | Action::ResyncResponse) => {
-            let original = event.original_source.as_deref().unwrap_or_default();
-            if original != config.source.as_str() {
-                return Err(refusal(
-                    "foreign_source",
-                    format!(
-                        "it answers source `{}`, not `{}`",
-                        clip(original, NAME_BYTES),
-                        config.source
-                    ),
-                ));
-            }
+            check_source(config, &event)?;
             let update = status_update(&consumer, &event, at)?;
             Ok((consumer, AgentRequest::Status(Box::new(update))))
         }
         _ => Err(refusal("not_for_a_bridge", kind())),
     }
+}
+
+fn connection(
+    connected: bool,
+    client_id: &str,
+    payload: &[u8],
+    at: Timestamp,
+) -> Result<(ConsumerName, AgentRequest), EventRefusal> {
+    let bad = |reason: String| refusal("bad_lifecycle_event", reason);
+    let consumer = Party::consumer_of_agent(client_id)
+        .ok_or_else(|| bad("its client is no agent of this deployment".into()))?;
+    let event = LifecycleEvent::read(connected, client_id, payload)
+        .map_err(|error| bad(error.to_string()))?;
+    let event = ConnectionEvent {
+        client_id: event.client_id,
+        connected,
+        version: event.version,
+        at: event.at,
+        reason: event.reason,
+        heard_at: at,
+    };
+    Ok((consumer, AgentRequest::Connection(event)))
+}
+
+fn report(
+    config: &DeliveryConfig,
+    consumer: &ConsumerName,
+    event: &Event,
+    at: Timestamp,
+) -> Result<ReportedPresence, EventRefusal> {
+    check_source(config, event)?;
+    // Its own words may quote the text.
+    let report = AgentReport::read(event).map_err(|error| match &error {
+        InvalidAgentReport::Json(why) => refusal(BAD_REPORT, format!("{error}: {}", place(why))),
+        InvalidAgentReport::TooLong(_) => refusal(BAD_REPORT, error.to_string()),
+    })?;
+    Ok(ReportedPresence {
+        consumer: consumer.clone(),
+        report,
+        made_at: event.time.unwrap_or(at),
+        at,
+    })
+}
+
+fn check_source(config: &DeliveryConfig, event: &Event) -> Result<(), EventRefusal> {
+    let original = event.original_source.as_deref().unwrap_or_default();
+    if original == config.source.as_str() {
+        return Ok(());
+    }
+    Err(refusal(
+        "foreign_source",
+        format!(
+            "it answers source `{}`, not `{}`",
+            clip(original, NAME_BYTES),
+            config.source
+        ),
+    ))
 }
 
 pub(super) fn status_update(
@@ -234,5 +300,6 @@ const OURS: [&str; 2] = ["OBSERVEDVERSION", "SEQUENCEID"];
 // Names and types are shorter; what is longer is shown by its beginning and its length.
 const NAME_BYTES: usize = 100;
 const ERROR_BYTES: usize = 200;
+const BAD_REPORT: &str = "bad_report";
 // SHA-512 in hexadecimal, should an agent come to use it.
 const HASH_BYTES: usize = 128;

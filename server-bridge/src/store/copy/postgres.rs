@@ -218,7 +218,7 @@ impl Side {
              (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 'copied from another store', '{}', false FROM epochs; \
              SELECT setval('changes', COALESCE(MAX(changed), 0) + 1, false) FROM bundles; \
              DROP TABLE copying; COMMIT; \
-             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans, doubts, gone_reports",
+             ANALYZE consumers, bundles, contents, statuses, ledger, tombstones, orphans, doubts, presence, gone_reports",
         );
         end.execute(self.connection())
             .await

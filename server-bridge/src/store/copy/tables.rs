@@ -2,7 +2,7 @@
 //!
 //! Where an engine stores something elsewhere, a view and an insertion say where. Tables that are not listed are not copied:
 //! they hold nothing that outlives a process (heartbeats, leases, lists in parts), or belong to one database (epochs, the
-//! order of reports). A table that both engines have alike is one line of [`TABLES`].
+//! order of reports, since when agents are heard). A table that both engines have alike is one line of [`TABLES`].
 
 use super::cells::Row;
 use super::derived;
@@ -107,6 +107,9 @@ pub(super) const TABLES: &[Table] = &[
         removed_at: Integer),
     table!("orphans", 1; key: Integer, consumer_name: Text, bundle_id: Text, version: Integer, deleted_here: Flag),
     table!("doubts", 1; consumer_name: Text, behind_at: Integer, stranger_at: Integer),
+    table!("presence", 1; consumer_name: Text, report: Text, refusals: Text, refusal_count: Integer,
+        report_made_at: Integer, report_at: Integer, missed_at: Integer, client_id: Text, connected: Flag,
+        event_version: Integer, event_at: Integer, event_heard_at: Integer, disconnect_reason: Text),
     table!("gone_reports", 1; bundle_key: Integer, id: Text, source: Text, consumer_name: Text, version: Integer,
         status_sequence: Text, status_hash: Text, metadata: Text, manifests: Text, delete_option: Text,
         manifest_configs: Text, executer: Text, payload: Text, removed_at: Integer),

@@ -350,6 +350,11 @@ pub(super) fn migrations() -> Migrator {
             "progress",
             include_str!("../../../migrations/postgres/0008_progress.sql"),
         ),
+        (
+            9,
+            "presence",
+            include_str!("../../../migrations/postgres/0009_presence.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::super::StoreError;
 use super::super::overview::{ConnectionCounts, HistorySummary, Member, Overview, Tables};
-use super::super::sql::overview::{COUNTS, EPOCHS, UNCONFIRMED, holds, past};
+use super::super::sql::overview::{COUNTS, EPOCHS, REPORTING, UNCONFIRMED, holds, past};
 use super::super::sql::rows::Cells as _;
 use super::config::PostgresConfig;
 use super::failure::driver;
@@ -48,6 +48,12 @@ pub(in crate::store) async fn overview(
         true => Some(history(&mut connection).await?),
         false => None,
     };
+    let mut reporting = None;
+    if schema.version >= PRESENCE {
+        let row = sqlx::query(REPORTING).fetch_one(&mut connection).await;
+        let count = row.map_err(driver(LOOK))?.integer("reporting")?;
+        reporting = Some(count.unsigned_abs());
+    }
     let replicas = match members {
         true => replicas(&mut connection).await?,
         false => Vec::new(),
@@ -72,6 +78,7 @@ pub(in crate::store) async fn overview(
             each: config.max_connections + u32::from(config.notify),
         }),
         history,
+        reporting,
         replicas: Some(replicas),
         notify: Some(config.notify),
     })
@@ -132,5 +139,8 @@ pub(super) async fn tables(connection: &mut PgConnection) -> Result<Tables, Stor
         copying,
     })
 }
+
+// The change that made the table.
+const PRESENCE: i64 = 9;
 
 const LOOK: &str = "look at the database";

@@ -24,6 +24,9 @@ pub(in crate::store) const UNCONFIRMED: &str = "SELECT COUNT(*) AS unconfirmed, 
      COUNT(DISTINCT consumer_name) AS unconfirmed_consumers FROM bundles \
      WHERE epoch <> (SELECT MAX(number) FROM epochs)";
 
+/// Consumers whose agent has reported of itself.
+pub(in crate::store) const REPORTING: &str = "SELECT COUNT(report) AS reporting FROM presence";
+
 /// What rows of [`EPOCHS`] and the one of [`UNCONFIRMED`] tell.
 pub(in crate::store) fn past<R: Cells>(
     epochs: &[R],

@@ -154,6 +154,11 @@ pub(super) fn migrations() -> Migrator {
             "installation",
             include_str!("../../../migrations/sqlite/0008_installation.sql"),
         ),
+        (
+            9,
+            "presence",
+            include_str!("../../../migrations/sqlite/0009_presence.sql"),
+        ),
     ];
     let migrations = history.map(|(version, name, text)| {
         let text = text.into_sql_str();

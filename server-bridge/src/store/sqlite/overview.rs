@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::overview::{Overview, Tables};
-use super::super::sql::overview::{COUNTS, EPOCHS, UNCONFIRMED, holds, past};
+use super::super::sql::overview::{COUNTS, EPOCHS, REPORTING, UNCONFIRMED, holds, past};
+use super::super::sql::rows::Cells as _;
 use super::super::{OpenError, StoreError};
 use super::open;
 use super::rows::driver;
@@ -18,13 +19,9 @@ pub(in crate::store) async fn overview(
     file: &Path,
     now: Timestamp,
 ) -> Result<Overview, StoreError> {
-    let failed = |source: OpenError| StoreError::Open {
-        database: file.display().to_string(),
-        source: Arc::new(source),
-    };
+    let failed = |source: OpenError| failed_at(file, source);
     if !file.exists() {
-        let missing = io::Error::new(io::ErrorKind::NotFound, "there is no such file");
-        return Err(failed(missing.into()));
+        return Err(failed(missing().into()));
     }
     let connected = connect(file).await;
     let mut connection = connected.map_err(|error| failed(error.into()))?;
@@ -49,6 +46,12 @@ pub(in crate::store) async fn overview(
             &unconfirmed.map_err(driver(LOOK))?,
         )?);
     }
+    let mut reporting = None;
+    if schema.version >= PRESENCE {
+        let row = sqlx::query(REPORTING).fetch_one(&mut connection).await;
+        let count = row.map_err(driver(LOOK))?.integer("reporting")?;
+        reporting = Some(count.unsigned_abs());
+    }
     let _ = connection.close().await;
     Ok(Overview {
         engine: "sqlite",
@@ -57,9 +60,22 @@ pub(in crate::store) async fn overview(
         holds,
         connections: None,
         history,
+        reporting,
         replicas: None,
         notify: None,
     })
+}
+
+/// Names the file.
+pub(super) fn failed_at(file: &Path, source: OpenError) -> StoreError {
+    StoreError::Open {
+        database: file.display().to_string(),
+        source: Arc::new(source),
+    }
+}
+
+pub(super) fn missing() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "there is no such file")
 }
 
 /// A connection that can only read, to a file that is there.
@@ -97,5 +113,8 @@ pub(super) async fn tables(connection: &mut SqliteConnection) -> Result<Tables, 
         copying,
     })
 }
+
+// The change that made the table.
+const PRESENCE: i64 = 9;
 
 const LOOK: &str = "look at the database";

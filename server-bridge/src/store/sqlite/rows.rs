@@ -6,7 +6,8 @@ use sqlx::sqlite::SqliteRow;
 use super::super::StoreError;
 pub(super) use super::super::sql::rows::{
     at, behind, bundle, bundle_version, consumer, consumer_name, doubts, driver, epoch, micros,
-    optional_time, orphan, pending_bundle, pending_head, report, report_head, truncated, version,
+    moment, optional_time, orphan, pending_bundle, pending_head, report, report_head, truncated,
+    version,
 };
 
 /// Columns of a bundle: `?1`, `?2`, `?3` say whether content, status and ledger are wanted, so that an

@@ -138,19 +138,19 @@ async fn a_standby_and_a_database_in_another_encoding_are_refused() {
 async fn tables_of_a_newer_bridge_are_used_while_it_says_so_and_refused_otherwise() {
     let place = Place::new();
     place.open().await.close().await;
-    place.sql("INSERT INTO bridge._sqlx_migrations VALUES (9, 'later', now(), true, '\\x00', 0)");
+    place.sql("INSERT INTO bridge._sqlx_migrations VALUES (99, 'later', now(), true, '\\x00', 0)");
     let store = place.open().await;
     with_consumers(&store, &["c1"]).await;
     store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
-    place.sql("UPDATE bridge.compatibility SET oldest = 9");
+    place.sql("UPDATE bridge.compatibility SET oldest = 99");
     says(
         &refused(place.config.clone()).await,
         &[
-            "schema `bridge` is at version 9; this bridge knows versions up to ",
+            "schema `bridge` is at version 99; this bridge knows versions up to ",
             "newer version of the bridge",
         ],
     );
-    place.sql("DELETE FROM bridge._sqlx_migrations WHERE version = 9");
+    place.sql("DELETE FROM bridge._sqlx_migrations WHERE version = 99");
     place.sql("UPDATE bridge._sqlx_migrations SET checksum = '\\x00'");
     says(
         &refused(place.config.clone()).await,

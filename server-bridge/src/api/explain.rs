@@ -1,0 +1,69 @@
+//! Handlers of `/resource-bundles/{id}/explain` and `/consumers/{id}/explain`.
+//!
+//! **Contract:** who may not read a bundle or consumer is answered as if it were not there. What is told of a consumer counts
+//! the bundles of all sources, so that it takes the right to list those of all.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::actor::Actor;
+use super::error::{ApiError, Code};
+use super::reference::Reference;
+use super::{Context, consumers, json_response};
+use crate::callers::Verb;
+use crate::explain;
+use crate::store::Store;
+
+/// The story of a bundle. One that is gone is told of to who may see every bundle, because nobody knows any more whose it
+/// was.
+pub(super) async fn bundle<S: Store>(
+    State(context): State<Context<S>>,
+    Reference(reference): Reference,
+    actor: Actor,
+) -> Result<Response, ApiError> {
+    let now = context.clock.now();
+    let found = context.store.bundle_facts(&reference, now).await?;
+    let Some(mut facts) = found else {
+        let scope = actor.scope(Verb::Get).await?;
+        if scope.is_all()
+            && let Some(tombstone) = context.store.tombstone(&reference).await?
+        {
+            return Ok(answer(&explain::gone(&tombstone, now)));
+        }
+        return Err(ApiError::not_found("ResourceBundle", &reference));
+    };
+    let bundle = facts.bundle;
+    facts.bundle = actor.bundle(Verb::Get, &reference, Some(bundle)).await?;
+    let process = context.process.facts(&facts.bundle.consumer_name);
+    let story = explain::bundle(&facts, Some(&process), now);
+    Ok(answer(&story))
+}
+
+/// The story of a consumer.
+pub(super) async fn consumer<S: Store>(
+    State(context): State<Context<S>>,
+    Reference(reference): Reference,
+    actor: Actor,
+) -> Result<Response, ApiError> {
+    let consumer = consumers::find(&context.store, &actor, Verb::Get, &reference).await?;
+    if !actor.scope(Verb::List).await?.has_every_source() {
+        return Err(ApiError::new(
+            Code::Forbidden,
+            "what waits for a consumer is told over all sources, and the rules let you list those of some only",
+        ));
+    }
+    let now = context.clock.now();
+    let facts = context.store.consumer_facts(&consumer.name, now).await?;
+    let facts = facts.ok_or_else(|| ApiError::not_found("Consumer", &reference))?;
+    let process = context.process.facts(&consumer.name);
+    let story = explain::consumer(&facts, Some(&process), now);
+    Ok(answer(&story))
+}
+
+fn answer(story: &impl Serialize) -> Response {
+    // Texts, times and numbers always have a JSON form.
+    let text = serde_json::to_vec(story).unwrap_or_default();
+    json_response(StatusCode::OK, text)
+}

@@ -1,0 +1,387 @@
+//! One story for each place a bundle can be stuck at, told in full: what an operator reads.
+
+use jiff::{SignedDuration, Timestamp};
+use link::fault::Code;
+use link::id::ConsumerName;
+use link::order::Version;
+use serde_json::{Value, json};
+
+use super::bundle::told;
+use super::facts::{AgentFacts, RefusedVersion};
+use super::*;
+use crate::store::{
+    Bundle, BundleFacts, Consumer, ConsumerFacts, Content, Doubts, Epoch, Json, LaneFacts,
+    LaneOwner, LeaseFacts, LedgerEntry, Load, PresenceState, Progress, RaisedVersion, SourceName,
+    Status, Tombstone,
+};
+
+mod agents;
+mod bridges;
+mod clusters;
+
+/// The moment of every story; times are seconds before it.
+fn now() -> Timestamp {
+    "2026-08-01T10:00:00Z".parse().unwrap()
+}
+
+fn before(seconds: i64) -> Timestamp {
+    now() - SignedDuration::from_secs(seconds)
+}
+
+fn name() -> ConsumerName {
+    ConsumerName::new("cluster1").unwrap()
+}
+
+/// A way on which a bundle can be.
+struct Scene {
+    facts: BundleFacts,
+    process: Option<ProcessFacts>,
+    agent: Option<AgentFacts>,
+}
+
+// === impl Scene ===
+
+impl Scene {
+    /// Version 1 was stored ten minutes ago, and nothing has happened since.
+    fn stored() -> Self {
+        let entry = LedgerEntry {
+            version: Version::FIRST,
+            deletion: false,
+            stored_at: before(600),
+            published_at: None,
+            acked_at: None,
+            matched: None,
+            received_at: None,
+            applied_at: None,
+            reported_at: None,
+            attempts: 0,
+            failed_at: None,
+            failure: None,
+            note: None,
+        };
+        let manifest = |name: &str, size| {
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"},
+                "data": {"secret": "x".repeat(size)}})
+        };
+        let manifests = json!([manifest("small", 10), manifest("large", 900)]);
+        let bundle = Bundle {
+            id: "b1".into(),
+            name: "shop".into(),
+            source: SourceName::new("maestro").unwrap(),
+            consumer_name: name(),
+            version: Version::FIRST,
+            created_at: before(600),
+            updated_at: before(600),
+            deleted_at: None,
+            metadata: None,
+            origin: None,
+            content: Some(Content {
+                manifests: Json::from_value(&manifests),
+                delete_option: None,
+                manifest_configs: None,
+                executer: None,
+            }),
+            status: None,
+            ledger: Some(vec![entry]),
+            progress: Some(Progress {
+                waiting_since: Some(before(600)),
+                ..Progress::default()
+            }),
+        };
+        let consumer = Consumer {
+            id: "c1".into(),
+            name: name(),
+            labels: std::collections::BTreeMap::new(),
+            created_at: before(9_000),
+            updated_at: before(9_000),
+            last_seen_at: Some(before(3_600)),
+        };
+        Self {
+            facts: BundleFacts {
+                bundle,
+                unsent: true,
+                ahead: 0,
+                unconfirmed: false,
+                lane: LaneFacts {
+                    consumer,
+                    last_status_at: None,
+                    presence: None,
+                    listening_since: None,
+                    lease: None,
+                },
+            },
+            process: None,
+            agent: None,
+        }
+    }
+
+    /// The broker took it nine minutes ago.
+    fn acked() -> Self {
+        let mut scene = Self::stored();
+        scene.facts.unsent = false;
+        scene.entry(|entry| {
+            entry.published_at = Some(before(541));
+            entry.acked_at = Some(before(540));
+            entry.matched = Some(true);
+            entry.attempts = 1;
+        });
+        scene.facts.lane.consumer.last_seen_at = Some(before(30));
+        scene
+    }
+
+    /// Its agent reported this of it eight minutes ago.
+    fn reported(conditions: &[Value], manifests: &[Value]) -> Self {
+        let mut scene = Self::acked();
+        scene.entry(|entry| {
+            entry.received_at = Some(before(539));
+            entry.reported_at = Some(before(480));
+        });
+        let payload = json!({"conditions": conditions, "resourceStatus": manifests});
+        scene.facts.bundle.status = Some(Status {
+            version: Version::FIRST,
+            sequence_id: None,
+            payload: Json::from_value(&payload),
+        });
+        scene.facts.lane.last_status_at = Some(before(480));
+        scene
+    }
+
+    fn entry(&mut self, change: impl FnOnce(&mut LedgerEntry)) {
+        let ledger = self.facts.bundle.ledger.as_mut().unwrap();
+        change(ledger.last_mut().unwrap());
+    }
+
+    fn failed(mut self, failure: &str, attempts: u32) -> Self {
+        self.entry(|entry| {
+            entry.published_at = Some(before(60));
+            entry.failed_at = Some(before(59));
+            entry.failure = Some(failure.into());
+            entry.attempts = attempts;
+        });
+        self
+    }
+
+    /// Somebody deletes it since five minutes.
+    fn deleting(mut self, acked: bool) -> Self {
+        self.facts.bundle.deleted_at = Some(before(300));
+        let ledger = self.facts.bundle.ledger.as_mut().unwrap();
+        let mut entry = ledger.last().unwrap().clone();
+        entry.deletion = true;
+        entry.stored_at = before(300);
+        entry.published_at = acked.then(|| before(299));
+        entry.acked_at = acked.then(|| before(298));
+        (entry.received_at, entry.reported_at) = (None, None);
+        entry.attempts = u32::from(acked);
+        ledger.push(entry);
+        self.facts.unsent = !acked;
+        self
+    }
+
+    fn leased(mut self, owner: Option<(&str, bool)>, replicas: u64) -> Self {
+        self.facts.lane.lease = Some(LeaseFacts {
+            bucket: 28,
+            term: 7,
+            owner: owner.map(|(name, expired)| LaneOwner {
+                name: name.into(),
+                slot: 1,
+                until: if expired { before(40) } else { before(-9) },
+                expired,
+            }),
+            replicas,
+        });
+        self
+    }
+
+    fn process(mut self, owns: bool, failing: &[(&str, &str)]) -> Self {
+        let failing = failing.iter().map(|(name, reason)| UnmetCheck {
+            name: (*name).into(),
+            reason: (*reason).into(),
+        });
+        self.process = Some(ProcessFacts {
+            owns,
+            failing: failing.collect(),
+        });
+        self
+    }
+
+    fn agent(mut self, state: PresenceState, change: impl FnOnce(&mut AgentFacts)) -> Self {
+        let mut agent = AgentFacts {
+            state,
+            connected: state == PresenceState::Connected,
+            since: Some(before(400)),
+            why: None,
+            last_heard_at: Some(before(20)),
+            version: Some("1.4.0".into()),
+            reports: true,
+            certificate_expires_at: None,
+            refusals: Vec::new(),
+        };
+        change(&mut agent);
+        self.agent = Some(agent);
+        self
+    }
+
+    fn story(&self) -> BundleStory {
+        let known = AgentFacts::of(&self.facts.lane, now());
+        let agent = self.agent.as_ref().unwrap_or(&known);
+        told(&self.facts, self.process.as_ref(), agent, now())
+    }
+
+    /// Code, hop, why and next: what differs from story to story.
+    fn told(&self) -> String {
+        let story = self.story();
+        let text = serde_json::to_string(&story).unwrap();
+        assert!(!text.contains("xxxx"), "content of a manifest: {text}");
+        match story.waiting {
+            None => format!("-  {}", story.state),
+            Some(stay) => format!(
+                "{} {} for {}\n   {}\n   > {}",
+                stay.code,
+                stay.hop,
+                words::ago(stay.since, now()),
+                stay.why,
+                stay.next
+            ),
+        }
+    }
+}
+
+fn table(scenes: &[(&str, Scene)]) -> String {
+    let told = scenes
+        .iter()
+        .map(|(case, scene)| format!("# {case}\n{}", scene.told()));
+    told.collect::<Vec<_>>().join("\n")
+}
+
+fn condition(kind: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"type": kind, "status": status, "observedGeneration": 1, "reason": reason, "message": message,
+        "lastTransitionTime": "2026-08-01T09:52:00Z"})
+}
+
+fn object(kind: &str, name: &str, conditions: &[Value]) -> Value {
+    json!({"conditions": conditions, "statusFeedback": {}, "resourceMeta": {"ordinal": 0, "group": "",
+        "version": "v1", "kind": kind, "resource": "", "name": name, "namespace": "shop"}})
+}
+
+#[test]
+fn each_code_is_in_the_catalogue() {
+    let codes: [Code; 13] = [
+        UNKNOWN,
+        QUARANTINED,
+        NO_BRIDGE,
+        UNHEARD,
+        AWAY,
+        NEVER,
+        REFUSED,
+        UNANSWERED,
+        UNAPPLIED,
+        UNAVAILABLE,
+        DELETION,
+        TURN,
+        OLDER_STORE,
+    ];
+    for code in codes {
+        assert!(code.entry().is_some(), "{code}");
+    }
+}
+
+#[test]
+fn a_story_is_told_in_full_and_in_json() {
+    let mut scene = Scene::reported(
+        &[
+            condition(
+                "Applied",
+                "True",
+                "AppliedManifestWorkComplete",
+                "Apply manifest work complete",
+            ),
+            condition(
+                "Available",
+                "True",
+                "ResourcesAvailable",
+                "All resources are available",
+            ),
+        ],
+        &[],
+    );
+    scene.entry(|entry| {
+        entry.applied_at = Some(before(500));
+        entry.version = Version::new(2).unwrap();
+        entry.attempts = 2;
+    });
+    let mut first = scene.facts.bundle.ledger.as_ref().unwrap()[0].clone();
+    first.version = Version::FIRST;
+    first.stored_at = before(7_200);
+    first.note = Some("why it has this number".into());
+    scene.facts.bundle.ledger.as_mut().unwrap().insert(0, first);
+    scene.facts.bundle.version = Version::new(2).unwrap();
+    scene.facts.bundle.status.as_mut().unwrap().version = Version::new(2).unwrap();
+    let payload = scene.facts.bundle.status.as_mut().unwrap();
+    let text = payload
+        .payload
+        .as_str()
+        .replace("\"observedGeneration\":1", "\"observedGeneration\":2");
+    payload.payload = Json::parse(&text).unwrap();
+    let story = scene.story();
+    insta::assert_snapshot!("story", bundle_text(&story));
+    insta::assert_snapshot!("story_json", serde_json::to_string_pretty(&story).unwrap());
+}
+
+#[test]
+fn a_bundle_that_is_gone_is_told_of_as_long_as_it_is_remembered() {
+    let tombstone = Tombstone {
+        bundle_id: "b1".into(),
+        consumer: name(),
+        version: Version::new(4).unwrap(),
+        removed_at: before(7_260),
+    };
+    insta::assert_snapshot!("gone", bundle_text(&gone(&tombstone, now())));
+}
+
+#[test]
+fn a_consumer_s_story_counts_and_tells_the_oldest_of_each() {
+    let facts = ConsumerFacts {
+        lane: Scene::acked().leased(Some(("pod-a", false)), 2).facts.lane,
+        load: Load {
+            bundles: 9,
+            waiting_to_send: 1,
+            waiting_to_apply: 2,
+            oldest_waiting_since: Some(before(600)),
+            ..Load::default()
+        },
+        oldest: vec![
+            Scene::stored()
+                .failed("publish to `t` refused: not authorized (0x87)", 3)
+                .facts,
+            Scene::acked().facts,
+        ],
+        epoch: Epoch {
+            number: 2,
+            id: "0000000a-".into(),
+            began_at: before(86_400),
+            why: "the database is in another place".into(),
+        },
+        doubts: Doubts {
+            since: Some(before(86_400)),
+            unconfirmed: true,
+            foreign_works: false,
+        },
+        raised: vec![RaisedVersion {
+            id: "b7".into(),
+            version: Version::new(8).unwrap(),
+            at: before(3_000),
+            note: "the cluster held version 7 while this database was at 3".into(),
+        }],
+    };
+    let story = consumer(&facts, None, now());
+    insta::assert_snapshot!("consumer", consumer_text(&story));
+    let none = ConsumerFacts {
+        oldest: Vec::new(),
+        load: Load::default(),
+        ..facts
+    };
+    assert_eq!(
+        consumer(&none, None, now()).state,
+        "Nothing waits: 0 bundles; its agent was heard 30 s ago."
+    );
+}

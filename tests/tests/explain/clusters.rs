@@ -1,0 +1,181 @@
+//! Stuck in the cluster, as a scripted agent reports it; with an API server `tests/tests/kubernetes/refusals/explained.rs`.
+
+use anyhow::{Result, ensure};
+use jiff::{SignedDuration, Timestamp};
+use link::event::encode;
+use link::order::SequenceId;
+use serde_json::{Value, json};
+use tests::peer_events::{agent_topic, now, publish, status};
+use tests::region::{BrokerKind, RegionBuilder};
+use tests::session::Client;
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_agent_says_of_objects_is_told_with_what_is_in_their_way() -> Result<()> {
+    let mut region = RegionBuilder::new("explain-cluster", BrokerKind::Sandbox)
+        .start()
+        .await?;
+    let api = region.api().await?;
+    api.create_consumer("cluster9").await?;
+    let peer = region.peer("scripted", &[])?;
+    let mut agent = Scripted {
+        peer: &peer,
+        at: now(),
+    };
+    let id = post(&api, "cluster9", "a").await?;
+    told(&api, &id, "MQ905", &[]).await?;
+    let conflict = "Failed to apply manifest: apply Deployment shop/web: conflict with `hpa`: .spec.replicas; hint: set `force: true`";
+    let work = [condition(
+        "Applied",
+        "False",
+        "Failed to apply manifest work",
+    )];
+    let failed = [condition("Applied", "False", conflict)];
+    agent
+        .reports(&id, 1, &work, &[object("Deployment", "web", &failed)])
+        .await?;
+    let story = told(
+        &api,
+        &id,
+        "MQ908",
+        &[
+            "Deployment shop/web (apply)",
+            "field manager `hpa`",
+            "set `force: true`",
+        ],
+    )
+    .await?;
+    ensure!(
+        story["conditions"][1]["object"] == "Deployment shop/web",
+        "{story}"
+    );
+    let applied = condition("Applied", "True", "");
+    let missing = condition("Available", "False", "1 of 1 resources are not available");
+    let lacking = [condition("Available", "False", "Resource is not available")];
+    agent
+        .reports(
+            &id,
+            1,
+            &[applied.clone(), missing],
+            &[object("Deployment", "web", &lacking)],
+        )
+        .await?;
+    told(
+        &api,
+        &id,
+        "MQ909",
+        &["Deployment shop/web", "kubectl describe"],
+    )
+    .await?;
+    let available = condition("Available", "True", "");
+    agent
+        .reports(&id, 1, &[applied.clone(), available], &[])
+        .await?;
+    well(&api, &id).await?;
+    api.delete_bundle(&id).await?;
+    told(&api, &id, "MQ910", &[]).await?;
+    let held = "ConfigMap shop/a waits for finalizer `example.com/hold`";
+    let deleting = condition("Deleting", "True", "ManifestWork is being deleted");
+    let waits = [condition("Deleting", "True", held)];
+    agent
+        .reports(
+            &id,
+            1,
+            &[applied, deleting],
+            &[object("ConfigMap", "a", &waits)],
+        )
+        .await?;
+    told(
+        &api,
+        &id,
+        "MQ910",
+        &["`example.com/hold`", "controller behind the finalizer"],
+    )
+    .await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_holds_a_newer_version_is_told_from_one_that_refuses() -> Result<()> {
+    let mut region = RegionBuilder::new("explain-ahead", BrokerKind::Sandbox)
+        .start()
+        .await?;
+    let api = region.api().await?;
+    api.create_consumer("cluster9").await?;
+    let peer = region.peer("ahead", &[])?;
+    let mut agent = Scripted {
+        peer: &peer,
+        at: now(),
+    };
+    let id = post(&api, "cluster9", "a").await?;
+    told(&api, &id, "MQ905", &[]).await?;
+    // Another bridge outbids this one, which after three times holds back.
+    let mut version = 1;
+    let story = wait_for("the newer version in the story", PATIENCE, async || {
+        let told = story(&api, &id)
+            .await
+            .map_err(|error| format!("{error:#}"))?;
+        if says(
+            &told,
+            "MQ912",
+            &["holds a newer version", "no other bridge"],
+        ) {
+            return Ok(told);
+        }
+        let held = told["subject"]["version"].as_i64().unwrap_or_default() + 1;
+        if held > version {
+            version = held;
+            let applied = [condition("Applied", "True", "")];
+            let reported = agent.reports(&id, held, &applied, &[]).await;
+            reported.map_err(|error| format!("{error:#}"))?;
+        }
+        Err(told.to_string())
+    })
+    .await?;
+    ensure!(story["waiting"]["hop"] == "reported", "{story}");
+    let consumer = read(&api, "/consumers/cluster9/explain").await?;
+    ensure!(
+        consumer["lane"]["raised"]
+            .as_array()
+            .is_some_and(|raised| !raised.is_empty()),
+        "{consumer}"
+    );
+    region.passed();
+    Ok(())
+}
+
+/// An agent of one consumer that says what a test wants.
+struct Scripted<'a> {
+    peer: &'a Client,
+    at: Timestamp,
+}
+
+impl Scripted<'_> {
+    async fn reports(
+        &mut self,
+        id: &str,
+        version: i64,
+        conditions: &[Value],
+        manifests: &[Value],
+    ) -> Result<()> {
+        // Each is newer than the one before.
+        self.at = now().max(self.at + SignedDuration::from_millis(1));
+        let sequence = SequenceId::from_parts(self.at, 1, 0);
+        let data = json!({"conditions": conditions, "resourceStatus": manifests});
+        let event =
+            status("cluster9", id, version, sequence, "Applied").with_data(data.to_string());
+        publish(self.peer, encode(&event, agent_topic("cluster9"))).await
+    }
+}
+
+fn condition(kind: &str, status: &str, message: &str) -> Value {
+    json!({"type": kind, "status": status, "reason": "Scripted", "message": message,
+        "lastTransitionTime": "2026-08-01T10:00:00Z"})
+}
+
+fn object(kind: &str, name: &str, conditions: &[Value]) -> Value {
+    json!({"conditions": conditions, "statusFeedback": {}, "resourceMeta": {"ordinal": 0, "group": "",
+        "version": "v1", "kind": kind, "resource": "", "name": name, "namespace": "shop"}})
+}

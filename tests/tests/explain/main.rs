@@ -1,0 +1,187 @@
+//! A bundle that is stuck at each hop, for real, and what `explain` says of it: by REST of the bridge that runs, and by the
+//! verb on the store beside it.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use reqwest::Method;
+use serde_json::Value;
+use tests::api::{Api, Change, config_map};
+use tests::process::ProcessSpec;
+use tests::region::{Region, RegionBuilder};
+use tests::wait::wait_for;
+
+mod agents;
+mod bridges;
+mod clusters;
+
+/// A bundle for a consumer; its id.
+async fn post(api: &Api, consumer: &str, name: &str) -> Result<String> {
+    let change = Change::create(consumer, vec![config_map(name, "here")]);
+    Ok(api.create_bundle(&change).await?.id)
+}
+
+/// The story by REST.
+async fn story(api: &Api, id: &str) -> Result<Value> {
+    read(api, &format!("/resource-bundles/{id}/explain")).await
+}
+
+async fn read(api: &Api, path: &str) -> Result<Value> {
+    let (status, text) = api.raw(Method::GET, path, None).await?;
+    ensure!(status == 200, "{path}: {status} {text}");
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// Waits until the story of a bundle has this code and these words in why and next, and gives it.
+async fn told(api: &Api, id: &str, code: &str, words: &[&str]) -> Result<Value> {
+    let found = wait_for(&format!("{code} of `{id}`"), PATIENCE, async || {
+        let told = story(api, id).await.map_err(|error| format!("{error:#}"))?;
+        match says(&told, code, words) {
+            true => Ok(told),
+            false => Err(told.to_string()),
+        }
+    })
+    .await?;
+    ensure!(found["waiting"]["page"] == format!("docs/faults/{code}.md"));
+    Ok(found)
+}
+
+/// Waits until nothing is waited for.
+async fn well(api: &Api, id: &str) -> Result<Value> {
+    let found = wait_for(&format!("`{id}` to be well"), PATIENCE, async || {
+        let told = story(api, id).await.map_err(|error| format!("{error:#}"))?;
+        match told["waiting"].is_null() {
+            true => Ok(told),
+            false => Err(told.to_string()),
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
+fn says(story: &Value, code: &str, words: &[&str]) -> bool {
+    let waiting = &story["waiting"];
+    let text = format!(
+        "{} {}",
+        waiting["why"].as_str().unwrap_or_default(),
+        waiting["next"].as_str().unwrap_or_default()
+    );
+    waiting["code"] == code && words.iter().all(|word| text.contains(word))
+}
+
+/// What the verb says on the store, whether or not a bridge runs: its exit code, stdout and stderr.
+async fn verb(region: &Region, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let database = region.database();
+    let store = ["--db", database.to_str().unwrap()];
+    explain(region, &[arguments, &store].concat()).await
+}
+
+async fn explain(region: &Region, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    let spec = ProcessSpec::binary("server-bridge")?
+        .label("explain")
+        .arg("explain")
+        .args(arguments);
+    let output = spec.run(region.test_dir.path(), PATIENCE).await?;
+    Ok((output.status.code(), output.stdout, output.stderr))
+}
+
+/// The verb's story as JSON.
+async fn verb_story(region: &Region, subject: &str) -> Result<Value> {
+    let (code, stdout, stderr) = verb(region, &[subject, "--json"]).await?;
+    ensure!(code == Some(0), "{stdout}{stderr}");
+    serde_json::from_str(&stdout).context("the verb's JSON")
+}
+
+// An agent that is asked has 20 s to answer before it counts as silent.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_is_told_by_id_and_name_and_what_is_not_there_by_its_near_names() -> Result<()> {
+    let mut region = RegionBuilder::new("explain-names", tests::region::BrokerKind::Sandbox)
+        .start()
+        .await?;
+    let api = region.api().await?;
+    let change = Change {
+        name: Some("shop-web".into()),
+        ..Change::create("cluster1", vec![config_map("a", "here")])
+    };
+    let id = api.create_bundle(&change).await?.id;
+    let by_rest = well(&api, &id).await?;
+    ensure!(by_rest["hops"].as_array().unwrap().len() == 7, "{by_rest}");
+    let hops = by_rest["hops"].as_array().unwrap().iter();
+    ensure!(hops.clone().all(|hop| hop["at"].is_string()), "{by_rest}");
+    for subject in [id.as_str(), "shop-web", "bundle/shop-web"] {
+        let by_verb = verb_story(&region, subject).await?;
+        ensure!(by_verb["hops"] == by_rest["hops"], "{by_verb} {by_rest}");
+        ensure!(by_verb["state"] == "Version 1 is applied and available.");
+    }
+    let (code, text, _) = verb(&region, &["shop-web"]).await?;
+    ensure!(
+        code == Some(0) && text.contains("hop       v1 received"),
+        "{text}"
+    );
+    let (code, _, hint) = verb(&region, &["shop-wbe"]).await?;
+    ensure!(
+        code == Some(1) && hint.contains("there are bundles `shop-web`"),
+        "{hint}"
+    );
+    let (code, _, hint) = verb(&region, &["cluster"]).await?;
+    ensure!(
+        code == Some(1) && hint.contains("consumers `cluster1`"),
+        "{hint}"
+    );
+    // A bundle called like a consumer.
+    let change = Change {
+        name: Some("cluster1".into()),
+        ..Change::create("cluster1", vec![config_map("b", "here")])
+    };
+    let same = api.create_bundle(&change).await?.id;
+    well(&api, &same).await?;
+    let (code, _, hint) = verb(&region, &["cluster1"]).await?;
+    ensure!(
+        code == Some(1) && hint.contains("`consumer/cluster1`"),
+        "{hint}"
+    );
+    let consumer = verb_story(&region, "consumer/cluster1").await?;
+    ensure!(consumer["counts"]["bundles"] == 2, "{consumer}");
+    // The same by the API.
+    let url = region.bridge.listening().await?.api.unwrap();
+    for (subject, line) in [
+        ("shop-web", "state     Version 1 is applied"),
+        ("consumer/cluster1", "state     Nothing waits: 2 bundles"),
+    ] {
+        let (code, text, error) = explain(&region, &[subject, "--api", &url]).await?;
+        ensure!(code == Some(0) && text.contains(line), "{text}{error}");
+    }
+    let (code, _, hint) = explain(&region, &["shop-wbe", "--api", &url]).await?;
+    ensure!(
+        code == Some(1) && hint.contains("there are bundles `shop-web`"),
+        "{hint}"
+    );
+    // Gone, and remembered.
+    api.delete_bundle(&id).await?;
+    wait_for("the bundle to go", PATIENCE, async || {
+        match api.bundle(&id).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    let gone = story(&api, &id).await?;
+    ensure!(
+        gone["state"]
+            .as_str()
+            .unwrap()
+            .contains("confirmed its deletion"),
+        "{gone}"
+    );
+    let (code, text, _) = verb(&region, &[&id]).await?;
+    ensure!(
+        code == Some(0) && text.contains("It is gone") && text.contains("target `audit`"),
+        "{text}"
+    );
+    region.passed();
+    Ok(())
+}

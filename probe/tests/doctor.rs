@@ -1,5 +1,10 @@
 //! `probe doctor` up to TLS: each fault made for real, with real files and small servers that behave that way.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 #[path = "doctor/archive.rs"]
 mod archive;
 #[path = "doctor/faults.rs"]

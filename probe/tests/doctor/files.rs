@@ -45,10 +45,10 @@ fn each_fault_of_a_file_has_its_code_with_path_size_and_kind_and_no_content() {
     let bed = Bed::new();
     let cut = |pem: &str| pem[..pem.len() / 2].to_owned();
     bed.wrong("MQ101", &["privateKey", "does not exist"], |at| {
-        std::fs::remove_file(at.join("privateKey")).unwrap()
+        std::fs::remove_file(at.join("privateKey")).unwrap();
     });
     bed.wrong("MQ102", &["certificate", "empty file", "(0 bytes"], |at| {
-        put(at, "certificate", "")
+        put(at, "certificate", "");
     });
     bed.wrong(
         "MQ102",
@@ -61,20 +61,20 @@ fn each_fault_of_a_file_has_its_code_with_path_size_and_kind_and_no_content() {
         |at| put(at, "privateKey", cut(&bed.client.key)),
     );
     bed.wrong("MQ103", &["privateKey", "JSON object", "bytes"], |at| {
-        put(at, "privateKey", "{\"privateKey\": \"CANARY\"}")
+        put(at, "privateKey", "{\"privateKey\": \"CANARY\"}");
     });
     bed.wrong("MQ103", &["ca.crt", "binary"], |at| {
-        put(at, "ca.crt", [0x30, 0x82, 1, 2, 0xff])
+        put(at, "ca.crt", [0x30, 0x82, 1, 2, 0xff]);
     });
     bed.wrong("MQ103", &["certificate", "PEM of kind"], |at| {
-        put(at, "certificate", &bed.client.key)
+        put(at, "certificate", &bed.client.key);
     });
     bed.wrong("MQ103", &["certificate", "not a regular file"], |at| {
         std::fs::remove_file(at.join("certificate")).unwrap();
         std::fs::create_dir(at.join("certificate")).unwrap();
     });
     bed.wrong("MQ111", &["does not match"], |at| {
-        put(at, "privateKey", &good(&bed.ca).key)
+        put(at, "privateKey", &good(&bed.ca).key);
     });
     bed.wrong("MQ110", &["encrypted"], |at| {
         put(
@@ -84,10 +84,10 @@ fn each_fault_of_a_file_has_its_code_with_path_size_and_kind_and_no_content() {
         );
     });
     bed.wrong("MQ110", &["is a CA certificate"], |at| {
-        put(at, "certificate", bed.ca.pem())
+        put(at, "certificate", bed.ca.pem());
     });
     bed.wrong("MQ223", &["ca.crt", "is not a CA"], |at| {
-        put(at, "ca.crt", &bed.client.certificate)
+        put(at, "ca.crt", &bed.client.certificate);
     });
     // Every file that is wrong is told, not only the first one.
     let all = bed.with(|at| {

@@ -57,7 +57,7 @@ pub(crate) fn mount(ca: &Authority, pair: &Pair) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     put(directory.path(), "certificate", &pair.certificate);
     put(directory.path(), "privateKey", &pair.key);
-    put(directory.path(), "ca.crt", &ca.pem());
+    put(directory.path(), "ca.crt", ca.pem());
     directory
 }
 

@@ -11,7 +11,7 @@ use sandbox::broker::Limits;
 use crate::bed::{Bed, Mounted, assert_faults, faults, told};
 use crate::setup::{CONSUMER, agent, bridge, operator, with_all, without};
 
-const AGENT: [&str; 5] = ["--consumer", CONSUMER, "--take-over", "--watch", "0"];
+const AGENT: [&str; 5] = ["--consumer", CONSUMER, "--take-over", "--watch", "0.01"];
 
 #[tokio::test]
 async fn nothing_is_wrong_with_each_party_that_has_its_own_policy() -> Result<()> {
@@ -27,7 +27,7 @@ async fn nothing_is_wrong_with_each_party_that_has_its_own_policy() -> Result<()
     let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[]);
     let mount = bed.mounted(bridge(&bed.arn(), "maestro")?, Active)?;
-    let options = ["--source", "maestro", "--take-over", "--watch", "0"];
+    let options = ["--source", "maestro", "--take-over", "--watch", "0.01"];
     assert_faults(&bed.doctor(&mount.path, &options).await?, &[]);
     bed.dir.passed();
     Ok(())

@@ -158,7 +158,7 @@ async fn a_consumer_that_is_not_registered_is_shown_with_near_names() -> Result<
         "cluster-11",
         "--take-over",
         "--watch",
-        "0",
+        "0.01",
         "--api",
         &api.url,
     ];
@@ -207,7 +207,7 @@ async fn what_the_region_knows_of_an_agent_is_said_with_its_own_words() -> Resul
             CONSUMER,
             "--take-over",
             "--watch",
-            "0",
+            "0.01",
             "--api",
             &api.url,
         ];

@@ -260,7 +260,7 @@ impl Setup {
     }
 
     fn options(&self, bed: &Bed) -> Vec<String> {
-        let mut options: Vec<String> = ["-W", "60", "--watch", "0"].map(String::from).into();
+        let mut options: Vec<String> = ["-W", "60", "--watch", "0.01"].map(String::from).into();
         let mut add = |more: &[&str]| options.extend(more.iter().map(|it| (*it).to_owned()));
         match self.place {
             Place::Operator if self.has(Fault::DeepTopic) => {

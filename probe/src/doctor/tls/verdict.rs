@@ -209,7 +209,7 @@ mod tests {
             (closed(), dialled("192.0.2.1", 8883), 222),
             (TlsProblem::NotTls, aws.clone(), 221),
             (TlsProblem::Parameters, aws.clone(), 220),
-            (TlsProblem::Other { reason: "x".into() }, aws.clone(), 220),
+            (TlsProblem::Other { reason: "x".into() }, aws, 220),
         ] {
             let finding = of_problem(&problem, &dialled, &Seen::default());
             assert_eq!(finding.code, Code::new(code), "{problem:?}");

@@ -50,7 +50,7 @@ async fn every_fault_is_set_listed_and_cleared_by_its_name() {
             .all(|(_, _, value)| value.is_null())
     );
     let settings = api.broker.faults().get();
-    assert_eq!(settings.front, crate::broker::Front::default());
+    assert_eq!(settings.front, broker::Front::default());
     assert!(settings.refuse_publishes.is_empty());
 }
 

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use link::clock::Clock;
 use rmqtt_codec::v5;
 use rustls::version::{TLS12, TLS13};
 use sandbox::broker::{AlpnRule, CertificateRefusal, Front, Handshake, Port, Quotas, TlsVersion};
@@ -17,6 +18,10 @@ use super::rig::{Rig, connect5, soon};
 use super::tls::Dial;
 
 const ALPN: &[&[u8]] = &[b"x-amzn-mqtt-ca"];
+
+fn now() -> Timestamp {
+    Clock::system().now()
+}
 
 fn front(rig: &Rig, change: impl FnOnce(&mut Front)) {
     rig.broker.faults().set(|faults| {
@@ -32,7 +37,7 @@ async fn point_21_another_server_certificate_fails_for_its_own_reason() {
     let name = CertificateRequest::new("elsewhere");
     let elsewhere = rig.authority.server_as(&["elsewhere.invalid"], &name);
     let day = SignedDuration::from_hours(24);
-    let now = Timestamp::now();
+    let now = now();
     let old = CertificateRequest::new("localhost").valid(now - day - day, now - day);
     let expired = rig.authority.server_as(&LOCAL_NAMES, &old);
     for (identity, said) in [
@@ -171,7 +176,7 @@ async fn point_21_a_certificate_is_refused_in_the_handshake_or_at_connect_withou
     assert!(Dial::new(&rig.set).works(&rig).await);
 
     let day = SignedDuration::from_hours(24);
-    let now = Timestamp::now();
+    let now = now();
     let old = CertificateRequest::new("old").valid(now - day - day, now - day);
     let old = rig.authority.issue(&old).unwrap();
     let registry = rig.broker.registry();
@@ -209,7 +214,7 @@ async fn point_21_https_tells_the_time_and_may_be_wrong() {
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         let date = answer.lines().find_map(|line| line.strip_prefix("date: "));
         let told = jiff::fmt::rfc2822::parse(date.unwrap()).unwrap();
-        let off = told.timestamp().duration_since(Timestamp::now()) - skew;
+        let off = told.timestamp().duration_since(now()) - skew;
         assert!(off.abs() < SignedDuration::from_secs(60), "{answer}");
     }
 }

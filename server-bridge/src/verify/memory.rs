@@ -76,12 +76,18 @@ impl Memory {
             };
             (bundle.id.clone(), known)
         });
+        // A report that came during this look counts for the next one, if the look before saw the same as this one.
+        let unchanged = last.is_some_and(|last| held.is_some() && last.held == held);
+        let reported_at = match unchanged {
+            true => look.before.last_report_at,
+            false => look.after.last_report_at,
+        };
         self.put(
             &look.consumer,
             Remembered {
                 bundles: remembered.collect(),
                 held,
-                reported_at: look.after.last_report_at,
+                reported_at,
             },
         );
         compared

@@ -36,6 +36,8 @@ pub(super) struct SeenBundle {
     pub(super) id: String,
     pub(super) version: i64,
     #[serde(default)]
+    pub(super) created_at: Option<Timestamp>,
+    #[serde(default)]
     pub(super) deleted_at: Option<Timestamp>,
     #[serde(default)]
     pub(super) applied: Option<String>,
@@ -211,7 +213,8 @@ fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-const BUNDLE_FIELDS: &str = "id,version,deleted_at,applied,status_version,waiting_for,ledger";
+const BUNDLE_FIELDS: &str =
+    "id,version,created_at,deleted_at,applied,status_version,waiting_for,ledger";
 const PAGE: usize = 500;
 // 50 000 consumers.
 const MOST_PAGES: usize = 100;

@@ -23,11 +23,19 @@ pub(super) struct Memory {
 
 #[derive(Debug)]
 struct Remembered {
-    bundles: HashMap<String, (i64, Vec<SeenEntry>)>,
+    bundles: HashMap<String, Known>,
     /// What the server held, if nothing was under way.
     held: Option<HeldWorks>,
     /// When the agent had reported last.
     reported_at: Option<Timestamp>,
+}
+
+/// What was seen of a bundle.
+#[derive(Debug)]
+struct Known {
+    created_at: Option<Timestamp>,
+    version: i64,
+    ledger: Vec<SeenEntry>,
 }
 
 /// What a comparison found.
@@ -51,8 +59,9 @@ impl Memory {
         let last = self.take(&look.consumer);
         for bundle in bundles {
             let known = last.as_ref().and_then(|last| last.bundles.get(&bundle.id));
-            if let Some((version, ledger)) = known {
-                compare_bundle(look, bundle, *version, ledger, &mut compared);
+            // One that was deleted and made again under the same id is another one.
+            if let Some(known) = known.filter(|known| known.created_at == bundle.created_at) {
+                compare_bundle(look, bundle, known, &mut compared);
             }
         }
         let held = held(bundles);
@@ -60,15 +69,25 @@ impl Memory {
             compare_digest(look, last, held, &mut compared);
         }
         let remembered = bundles.iter().map(|bundle| {
-            let seen = (bundle.version, bundle.ledger.clone());
-            (bundle.id.clone(), seen)
+            let known = Known {
+                created_at: bundle.created_at,
+                version: bundle.version,
+                ledger: bundle.ledger.clone(),
+            };
+            (bundle.id.clone(), known)
         });
+        // A report that came during this look counts for the next one, if the look before saw the same as this one.
+        let unchanged = last.is_some_and(|last| held.is_some() && last.held == held);
+        let reported_at = match unchanged {
+            true => look.before.last_report_at,
+            false => look.after.last_report_at,
+        };
         self.put(
             &look.consumer,
             Remembered {
                 bundles: remembered.collect(),
                 held,
-                reported_at: look.after.last_report_at,
+                reported_at,
             },
         );
         compared
@@ -150,15 +169,10 @@ fn compare_digest(look: &Look, last: &Remembered, held: &HeldWorks, compared: &m
     compared.violation(consumer.clone(), finding);
 }
 
-fn compare_bundle(
-    look: &Look,
-    bundle: &SeenBundle,
-    version: i64,
-    ledger: &[SeenEntry],
-    compared: &mut Compared,
-) {
+fn compare_bundle(look: &Look, bundle: &SeenBundle, known: &Known, compared: &mut Compared) {
     compared.bundles += 1;
     let (id, consumer) = (&bundle.id, &look.consumer);
+    let version = known.version;
     if bundle.version < version {
         let finding = Finding::error(
             ACKNOWLEDGED,
@@ -169,7 +183,7 @@ fn compare_bundle(
         );
         compared.violation(id.clone(), lost(finding));
     }
-    for before in ledger {
+    for before in &known.ledger {
         let is_same =
             |now: &&SeenEntry| now.version == before.version && now.deletion == before.deletion;
         let Some(now) = bundle.ledger.iter().find(is_same) else {

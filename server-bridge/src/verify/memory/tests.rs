@@ -94,6 +94,14 @@ fn a_version_that_was_seen_is_not_followed_by_a_lower_one() {
 }
 
 #[test]
+fn a_bundle_that_was_deleted_and_made_again_is_another_one() {
+    let (mut was, mut is) = (bundle("b", 2, &json!({})), bundle("b", 1, &json!({})));
+    was["created_at"] = at(1).into();
+    is["created_at"] = at(9).into();
+    assert_eq!(found(&was, &is), [""; 0]);
+}
+
+#[test]
 fn what_both_ends_hold_is_compared_only_by_a_report_between_two_equal_looks() {
     let (b, newer) = ([bundle("b", 1, &json!({}))], [bundle("b", 2, &json!({}))]);
     let right = HeldWorks::of([("b", Version::FIRST)]);

@@ -255,7 +255,7 @@ impl Removal {
 }
 
 /// By id, or else by name; only what the caller may see or do this to.
-async fn find(
+pub(super) async fn find(
     store: &impl Store,
     actor: &Actor,
     verb: Verb,

@@ -121,8 +121,9 @@ so a check with the id of a running agent would throw that agent out. A policy t
 agent's id then refuses CONNECT: end before it with --until tls, or stop the agent and repeat with -i.";
 
 const BENCH_LIMITS: &str = "\
-At most 1000 connections, 5000 messages and 64 MiB a second, 2000000 messages in all. Times are from when a
-message was due. Real IoT Core charges for each message and is refused without --accept-aws-charges.";
+At most 1000 connections, 5000 messages and 64 MiB a second, 2000000 messages in all. Times are
+from when a message was due. Real IoT Core charges for each message and is refused without
+--accept-aws-charges.";
 
 const DOCTOR_EXIT_CODES: &str = "\
 Exit codes:

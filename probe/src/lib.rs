@@ -1,5 +1,5 @@
 //! The operator's hand tool for a link over MQTT 5 with mutual TLS: `publish`, `subscribe`, `ping`, `check`,
-//! `doctor`.
+//! `doctor`, `bench`; and of a region through its API: `watch`.
 //!
 //! # Usage
 //! ```text
@@ -8,6 +8,8 @@
 //! probe ping --identity /mnt/secrets -h HOST --count 100
 //! probe check --identity /mnt/secrets -h HOST --consumer cluster-1
 //! probe doctor --identity /mnt/secrets -h HOST --bundle doctor.tar
+//! probe bench --identity /mnt/secrets -h HOST --connections 10 --rate 200 --duration 30
+//! probe watch --api https://bridge.example --api-token-file token
 //! probe completions bash
 //! ```
 //! The options of mosquitto's clients keep their meaning, or are refused by name ([`args::refused`]); `-h` is the host and

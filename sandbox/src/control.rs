@@ -8,7 +8,8 @@
 //!
 //! Paths, names and errors are those of the API reference. Account and region are the broker's. Signatures are not
 //! checked: every client that reaches the address is trusted, so it belongs on loopback. Operations that are not here
-//! answer 404 with `UnknownOperationException`. Things have no types and no billing groups, policies are attached to
+//! answer 404 with `UnknownOperationException`. Beside them, without a signature, is what a person rehearses
+//! with: the faults of the broker, at `/sandbox/faults`. Things have no types and no billing groups, policies are attached to
 //! certificates only, and nobody is throttled.
 
 use std::future::Future;
@@ -31,6 +32,7 @@ mod certificates;
 mod connections;
 mod endpoint;
 mod extract;
+mod faults;
 mod messages;
 mod names;
 mod page;

@@ -11,9 +11,11 @@ mod broker {
     mod control;
     mod data_plane;
     mod faults;
+    mod fronts;
     mod mosquitto;
     mod publish;
     mod registry;
+    mod rehearsals;
     mod rig;
     mod session;
     mod subscribe;

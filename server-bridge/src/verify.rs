@@ -78,7 +78,7 @@ pub struct Round {
 }
 
 /// A violation, with what it is about.
-pub(self) struct Violation {
+struct Violation {
     subject: String,
     finding: Finding,
 }

@@ -21,7 +21,7 @@ async fn a_refused_version_shows_up_on_the_agent_s_topic() -> Result<()> {
     let kind = "io.open-cluster-management.works.v1alpha1.manifestbundles.spec.create_request";
     let mut spec = ProcessSpec::binary("probe")?
         .arg("publish")
-        .arg("--mount")
+        .arg("--identity")
         .arg(region.bridge_mount.directory())
         // The bridge has this one's client id while it runs.
         .args(["-i", "maestro", "-m", "{}", "-t", &source_topic("cluster1")]);

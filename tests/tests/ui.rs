@@ -54,7 +54,6 @@ async fn every_view_shows_what_the_bridge_knows_of_ten_thousand_clusters() -> Re
         .run("views", &[&total, CANARY])
         .await?;
     // The test's own report, for whoever looks for the figure.
-    #[expect(clippy::print_stderr, reason = "a measurement")]
     for line in said.lines() {
         eprintln!("{line}");
     }

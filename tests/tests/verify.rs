@@ -19,11 +19,17 @@ async fn the_verifier_is_quiet_on_a_healthy_region_and_takes_its_canaries_away()
         .await?;
     let api = region.api().await?;
     post(&api, "kept").await?;
+    reported(&api, 2).await?;
     let url = api_url(&mut region.bridge).await?;
     let logs = region.test_dir.dir("verify")?;
     for _ in 0..2 {
         let output = verify(&url, &["--json"], &logs).await?;
-        ensure!(output.status.success(), "{}{}", output.stdout, output.stderr);
+        ensure!(
+            output.status.success(),
+            "{}{}",
+            output.stdout,
+            output.stderr
+        );
         let report: Value = serde_json::from_str(&output.stdout)?;
         ensure!(report["schema"] == "maestro-findings/1", "{report}");
         for code in ["MQ921", "MQ922", "MQ924"] {
@@ -51,7 +57,8 @@ async fn the_verifier_is_quiet_on_a_healthy_region_and_takes_its_canaries_away()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_ends_it() -> Result<()> {
+async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_ends_it() -> Result<()>
+{
     let server = Server::start(&["max_connections=80"])?;
     let files = tempfile::tempdir()?;
     let database = server.database()?;
@@ -62,6 +69,7 @@ async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_end
         .await?;
     let api = region.api().await?;
     post(&api, "kept").await?;
+    reported(&api, 1).await?;
     let url = api_url(&mut region.bridge).await?;
     let mut canaries = going_on(&url, &["--within", "3s"], &region.test_dir.dir("canaries")?)?;
     let mut looking = going_on(
@@ -128,6 +136,26 @@ async fn post(api: &Api, id: &str) -> Result<()> {
     Ok(())
 }
 
+/// Waits until so many agents have reported of themselves.
+async fn reported(api: &Api, agents: usize) -> Result<()> {
+    wait_for("reports of the agents", PATIENCE, async || {
+        let asked = api
+            .raw(
+                reqwest::Method::GET,
+                "/consumers?fields=name,presence",
+                None,
+            )
+            .await;
+        let (_, text) = asked.map_err(|error| error.to_string())?;
+        match text.matches("lastReportAt").count() {
+            count if count == agents => Ok(()),
+            _ => Err(text),
+        }
+    })
+    .await?;
+    Ok(())
+}
+
 async fn api_url(bridge: &mut Service) -> Result<String> {
     let api = bridge.listening().await?.api;
     api.context("the bridge says where its API listens")
@@ -154,12 +182,14 @@ async fn rounds_of(verifier: &mut Service) -> Result<u64> {
 }
 
 async fn rounds(verifier: &mut Service, least: u64) -> Result<()> {
-    wait_for("rounds of the verifier", PATIENCE, async || {
-        match rounds_of(verifier).await {
+    wait_for(
+        "rounds of the verifier",
+        PATIENCE,
+        async || match rounds_of(verifier).await {
             Ok(rounds) if rounds >= least => Ok(()),
             other => Err(format!("{other:?}")),
-        }
-    })
+        },
+    )
     .await?;
     Ok(())
 }
@@ -171,7 +201,10 @@ async fn violations(
 ) -> Result<()> {
     let what = format!("violations of `{invariant}`");
     wait_for(&what, PATIENCE, async || {
-        let page = verifier.metrics().await.map_err(|error| error.to_string())?;
+        let page = verifier
+            .metrics()
+            .await
+            .map_err(|error| error.to_string())?;
         match page.count("bridge_verify_violations", &[("invariant", invariant)]) {
             count if wanted(count) => Ok(()),
             count => Err(format!("{count}")),

@@ -132,7 +132,8 @@ impl<'a> Terminal<'a> {
     }
 
     async fn shows(&self, words: &[&str]) -> Result<String> {
-        let shown = wait_for(&format!("{words:?} on the screen"), PATIENCE, async || {
+        let what = format!("{words:?} on the screen");
+        let shown = wait_for(&what, PATIENCE, async || {
             let screen = self.tmux(&["capture-pane", "-p"]).await?;
             match words.iter().all(|word| screen.contains(word)) {
                 true => Ok(screen),
@@ -174,6 +175,15 @@ async fn the_live_screen_follows_keys_sizes_and_outages_and_gives_the_terminal_b
     terminal.shows(&["probe watch", "2 clusters"]).await?;
     let kill = format!("kill -TERM $(cat {})", file("pid"));
     terminal.tmux(&["run-shell", &kill]).await?;
+    // Written between the two; then the first screen is gone.
+    wait_for("the end by SIGTERM", PATIENCE, async || {
+        ensure!(
+            std::fs::read(directory.join("signal"))?.len() > 1,
+            "not yet"
+        );
+        Ok(())
+    })
+    .await?;
     let screen = terminal
         .shows(&["probe watch", "2 clusters", "> ghost", "STUCK BUNDLES  1"])
         .await?;

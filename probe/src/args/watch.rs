@@ -12,8 +12,15 @@ use super::value::{interval, name_part, seconds};
 #[derive(Clone, Debug, ClapArgs)]
 #[command(next_help_heading = "Watch")]
 pub struct WatchArgs {
-    /// What comes first: the clusters whose bundles wait longest, names in order, or whoever was heard least lately
-    #[arg(long, value_name = "KEY", value_enum, default_value = "waiting")]
+    /// What comes first: `waiting`, the clusters whose bundles wait longest, `name`, or `seen`, whoever was heard least
+    /// lately
+    #[arg(
+        long,
+        value_name = "KEY",
+        value_enum,
+        hide_possible_values = true,
+        default_value = "waiting"
+    )]
     pub sort: SortKey,
     /// Only clusters whose name holds this
     #[arg(long, value_name = "TEXT", value_parser = name_part)]
@@ -24,7 +31,7 @@ pub struct WatchArgs {
     /// Seconds from one look to the next
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = interval)]
     pub interval: Duration,
-    /// Seconds for which a bundle waits before it counts as stuck
+    /// Seconds after which a waiting bundle counts as stuck
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = seconds)]
     pub stuck_after: Duration,
     /// Clusters to read where no terminal says how many fit

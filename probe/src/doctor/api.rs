@@ -66,8 +66,8 @@ pub(crate) async fn ask(
         return None;
     }
     let asked = async {
-        let client = flags.client().map_err(told)?;
-        facts(&client, consumer).await
+        let client = flags.client().map_err(|error| told(&error))?;
+        Box::pin(facts(&client, consumer)).await
     };
     let within = context.share(ASK_WITHIN);
     Some(match timeout(within, asked).await {
@@ -83,13 +83,13 @@ async fn facts(client: &ApiClient, consumer: Option<&str>) -> Result<ApiFacts, S
     };
     let Some(name) = consumer else {
         let list = query("/consumers", &[("size", "1")]);
-        client.get(&list).await.map_err(told)?;
+        client.get(&list).await.map_err(|error| told(&error))?;
         return Ok(facts);
     };
     let registered = match client.get(&format!("/consumers/{name}")).await {
         Ok(_) => true,
         Err(ApiError::NotFound { .. }) => false,
-        Err(error) => return Err(told(error)),
+        Err(error) => return Err(told(&error)),
     };
     let mut others = Vec::new();
     if registered {
@@ -159,9 +159,9 @@ fn text(value: &Value, keys: &[&str]) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn told(error: ApiError) -> String {
+fn told(error: &ApiError) -> String {
     let hint = error.hint().map(|hint| format!("; {hint}"));
-    format!("{}{}", chain(&error), hint.unwrap_or_default())
+    format!("{}{}", chain(error), hint.unwrap_or_default())
 }
 
 // A page of names among which a near one is looked for.

@@ -45,7 +45,7 @@ pub(crate) async fn ask(context: &Context, who: &Who) -> AwsFacts {
             keys,
             within,
         };
-        Ok::<AwsFacts, String>(all(&aws, context, who).await)
+        Ok::<AwsFacts, String>(Box::pin(all(&aws, context, who)).await)
     };
     match timeout(within, asked).await {
         Ok(Ok(facts)) => facts,

@@ -39,7 +39,7 @@ pub(super) async fn check(context: &Context, below: Next, findings: &mut Finding
     match below {
         Next::Continue => {
             let _ = in_time(context, SESSION, findings, async |context, findings| {
-                session::check(context, &who, &evidence, findings).await;
+                Box::pin(session::check(context, &who, &evidence, findings)).await;
                 Next::Continue
             })
             .await;

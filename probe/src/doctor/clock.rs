@@ -190,7 +190,7 @@ async fn ask(
     })
 }
 
-// The port of HTTPS with a client certificate (docs/IOT-CORE.md §1.6).
+// Where AWS IoT Core speaks HTTPS to whoever shows a certificate.
 const HTTPS_WITH_CERTIFICATE: u16 = 8443;
 
 // TCP, TLS and one question.

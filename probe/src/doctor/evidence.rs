@@ -21,7 +21,7 @@ impl Evidence {
     /// Asks both at once.
     pub(crate) async fn gather(context: &Context, who: &Who) -> Self {
         let (aws, api) = tokio::join!(
-            aws::ask(context, who),
+            Box::pin(aws::ask(context, who)),
             api::ask(context, consumer(context, who))
         );
         Self { aws, api }

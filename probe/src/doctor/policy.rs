@@ -18,13 +18,13 @@ pub(crate) fn by_documents(who: &Who, facts: &AwsFacts, arn: &ArnPrefix) -> Vec<
         found.extend(of_decision(
             facts.decide(PolicyAction::Subscribe, filter),
             (SUBSCRIBE, Code::new(321)),
-            statement(PolicyAction::Subscribe, filter, arn),
+            &statement(PolicyAction::Subscribe, filter, arn),
         ));
     }
     found.extend(of_decision(
         facts.decide(PolicyAction::Publish, &who.topic),
         (PUBLISH, Code::new(331)),
-        statement(PolicyAction::Publish, &who.topic, arn),
+        &statement(PolicyAction::Publish, &who.topic, arn),
     ));
     found.extend(receive(who, facts, arn));
     let allowed = |action, names: &[String]| -> Vec<String> {
@@ -73,7 +73,7 @@ pub(crate) fn receive(who: &Who, facts: &AwsFacts, arn: &ArnPrefix) -> Option<Fi
     of_decision(
         decision,
         (ROUND_TRIP, Code::new(341)),
-        statement(PolicyAction::Receive, on, arn),
+        &statement(PolicyAction::Receive, on, arn),
     )
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn receive(who: &Who, facts: &AwsFacts, arn: &ArnPrefix) -> Option<Fi
 fn of_decision(
     decision: Option<Decision>,
     (general, denied): (Code, Code),
-    add: String,
+    add: &str,
 ) -> Option<Finding> {
     let decision = decision?;
     let explained = decision.explain();

@@ -43,24 +43,30 @@ impl Look {
 
     /// One look at what the view shows.
     pub(super) async fn at(&mut self, view: &View, now: Timestamp) -> Result<Snapshot, ApiError> {
-        let (bundles, stuck) = self.stuck(view, now).await?;
+        let (bundles, stuck) = self.stuck(view, None, now).await?;
         let (rows, clusters) = match view.sort {
             SortKey::Waiting => self.worst_first(view, &bundles).await?,
-            SortKey::Name => self.page(view, "name", view.offset, view.rows).await?,
+            SortKey::Name => {
+                self.page(view, None, "name", view.offset, view.rows)
+                    .await?
+            }
             SortKey::Seen => {
-                self.page(view, "last_seen_at,name", view.offset, view.rows)
+                self.page(view, None, "last_seen_at,name", view.offset, view.rows)
                     .await?
             }
         };
         let waiting = self.sums().await?;
-        let shown = bundles.into_iter().filter(|bundle| view.shows(bundle));
+        let (bundles, stuck) = match &view.cluster {
+            Some(cluster) => self.stuck(view, Some(cluster), now).await?,
+            None => (bundles, stuck),
+        };
         Ok(Snapshot {
             at: now,
             clusters,
             waiting,
             stuck,
             rows,
-            bundles: shown.take(BUNDLES).collect(),
+            bundles: bundles.into_iter().take(BUNDLES).collect(),
         })
     }
 
@@ -82,18 +88,23 @@ impl Look {
         }
     }
 
-    /// The bundles that wait longest, and how many are stuck.
-    async fn stuck(&self, view: &View, now: Timestamp) -> Result<(Vec<BundleRow>, u64), ApiError> {
+    /// The bundles that wait longest, of one cluster or of all that fit the filter, and how many are stuck.
+    async fn stuck(
+        &self,
+        view: &View,
+        cluster: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Vec<BundleRow>, u64), ApiError> {
         let before = rfc3339_seconds(stuck_before(now, self.stuck_after));
         let mut search = format!(
             "waiting_for in ('send','apply','available','deletion') and waiting_since<'{before}'"
         );
-        if let Some(cluster) = &view.cluster {
+        if let Some(cluster) = cluster {
             search.push_str(&format!(" and consumer_name='{cluster}'"));
         } else if let Some(part) = &view.filter {
             search.push_str(&format!(" and consumer_name like '%{part}%'"));
         }
-        let size = WAITING.max(view.rows).to_string();
+        let size = WAITING.to_string();
         let path = query(
             "/resource-bundles",
             &[
@@ -134,29 +145,36 @@ impl Look {
             found.sort_by_key(|row| worst.iter().position(|name| *name == row.name));
             rows = found;
         }
-        let behind = view.offset.saturating_sub(names.len());
-        let (others, clusters) = self.page(view, "name", behind, view.rows).await?;
-        // With many stuck ones some of the others may be left out at the end of a screen; `--sort name` shows all.
-        let others = others
-            .into_iter()
-            .filter(|row| !names.contains(&row.name.as_str()));
-        rows.extend(others);
-        rows.truncate(view.rows);
-        Ok((rows, clusters))
+        let others = view.offset.saturating_sub(names.len());
+        let free = view.rows - rows.len();
+        let except = names
+            .iter()
+            .map(|name| format!("'{name}'"))
+            .collect::<Vec<_>>();
+        let except = (!except.is_empty()).then(|| format!("name not in ({})", except.join(",")));
+        // One at least, for how many there are.
+        let (more, count) = self
+            .page(view, except.as_deref(), "name", others, free.max(1))
+            .await?;
+        rows.extend(more.into_iter().take(free));
+        Ok((rows, count + names.len() as u64))
     }
 
     /// A window of the clusters that fit the filter, from pages of its size.
     async fn page(
         &mut self,
         view: &View,
+        except: Option<&str>,
         order: &str,
         offset: usize,
         rows: usize,
     ) -> Result<(Vec<ClusterRow>, u64), ApiError> {
-        let search = match &view.filter {
-            Some(part) => format!("name like '%{part}%'"),
-            None => String::new(),
-        };
+        let part = view
+            .filter
+            .as_ref()
+            .map(|part| format!("name like '%{part}%'"));
+        let search: Vec<&str> = part.as_deref().into_iter().chain(except).collect();
+        let search = search.join(" and ");
         let (page, skip) = (offset / rows + 1, offset % rows);
         let (mut found, clusters) = self.list(&search, order, page, rows).await?;
         if skip > 0 {
@@ -247,7 +265,7 @@ fn is_no_route(reason: &str) -> bool {
 const CLUSTER_FIELDS: &str = "id,name,last_seen_at,bundles,waiting_to_send,waiting_to_apply,waiting_for_available,waiting_for_deletion,oldest_waiting_since";
 const BUNDLE_FIELDS: &str = "id,name,consumer_name,version,waiting_for,waiting_since";
 
-// Bundles that are read to find the clusters that wait longest: 300 bytes each.
+// Bundles that are read to find the clusters that wait longest: 300 bytes each. A search takes as many names.
 const WAITING: usize = 200;
 
 // Four counts over all bundles: up to half a second of the database of a large region.

@@ -41,12 +41,13 @@ pub(super) struct Picture<'a> {
 // === impl Picture ===
 
 impl Picture<'_> {
-    /// Exactly `height` lines, or fewer than ten on a screen that is smaller.
+    /// Exactly `height` lines.
     pub(super) fn lines(&self, width: usize, height: usize) -> Vec<Line> {
         let mut lines = vec![self.heading(width)];
         let Some(snapshot) = self.snapshot else {
             let text = self.trouble.unwrap_or("looking…");
             lines.push(line(text, style_of(self.trouble), width));
+            lines.resize_with(height, blank);
             return lines;
         };
         lines.push(match self.trouble {
@@ -62,7 +63,7 @@ impl Picture<'_> {
                 false => style_of_cluster(row, self.now),
             };
             lines.push(line(
-                format!("{mark}{}", cells(row, self.now, width)),
+                &format!("{mark}{}", cells(row, self.now, width)),
                 style,
                 width,
             ));
@@ -79,6 +80,7 @@ impl Picture<'_> {
         }
         lines.resize_with(height.saturating_sub(footer), blank);
         lines.push(self.footer(width));
+        lines.truncate(height);
         lines
     }
 
@@ -95,10 +97,14 @@ impl Picture<'_> {
     }
 
     fn of_bundles(&self, snapshot: &Snapshot) -> String {
-        let whose = match &self.view.cluster {
-            Some(name) => format!(" of {name}"),
-            None => String::new(),
-        };
+        let mut whose = String::new();
+        if let Some(name) = &self.view.cluster {
+            whose = format!(" of {name}");
+            let row = snapshot.rows.iter().find(|row| row.name == *name);
+            if let Some(reason) = row.and_then(|row| row.reason.as_ref()) {
+                whose.push_str(&format!(" ({reason})"));
+            }
+        }
         match snapshot.stuck {
             0 => format!("NO STUCK BUNDLES{whose}"),
             count => format!("STUCK BUNDLES{whose}  {count}"),
@@ -126,10 +132,11 @@ pub(super) fn plain(snapshot: &Snapshot, width: usize) -> String {
     let now = snapshot.at;
     let mut lines = vec![
         format!(
-            "{}  {} clusters  {}",
+            "{}  {} clusters  {}; {} stuck",
             link::clock::rfc3339_seconds(now),
             snapshot.clusters,
-            sums(snapshot)
+            sums(snapshot),
+            snapshot.stuck
         ),
         header(width),
     ];
@@ -161,8 +168,8 @@ fn clusters(count: u64, view: &View) -> String {
 fn sums(snapshot: &Snapshot) -> String {
     let waits = snapshot.waiting;
     format!(
-        "waiting: {} send, {} apply, {} available, {} deletion; {} stuck",
-        waits.send, waits.apply, waits.available, waits.deletion, snapshot.stuck
+        "waiting: {} send, {} apply, {} available, {} deletion",
+        waits.send, waits.apply, waits.available, waits.deletion
     )
 }
 

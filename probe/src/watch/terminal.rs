@@ -64,7 +64,7 @@ impl Terminal {
         self.before.modes.is_some()
     }
 
-    /// Shows these lines and nothing else, in one write.
+    /// Shows these lines, as many as the screen has, in one write.
     ///
     /// # Errors
     /// The system's.
@@ -74,11 +74,12 @@ impl Terminal {
             if number > 0 {
                 text.push_str("\r\n");
             }
+            // Before the text: behind a line as wide as the screen the last character would go too.
+            text.push_str(CLEAR_LINE);
             text.push_str(begin(line.style));
             text.push_str(&line.text);
-            text.push_str(END_OF_LINE);
+            text.push_str(END_OF_STYLE);
         }
-        text.push_str(CLEAR_BELOW);
         write(&text).map_err(TerminalError)
     }
 }
@@ -139,5 +140,5 @@ fn begin(style: Style) -> &'static str {
 const ENTER: &str = "\u{1b}[?1049h\u{1b}[?25l\u{1b}[?7l\u{1b}[2J";
 const LEAVE: &str = "\u{1b}[0m\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 const HOME: &str = "\u{1b}[H";
-const END_OF_LINE: &str = "\u{1b}[0m\u{1b}[K";
-const CLEAR_BELOW: &str = "\u{1b}[J";
+const CLEAR_LINE: &str = "\u{1b}[K";
+const END_OF_STYLE: &str = "\u{1b}[0m";

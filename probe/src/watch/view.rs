@@ -1,6 +1,5 @@
 //! What is looked at and what keys change of it; pure.
 
-use super::snapshot::BundleRow;
 use crate::args::{SortKey, WatchArgs};
 
 /// A key that means something here.
@@ -63,13 +62,6 @@ impl View {
             selected: 0,
             typing: None,
         }
-    }
-
-    /// Whether a bundle belongs to what is shown.
-    pub(super) fn shows(&self, bundle: &BundleRow) -> bool {
-        self.cluster
-            .as_ref()
-            .is_none_or(|name| *name == bundle.cluster)
     }
 
     /// Makes the window fit a terminal of this height. True: something else is to be fetched.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use link::tls::ALPN_MQTT;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -211,6 +211,9 @@ async fn serve(
         Handshake::Closed => return,
         Handshake::Unanswered => return sleep_until(deadline).await,
         Handshake::Plaintext => {
+            // What is unread when a socket closes would reset it before the answer is seen.
+            let mut hello = [0; HELLO];
+            let _ = timeout_at(deadline, stream.read(&mut hello)).await;
             let _ = stream.write_all(PLAINTEXT).await;
             let _ = stream.shutdown().await;
             return;
@@ -251,6 +254,9 @@ async fn serve(
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+// More than a client's first message has.
+const HELLO: usize = 4096;
 
 const PLAINTEXT: &[u8] =
     b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

@@ -142,8 +142,10 @@ impl Registry {
 
     /// Whether the certificate may be used.
     pub(super) fn is_active(&self, certificate: &Fingerprint) -> bool {
-        let seen = self.certificate(certificate);
-        seen.is_some_and(|seen| seen.state == CertificateState::Active)
+        let inner = lock(&self.shared.inner);
+        let known = inner.account.certificates.get(certificate);
+        let state = known.and_then(|known| inner.pretence.state(known));
+        state == Some(CertificateState::Active)
     }
 
     /// The policies in force.

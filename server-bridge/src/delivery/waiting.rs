@@ -275,7 +275,7 @@ fn tell<S: Store>(context: &Context<S>, waiting: &Waiting, outbox: &Outbox, now:
     if let Some(held_back) = context.log.admit(DeliveryLine::Waiting, None) {
         warn!(
             held_back,
-            hint = "the ledger of a bundle shows how far it came",
+            hint = "`server-bridge explain CONSUMER` says why, and what would move them",
             "Bundles wait for too long; the consumers that wait longest: {}",
             names.join(", ")
         );

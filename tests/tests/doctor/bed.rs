@@ -96,11 +96,7 @@ impl Bed {
         if state != CertificateState::Active {
             registry.set_state(&id, state)?;
         }
-        Ok(Mounted {
-            path,
-            id,
-            policy,
-        })
+        Ok(Mounted { path, id, policy })
     }
 
     /// Runs the doctor with these options on a mount; the broker is asked as `localhost`.

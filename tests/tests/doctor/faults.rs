@@ -16,7 +16,7 @@ const AGENT: [&str; 5] = ["--consumer", CONSUMER, "--take-over", "--watch", "0"]
 #[tokio::test]
 async fn nothing_is_wrong_with_each_party_that_has_its_own_policy() -> Result<()> {
     let bed = Bed::new("doctor-healthy").await?;
-    let mount = bed.mounted(operator(&bed.arn()), Active)?;
+    let mount = bed.mounted(operator(&bed.arn())?, Active)?;
     let report = bed.doctor(&mount.path, &[]).await?;
     assert_faults(&report, &[]);
     for code in [300, 311, 312, 313, 320, 330, 340] {
@@ -24,9 +24,9 @@ async fn nothing_is_wrong_with_each_party_that_has_its_own_policy() -> Result<()
         let found = found.unwrap_or_else(|| panic!("MQ{code}: {:#?}", report.findings));
         assert_eq!(found.severity, Severity::Ok, "{found:?}");
     }
-    let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[]);
-    let mount = bed.mounted(bridge(&bed.arn(), "maestro"), Active)?;
+    let mount = bed.mounted(bridge(&bed.arn(), "maestro")?, Active)?;
     let options = ["--source", "maestro", "--take-over", "--watch", "0"];
     assert_faults(&bed.doctor(&mount.path, &options).await?, &[]);
     bed.dir.passed();
@@ -37,7 +37,7 @@ async fn nothing_is_wrong_with_each_party_that_has_its_own_policy() -> Result<()
 async fn a_certificate_that_does_not_connect_is_told_by_aws_and_ranked_without() -> Result<()> {
     let bed = Bed::new("doctor-certificate").await?;
     for state in [Inactive, Revoked] {
-        let mount = bed.mounted(agent(&bed.arn(), CONSUMER), state)?;
+        let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, state)?;
         let report = bed.with_aws(&mount.path, &AGENT).await?;
         // The agent is not connected either.
         assert_faults(&report, &[301, 501]);
@@ -48,7 +48,7 @@ async fn a_certificate_that_does_not_connect_is_told_by_aws_and_ranked_without()
         assert!(candidates.contains("MQ301") && candidates.contains("MQ302"));
         assert!(candidates.contains("client/cluster-1-work-agent-client"));
     }
-    let stranger = bed.mounted(operator(&bed.arn()), Inactive)?;
+    let stranger = bed.mounted(operator(&bed.arn())?, Inactive)?;
     bed.broker
         .registry()
         .delete_certificate(&stranger.id, true)?;
@@ -62,14 +62,14 @@ async fn a_certificate_that_does_not_connect_is_told_by_aws_and_ranked_without()
 #[tokio::test]
 async fn no_policy_and_a_policy_for_another_client_id_are_two_faults() -> Result<()> {
     let bed = Bed::new("doctor-policy").await?;
-    let bare = bed.mounted(operator(&bed.arn()), Active)?;
+    let bare = bed.mounted(operator(&bed.arn())?, Active)?;
     bed.broker
         .registry()
         .detach_policy(&bare.id, &bare.policy)?;
     assert_faults(&bed.with_aws(&bare.path, &[]).await?, &[302]);
     assert_faults(&bed.doctor(&bare.path, &[]).await?, &[300]);
 
-    let other = bed.mounted(agent(&bed.arn(), "cluster-2"), Active)?;
+    let other = bed.mounted(agent(&bed.arn(), "cluster-2")?, Active)?;
     let report = bed.with_aws(&other.path, &AGENT).await?;
     let found = faults(&report);
     assert!(found.contains(&303) && !found.contains(&302), "{found:?}");
@@ -82,7 +82,7 @@ async fn no_policy_and_a_policy_for_another_client_id_are_two_faults() -> Result
 #[tokio::test]
 async fn a_running_agent_is_left_alone_unless_it_may_be_taken_over() -> Result<()> {
     let bed = Bed::new("doctor-alone").await?;
-    let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     let rival = rival(&bed, &mount).await?;
     let consumer = ["--consumer", CONSUMER];
     // Not known whether it is there: said, and nothing is done to it.
@@ -101,7 +101,7 @@ async fn a_running_agent_is_left_alone_unless_it_may_be_taken_over() -> Result<(
 #[tokio::test]
 async fn another_process_with_the_client_id_is_found_by_the_takeover() -> Result<()> {
     let bed = Bed::new("doctor-rival").await?;
-    let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     let rival = rival(&bed, &mount).await?;
     let options = ["--consumer", CONSUMER, "--take-over", "--watch", "5"];
     let report = bed.doctor(&mount.path, &options).await?;
@@ -118,7 +118,7 @@ async fn connects_that_come_too_fast_are_told_apart_from_a_refusal() -> Result<(
     let slow =
         |config: &mut sandbox::broker::BrokerConfig| config.quotas.connect_every = Some(hour);
     let bed = Bed::with("doctor-throttled", slow).await?;
-    let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[]);
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[305]);
     bed.dir.passed();
@@ -129,22 +129,25 @@ async fn connects_that_come_too_fast_are_told_apart_from_a_refusal() -> Result<(
 async fn what_a_policy_lacks_is_named_by_its_statement() -> Result<()> {
     let bed = Bed::new("doctor-lacks").await?;
     let whole = || agent(&bed.arn(), CONSUMER);
-    let mount = bed.mounted(without(whole(), PolicyAction::Subscribe), Active)?;
+    let mount = bed.mounted(without(whole()?, PolicyAction::Subscribe), Active)?;
     let report = bed.doctor(&mount.path, &AGENT).await?;
     assert_faults(&report, &[321]);
     assert!(told(&report, 321).contains("topicfilter/maestro/consumers/cluster-1/sourceevents"));
 
-    let mount = bed.mounted(without(whole(), PolicyAction::Publish), Active)?;
+    let mount = bed.mounted(without(whole()?, PolicyAction::Publish), Active)?;
     let report = bed.doctor(&mount.path, &AGENT).await?;
     assert_faults(&report, &[331]);
     assert!(told(&report, 331).contains("topic/maestro/consumers/cluster-1/agentevents"));
 
     // Only the way back shows it; an agent has none, and then the attached policies say it.
-    let mount = bed.mounted(without(operator(&bed.arn()), PolicyAction::Receive), Active)?;
+    let mount = bed.mounted(
+        without(operator(&bed.arn())?, PolicyAction::Receive),
+        Active,
+    )?;
     let report = bed.doctor(&mount.path, &[]).await?;
     assert_faults(&report, &[341]);
     assert!(told(&report, 341).contains("iot:Receive"));
-    let mount = bed.mounted(without(whole(), PolicyAction::Receive), Active)?;
+    let mount = bed.mounted(without(whole()?, PolicyAction::Receive), Active)?;
     assert!(faults(&bed.with_aws(&mount.path, &AGENT).await?).contains(&341));
     let report = bed.doctor(&mount.path, &AGENT).await?;
     assert_faults(&report, &[]);
@@ -163,7 +166,7 @@ async fn what_a_policy_must_refuse_is_tried() -> Result<()> {
         (PolicyAction::Publish, 312),
         (PolicyAction::Subscribe, 313),
     ] {
-        let mount = bed.mounted(with_all(agent(&arn, CONSUMER), action, &arn), Active)?;
+        let mount = bed.mounted(with_all(agent(&arn, CONSUMER)?, action, &arn), Active)?;
         assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[code]);
     }
     let everything = Statement::allow(
@@ -184,18 +187,24 @@ async fn what_a_policy_must_refuse_is_tried() -> Result<()> {
 #[tokio::test]
 async fn a_policy_change_on_its_way_is_no_missing_statement() -> Result<()> {
     let bed = Bed::new("doctor-spreading").await?;
-    let mount = bed.mounted(without(operator(&bed.arn()), PolicyAction::Publish), Active)?;
+    let mount = bed.mounted(
+        without(operator(&bed.arn())?, PolicyAction::Publish),
+        Active,
+    )?;
     let registry = bed.broker.registry();
     // Later than the first answer, earlier than the last: the doctor asks three times in three quarters of a second.
     registry.set_policy_delay(Duration::from_millis(400));
-    registry.put_policy(&mount.policy, operator(&bed.arn()))?;
+    registry.put_policy(&mount.policy, operator(&bed.arn())?)?;
     let found = faults(&bed.doctor(&mount.path, &[]).await?);
     // On a slow machine the change may have arrived before the first answer.
     assert!(found == [314] || found.is_empty(), "{found:?}");
     // By AWS it is said even when the broker's answers agree: what is attached allows what is refused.
     registry.set_policy_delay(Duration::from_secs(3600));
-    let refused = bed.mounted(without(operator(&bed.arn()), PolicyAction::Connect), Active)?;
-    registry.put_policy(&refused.policy, operator(&bed.arn()))?;
+    let refused = bed.mounted(
+        without(operator(&bed.arn())?, PolicyAction::Connect),
+        Active,
+    )?;
+    registry.put_policy(&refused.policy, operator(&bed.arn())?)?;
     let report = bed.with_aws(&refused.path, &[]).await?;
     assert!(told(&report, 314).contains("minutes"));
     bed.dir.passed();
@@ -211,11 +220,11 @@ async fn numbers_of_the_broker_are_named_before_and_after_they_are_broken() -> R
         };
     };
     let bed = Bed::with("doctor-numbers", few).await?;
-    let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     assert!(faults(&bed.doctor(&mount.path, &AGENT).await?).contains(&322));
 
     let bed = Bed::new("doctor-numbers").await?;
-    let mount = bed.mounted(operator(&bed.arn()), Active)?;
+    let mount = bed.mounted(operator(&bed.arn())?, Active)?;
     let deep = ["--topic", "test/1/2/3/4/5/6/7/8"];
     assert!(faults(&bed.doctor(&mount.path, &deep).await?).contains(&323));
     let large = bed.dir.path().join("bundle.json");
@@ -239,7 +248,7 @@ async fn numbers_of_the_broker_are_named_before_and_after_they_are_broken() -> R
 #[tokio::test]
 async fn a_source_that_is_not_the_topics_is_named_with_both_values() -> Result<()> {
     let bed = Bed::new("doctor-source").await?;
-    let mount = bed.mounted(bridge(&bed.arn(), "maestro"), Active)?;
+    let mount = bed.mounted(bridge(&bed.arn(), "maestro")?, Active)?;
     let config = bed.dir.path().join("config.yaml");
     let topics = "topics:\n  sourceEvents: sources/other/consumers/+/sourceevents\n  agentEvents: sources/other/consumers/+/agentevents\n";
     std::fs::write(&config, topics)?;

@@ -116,7 +116,7 @@ impl Drop for Rival {
 #[tokio::test]
 async fn aws_tells_of_an_agent_that_is_there_deaf_or_gone() -> Result<()> {
     let bed = Bed::new("doctor-other-end").await?;
-    let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     let port = bed.broker.local_addr().port();
     let consumer = ["--consumer", CONSUMER];
     let report = bed.with_aws(&mount.path, &consumer).await?;
@@ -147,7 +147,7 @@ async fn aws_tells_of_an_agent_that_is_there_deaf_or_gone() -> Result<()> {
 #[tokio::test]
 async fn a_consumer_that_is_not_registered_is_shown_with_near_names() -> Result<()> {
     let bed = Bed::new("doctor-names").await?;
-    let mount = bed.mounted(agent(&bed.arn(), "cluster-11"), Active)?;
+    let mount = bed.mounted(agent(&bed.arn(), "cluster-11")?, Active)?;
     let api = Api::start(Router::new().route(
         "/api/maestro/v1/consumers",
         get(async || json!({"items": [{"name": "prod-eu"}, {"name": CONSUMER}]}).to_string()),
@@ -172,7 +172,7 @@ async fn a_consumer_that_is_not_registered_is_shown_with_near_names() -> Result<
 #[tokio::test]
 async fn what_the_region_knows_of_an_agent_is_said_with_its_own_words() -> Result<()> {
     let bed = Bed::new("doctor-region").await?;
-    let mount = bed.mounted(operator(&bed.arn()), Active)?;
+    let mount = bed.mounted(operator(&bed.arn())?, Active)?;
     let waiting = |code: &str| {
         json!({"state": "a bundle waits", "waiting": {
             "code": code, "since": "2026-11-29T00:00:00Z", "hop": "applied",
@@ -201,7 +201,7 @@ async fn what_the_region_knows_of_an_agent_is_said_with_its_own_words() -> Resul
         assert_faults(&report, &[]);
         let config = bed.dir.path().join("far.yaml");
         std::fs::write(&config, "")?;
-        let mount = bed.mounted(agent(&bed.arn(), CONSUMER), Active)?;
+        let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
         let options = [
             "--consumer",
             CONSUMER,

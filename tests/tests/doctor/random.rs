@@ -193,7 +193,7 @@ impl Setup {
             let day = SignedDuration::from_hours(24);
             request = request.valid(now - day * 2, now - day);
         }
-        let mounted = bed.issued(&request, self.policy(bed), state)?;
+        let mounted = bed.issued(&request, self.policy(bed)?, state)?;
         let registry = bed.broker.registry();
         if self.has(Fault::NoPolicy) {
             registry.detach_policy(&mounted.id, &mounted.policy)?;
@@ -230,12 +230,12 @@ impl Setup {
         }
     }
 
-    fn policy(&self, bed: &Bed) -> Document {
+    fn policy(&self, bed: &Bed) -> Result<Document> {
         let arn = bed.arn();
         let mut document = match self.place {
-            Place::Operator => operator(&arn),
-            Place::Agent => agent(&arn, &self.consumer()),
-            Place::Bridge => bridge(&arn, &self.consumer()),
+            Place::Operator => operator(&arn)?,
+            Place::Agent => agent(&arn, &self.consumer())?,
+            Place::Bridge => bridge(&arn, &self.consumer())?,
         };
         for (fault, action) in [
             (Fault::OtherClientId, PolicyAction::Connect),
@@ -256,7 +256,7 @@ impl Setup {
                 document = with_all(document, action, &arn);
             }
         }
-        document
+        Ok(document)
     }
 
     fn options(&self, bed: &Bed) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Policies of the parties, whole and with something missing or too much.
 
+use anyhow::Result;
 use link::id::{ClientId, ConsumerName, SourceId};
 use link::iot::{ArnPrefix, Document, PolicyAction, Statement};
 use link::party::Party;
@@ -7,24 +8,20 @@ use link::topic::Scheme;
 
 pub(crate) const CONSUMER: &str = "cluster-1";
 
-pub(crate) fn agent(arn: &ArnPrefix, consumer: &str) -> Document {
-    let consumer = ConsumerName::new(consumer).unwrap();
-    Party::agent(&Scheme::default(), &consumer)
-        .unwrap()
-        .policy(arn)
+pub(crate) fn agent(arn: &ArnPrefix, consumer: &str) -> Result<Document> {
+    let consumer = ConsumerName::new(consumer)?;
+    Ok(Party::agent(&Scheme::default(), &consumer)?.policy(arn))
 }
 
-pub(crate) fn operator(arn: &ArnPrefix) -> Document {
-    let name = ClientId::new("probe").unwrap();
-    Party::operator(&Scheme::default(), &name).policy(arn)
+pub(crate) fn operator(arn: &ArnPrefix) -> Result<Document> {
+    let name = ClientId::new("probe")?;
+    Ok(Party::operator(&Scheme::default(), &name).policy(arn))
 }
 
-pub(crate) fn bridge(arn: &ArnPrefix, source: &str) -> Document {
-    let id = ClientId::new(source).unwrap();
-    let source = SourceId::new(source).unwrap();
-    Party::bridge(&Scheme::default(), &source, &id, 1)
-        .unwrap()
-        .policy(arn)
+pub(crate) fn bridge(arn: &ArnPrefix, source: &str) -> Result<Document> {
+    let id = ClientId::new(source)?;
+    let source = SourceId::new(source)?;
+    Ok(Party::bridge(&Scheme::default(), &source, &id, 1)?.policy(arn))
 }
 
 /// Without what allows an action.

@@ -43,17 +43,24 @@ impl Registry {
 impl Pretence {
     /// A certificate as it seems to be; `None` when it seems unknown.
     pub(super) fn seen(&self, certificate: &Certificate) -> Option<Certificate> {
-        let mut seen = certificate.clone();
-        if let Some(state) = of(&self.states, certificate) {
-            match state {
-                PretendedState::Registered(state) => seen.state = *state,
-                PretendedState::Unknown => return None,
-            }
-        }
+        let state = self.state(certificate)?;
+        let mut seen = Certificate {
+            state,
+            ..certificate.clone()
+        };
         if self.is_without_policy(certificate) {
             seen.policies.clear();
         }
         Some(seen)
+    }
+
+    /// The state in which a certificate seems to be; `None` when it seems unknown.
+    pub(super) fn state(&self, certificate: &Certificate) -> Option<CertificateState> {
+        match names(certificate).find_map(|name| self.states.get(name)) {
+            None => Some(certificate.state),
+            Some(PretendedState::Registered(state)) => Some(*state),
+            Some(PretendedState::Unknown) => None,
+        }
     }
 
     /// Whether a certificate seems to have no policy.
@@ -61,10 +68,6 @@ impl Pretence {
         let mut names = names(certificate);
         names.any(|name| self.without_policy.contains(name))
     }
-}
-
-fn of<'a, T>(by_name: &'a HashMap<String, T>, certificate: &Certificate) -> Option<&'a T> {
-    names(certificate).find_map(|name| by_name.get(name))
 }
 
 fn names(certificate: &Certificate) -> impl Iterator<Item = &str> {

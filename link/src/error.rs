@@ -108,6 +108,11 @@ impl Failure {
         self
     }
 
+    /// The error itself, if it is of this type.
+    pub fn cause<E: Error + 'static>(&self) -> Option<&E> {
+        self.error.downcast_ref()
+    }
+
     /// The exit kind.
     pub fn kind(&self) -> ExitKind {
         self.kind

@@ -11,6 +11,7 @@ mod content;
 mod error;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod inspection;
 mod key;
 mod key_kind;
 mod location;
@@ -27,6 +28,7 @@ use self::location::Contents;
 pub use self::certificate::{Description, subject_and_issuer};
 pub use self::class::Class;
 pub use self::error::{IdentityError, Role};
+pub use self::inspection::{Inspection, inspect};
 pub use self::key_kind::KeyKind;
 pub use self::location::{Digest, Files, Location};
 pub use self::metrics::IdentityMetrics;

@@ -3,24 +3,32 @@
 //! Letters keep mosquitto's meaning, so `-h` is the host and help is `--help`; only `probe -h` is help too. What
 //! mosquitto's clients take and this one does not is refused by name ([`refused`]).
 
+mod bench;
 mod connection;
 mod diagnose;
+mod doctor;
 mod publish;
 pub mod refused;
 mod session;
 mod subscribe;
 mod value;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
+#[cfg(test)]
+pub(crate) use self::bench::BENCH_HEADER;
+pub use self::bench::BenchArgs;
 pub use self::connection::{ConnectionArgs, OutputArgs};
 #[cfg(test)]
 pub(crate) use self::diagnose::PING_HEADER;
 pub use self::diagnose::{CheckArgs, PingArgs};
+pub use self::doctor::{DoctorArgs, DoctorFarArgs};
 pub use self::publish::PublishArgs;
 pub use self::session::SessionArgs;
 pub use self::subscribe::SubscribeArgs;
 pub use self::value::{ProtocolVersion, SessionExpiry, TlsVersion, UrlText};
+pub use self::watch::{SortKey, WatchArgs};
 
 /// Publishes, listens, measures and diagnoses over MQTT 5 with mutual TLS
 #[derive(Clone, Debug, Parser)]
@@ -60,20 +68,32 @@ pub enum Verb {
     #[command(visible_alias = "rtt", after_help = EXIT_CODES)]
     Ping(Box<PingArgs>),
     /// Find out at which stage a connection fails, and why
-    #[command(visible_alias = "doctor", after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
+    #[command(after_help = format!("{OWN_ID}\n\n{EXIT_CODES}"))]
     Check(Box<CheckArgs>),
+    /// Find out which hop is broken, why, and what to do: files, clock, network, TLS, MQTT, policy, and the other end
+    #[command(after_help = format!("{OWN_ID}\n\n{DOCTOR_EXIT_CODES}"))]
+    Doctor(Box<DoctorArgs>),
+    /// Measure what a broker takes and how fast it passes messages on
+    #[command(after_help = format!("{BENCH_LIMITS}\n\n{EXIT_CODES}"))]
+    Bench(Box<BenchArgs>),
+    /// Show a region live: clusters, what waits at which hop, and why bundles are stuck
+    #[command(after_help = EXIT_CODES)]
+    Watch(Box<WatchArgs>),
 }
 
 // === impl Verb ===
 
 impl Verb {
-    /// How to reach the broker.
-    pub fn connection(&self) -> &ConnectionArgs {
+    /// How to reach the broker, of those that do.
+    pub fn connection(&self) -> Option<&ConnectionArgs> {
         match self {
-            Self::Publish(args) => &args.connection,
-            Self::Subscribe(args) => &args.connection,
-            Self::Ping(args) => &args.connection,
-            Self::Check(args) => &args.connection,
+            Self::Publish(args) => Some(&args.connection),
+            Self::Subscribe(args) => Some(&args.connection),
+            Self::Ping(args) => Some(&args.connection),
+            Self::Check(args) => Some(&args.connection),
+            Self::Bench(args) => Some(&args.connection),
+            Self::Watch(_) => None,
+            Self::Doctor(args) => Some(&args.connection),
         }
     }
 
@@ -84,6 +104,9 @@ impl Verb {
             Self::Subscribe(args) => args.output,
             Self::Ping(args) => args.output,
             Self::Check(args) => args.output,
+            Self::Doctor(args) => args.output,
+            Self::Bench(args) => args.output,
+            Self::Watch(args) => args.output,
         }
     }
 }
@@ -96,6 +119,17 @@ const OWN_ID: &str = "\
 The client id is probe's own unless -i is given: a broker gives a client id to whoever came last,
 so a check with the id of a running agent would throw that agent out. A policy that allows only the
 agent's id then refuses CONNECT: end before it with --until tls, or stop the agent and repeat with -i.";
+
+const BENCH_LIMITS: &str = "\
+At most 1000 connections, 5000 messages and 64 MiB a second, 2000000 messages in all. Times are
+from when a message was due. Real IoT Core charges for each message and is refused without
+--accept-aws-charges.";
+
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0  nothing is wrong as far as was looked
+  1  there is a warning or an error
+  2  the command line is wrong; nothing was tried";
 
 const EXIT_CODES: &str = "\
 Exit codes:

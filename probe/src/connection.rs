@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use link::identity::Identity;
+use link::iot::limits::ConnectionLimits;
 use link::mqtt::{self, Inbound, Session, State};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -215,6 +216,9 @@ fn start(
     config.will.clone_from(&settings.will);
     config.connect_timeout = within;
     config.tls = target.tls.clone();
+    if settings.unpaced {
+        config.limits = ConnectionLimits::without_rates();
+    }
     // Collecting entropy takes AWS-LC 30 to 60 ms once per process; meanwhile the name is looked up and dialled.
     drop(tokio::task::spawn_blocking(first_random));
     let (keep, identity) = watch::channel(identity);

@@ -36,7 +36,7 @@ pub async fn connect(
         match timeout_at(until, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => return Ok((socket, *address)),
             Ok(Err(error)) => last = TcpFailure::Failed(error),
-            Err(_) => {}
+            Err(_) => last = TcpFailure::Timeout,
         }
     }
     Err(last)

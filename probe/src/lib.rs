@@ -1,4 +1,5 @@
-//! The operator's hand tool for a link over MQTT 5 with mutual TLS: `publish`, `subscribe`, `ping`, `check`.
+//! The operator's hand tool for a link over MQTT 5 with mutual TLS: `publish`, `subscribe`, `ping`, `check`,
+//! `doctor`, `bench`; and of a region through its API: `watch`.
 //!
 //! # Usage
 //! ```text
@@ -6,6 +7,9 @@
 //! probe subscribe --identity /mnt/secrets -h HOST -t 'maestro/consumers/+/agentevents' -C 1 -W 30
 //! probe ping --identity /mnt/secrets -h HOST --count 100
 //! probe check --identity /mnt/secrets -h HOST --consumer cluster-1
+//! probe doctor --identity /mnt/secrets -h HOST --bundle doctor.tar
+//! probe bench --identity /mnt/secrets -h HOST --connections 10 --rate 200 --duration 30
+//! probe watch --api https://bridge.example --api-token-file token
 //! probe completions bash
 //! ```
 //! The options of mosquitto's clients keep their meaning, or are refused by name ([`args::refused`]); `-h` is the host and
@@ -20,6 +24,8 @@
 //! | 2 | the command line or the configuration is wrong; nothing was tried |
 //! | 3 | the broker did not answer before the deadline |
 //! | 4 | the broker refused: certificate, policy or protocol |
+//!
+//! `doctor` ends with 0 when nothing is wrong, with 1 when there is a warning or an error, and with 2 for a wrong command line.
 //!
 //! A publish that nobody listens to (PUBACK 0x10) is a success with a note on standard error, or with
 //! `--require-subscriber` exit code 1. Data goes to standard output, everything else to standard error; an error
@@ -39,11 +45,16 @@
 //! | `check` | `stage` | `stage`, `outcome` (`pass`, `fail`, `skipped`), `ms`, `detail`, and on failure `code`, `hint` |
 //! | | `needs` | with `--consumer`: `action`, `resource` |
 //! | | `result` | `ok`, `clientId`, and on failure `stage`, `code`, `hint`, `exitCode` |
+//!
+//! `bench` prints one `result` with a `schema` ([`bench`]), `watch` a `snapshot` with a `schema` for each look ([`watch`]).
+//! `doctor` prints one object without a `type`: `schema` and `findings` ([`link::fault::FindingsReport`]).
 
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod connection;
 pub mod dial;
+pub mod doctor;
 pub mod format;
 pub mod output;
 pub mod payload;
@@ -57,6 +68,7 @@ pub mod stage;
 pub mod subscribe;
 pub mod target;
 pub mod view;
+pub mod watch;
 
 use link::error::{ExitKind, Failure};
 use link::telemetry::{self, LogFormat, LogOptions};
@@ -79,7 +91,10 @@ pub async fn run(args: Args) -> Result<Option<ExitKind>, Failure> {
         };
         telemetry::init(&options).map_err(Failure::misuse)?;
     }
-    let outcome = match verb.connection().refused.0 {
+    let outcome = match verb
+        .connection()
+        .and_then(|connection| connection.refused.0)
+    {
         Some(option) => Err(not_taken(option)),
         None => dispatch(&verb).await,
     };
@@ -111,6 +126,9 @@ async fn dispatch(verb: &Verb) -> Result<Option<ExitKind>, Failure> {
         Verb::Ping(args) => ping::run(args).await.map(|()| None),
         // Prints its own outcome, failure included.
         Verb::Check(args) => check::run(args).await,
+        Verb::Doctor(args) => doctor::run(args).await,
+        Verb::Bench(args) => bench::run(args).await.map(|()| None),
+        Verb::Watch(args) => watch::run(args).await.map(|()| None),
     }
 }
 

@@ -21,6 +21,8 @@ pub struct SessionSettings {
     pub will: Option<Will>,
     /// How subscriptions are served.
     pub subscription: SubscriptionOptions,
+    /// Whether IoT Core's rates are not kept on this side.
+    pub unpaced: bool,
 }
 
 /// Why the options do not fit together.
@@ -64,6 +66,7 @@ impl SessionSettings {
             expiry: Duration::from_secs(expiry.into()),
             will: will(args, properties)?,
             subscription: SubscriptionOptions::default(),
+            unpaced: false,
         })
     }
 }

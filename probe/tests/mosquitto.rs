@@ -10,6 +10,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+#[path = "mosquitto/bench.rs"]
+mod bench;
 #[path = "mosquitto/broker.rs"]
 mod broker;
 #[path = "mosquitto/flags.rs"]

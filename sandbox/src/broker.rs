@@ -27,17 +27,23 @@ use self::listener::Listener;
 use self::presence::Presence;
 use self::shared::Shared;
 
+pub use self::clients::ConnectionRecord;
 pub use self::counters::Counts;
-pub use self::faults::{FaultSettings, Faults};
-pub use self::handle::{ConnectionInfo, Handle};
+pub use self::faults::{
+    AlpnRule, CertificateRefusal, FaultSettings, Faults, Front, Handshake, Port, Swallowed,
+    Takeover, TlsVersion,
+};
+pub use self::handle::{ConnectionInfo, Content, DirectError, Handle, Publication};
 pub use self::limits::{Limits, Quotas};
 pub use self::presence::DisconnectReason;
 pub use self::registry::{
-    Certificate, CertificateState, Fingerprint, Policy, PolicyVersion, RegisteredThing, Registry,
-    RegistryError, Tags, ThingChange,
+    Certificate, CertificateState, Fingerprint, Policy, PolicyVersion, Pretence, PretendedState,
+    RegisteredThing, Registry, RegistryError, Tags, ThingChange,
 };
 
+mod clients;
 mod codec;
+mod confirmation;
 mod connection;
 mod counters;
 mod environment;
@@ -54,6 +60,7 @@ mod permissions;
 mod presence;
 mod quota;
 mod registry;
+mod rival;
 mod router;
 mod session;
 mod shared;
@@ -75,6 +82,10 @@ pub struct BrokerConfig {
     pub limits: Limits,
     /// Rates. Defaults to IoT Core's.
     pub quotas: Quotas,
+    /// Where else to listen, for clients with ALPN, as on port 443 of IoT Core: MQTT or HTTPS.
+    pub alpn_listen: Option<SocketAddr>,
+    /// Where to answer HTTPS, as on port 8443 of IoT Core: 403 to all, with the time.
+    pub https_listen: Option<SocketAddr>,
     /// Server names a client may ask for; empty for any.
     pub server_names: Vec<String>,
     /// Whether a client must offer ALPN `x-amzn-mqtt-ca`, as on port 443.
@@ -137,6 +148,8 @@ impl BrokerConfig {
             registry: Registry::new(),
             limits: Limits::IOT_CORE,
             quotas: Quotas::IOT_CORE,
+            alpn_listen: None,
+            https_listen: None,
             server_names: Vec::new(),
             require_alpn: false,
             clock: Clock::system(),
@@ -163,7 +176,7 @@ impl Broker {
         let shared = Shared::new(environment, config.registry, presence, config.arn);
         let handle = Handle {
             shared: Arc::new(shared),
-            address: listener.address(),
+            addresses: listener.addresses(),
             tasks: TaskTracker::new(),
         };
         Ok(Self {
@@ -190,6 +203,7 @@ impl Broker {
         tokio::select! {
             () = accepting => {}
             () = handle.housekeeping() => {}
+            () = rival::run(handle.clone()) => {}
             () = until => {}
         }
         stop.cancel();

@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use link::error::Failure;
 
 mod broker;
+mod fault;
 mod up;
 
 /// An IoT Core on a laptop.
@@ -23,6 +24,8 @@ enum Command {
     Bridge(Box<server_bridge::args::Args>),
     /// Run the broker alone: MQTT 5 and 3.1.1 over mutual TLS, with IoT Core's limits
     Broker(broker::BrokerArgs),
+    /// Make the broker of a running sandbox fail, to see what a diagnosis says
+    Fault(fault::FaultArgs),
 }
 
 // === impl Args ===
@@ -37,6 +40,7 @@ impl Args {
             Command::Up(args) => Box::pin(args.run()).await,
             Command::Bridge(args) => crate::up::run_replica(*args).await,
             Command::Broker(args) => args.run().await,
+            Command::Fault(args) => args.run().await,
         }
     }
 }

@@ -38,7 +38,7 @@ pub struct Set {
     pub ca: String,
 }
 
-/// What a client certificate is made of.
+/// What a certificate is made of.
 #[derive(Clone, Debug)]
 pub struct CertificateRequest {
     /// The subject's common name.
@@ -71,6 +71,9 @@ pub struct PkiError {
     #[source]
     source: rcgen::Error,
 }
+
+/// Names and addresses of a server on this machine.
+pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 // === impl Authority ===
 
@@ -130,20 +133,24 @@ impl Authority {
     /// # Errors
     /// When a name is not a DNS name.
     pub fn server(&self, names: &[&str]) -> Result<Set, PkiError> {
+        let all: Vec<&str> = LOCAL_NAMES.iter().chain(names).copied().collect();
+        self.server_as(&all, &CertificateRequest::new("localhost"))
+    }
+
+    /// A server certificate on P-256 for just these names or addresses, with the request's subject and validity.
+    ///
+    /// # Errors
+    /// When a name is not a DNS name.
+    pub fn server_as(&self, names: &[&str], request: &CertificateRequest) -> Result<Set, PkiError> {
         let failed = failed("server");
-        let all: Vec<String> = ["localhost", "127.0.0.1", "::1"]
-            .iter()
-            .chain(names)
-            .map(|name| (*name).to_owned())
-            .collect();
-        let mut params = CertificateParams::new(all).map_err(&failed)?;
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).map_err(&failed)?;
         params
             .distinguished_name
-            .push(DnType::CommonName, "localhost");
+            .push(DnType::CommonName, request.common_name.as_str());
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let now = SystemTime::from(Clock::system().now());
-        params.not_before = (now - DAY).into();
-        params.not_after = (now + YEAR).into();
+        params.not_before = SystemTime::from(request.not_before).into();
+        params.not_after = SystemTime::from(request.not_after).into();
         let key = KeyPair::generate().map_err(&failed)?;
         self.sign(params, &key).map_err(&failed)
     }

@@ -184,6 +184,7 @@ impl Settings {
             .filter(|(database, _)| database.is_plain());
         let plain = plain.map(|_| "the connections to the database are not encrypted".to_owned());
         summary.control = control.as_ref().map(|(control, _)| control.url());
+        summary.data_plane.clone_from(&summary.control);
         let open = summary.open_to_others();
         summary.notes.extend(
             [broker_note, api_note, grpc_note, plain, open]
@@ -277,6 +278,7 @@ async fn processes(
     let consumers = home.write_consumers(consumers)?;
     arguments.push(format!("--consumers={}", consumers.display()));
     arguments.push(format!("--slots={}", slots(replicas)));
+    arguments.push("--lifecycle-events".to_owned());
     let mut started = Vec::new();
     for number in 0..replicas {
         let address = |first: SocketAddr| match number {
@@ -323,6 +325,7 @@ fn bridge(
         api_hosts: api_hosts
             .collect::<Result<_, _>>()
             .map_err(Failure::usage)?,
+        ui: true,
         grpc: server_bridge::grpc::GrpcOptions::default(),
         // Whoever reaches a sandbox is believed.
         callers: server_bridge::callers::CallersConfig::default(),

@@ -9,10 +9,13 @@ mod broker {
     mod client;
     mod connect;
     mod control;
+    mod data_plane;
     mod faults;
+    mod fronts;
     mod mosquitto;
     mod publish;
     mod registry;
+    mod rehearsals;
     mod rig;
     mod session;
     mod subscribe;

@@ -35,6 +35,7 @@ mod list;
 mod meta;
 mod operation;
 mod origin;
+mod overview;
 mod paging;
 mod presence;
 mod reference;
@@ -51,10 +52,12 @@ pub use origin::{HostName, InvalidHostName};
 use crate::callers::{Access, ServerTls};
 use crate::replicas::Ownership;
 use crate::store::Store;
+use crate::ui;
 use body::BodyReader;
 use error::ApiError;
 use list::ListLimiter;
 use origin::Hosts;
+use overview::OverviewCache;
 use paging::PageCursors;
 
 /// What the API needs to know besides its store.
@@ -74,6 +77,8 @@ pub struct ApiConfig {
     pub access: Access,
     /// TLS; plain without it.
     pub tls: Option<ServerTls>,
+    /// Whether the status page is there too.
+    pub ui: bool,
     /// The process that it is part of, for `explain`.
     pub process: ProcessView,
 }
@@ -87,6 +92,7 @@ pub struct Api<S> {
     hosts: Hosts,
     bounds: Bounds,
     tls: Option<ServerTls>,
+    ui: bool,
     metrics: ApiMetrics,
 }
 
@@ -110,6 +116,7 @@ struct Context<S> {
     intake: BodyReader,
     lists: ListLimiter,
     cursors: PageCursors,
+    overview: OverviewCache,
     access: Access,
     process: ProcessView,
 }
@@ -140,6 +147,7 @@ impl ApiConfig {
             },
             access: Access::open(),
             tls: None,
+            ui: false,
             process: ProcessView::new(Checks::new(), Ownership::sole()),
         }
     }
@@ -183,12 +191,14 @@ impl ApiConfig {
                 intake: BodyReader::default(),
                 lists: ListLimiter::default(),
                 cursors: PageCursors::default(),
+                overview: OverviewCache::default(),
                 access: self.access,
                 process: self.process,
             },
             hosts: Hosts::new(address, self.hosts),
             bounds: self.bounds,
             tls: self.tls,
+            ui: self.ui,
             metrics,
         })
     }
@@ -204,7 +214,7 @@ impl<S: Store> Api<S> {
 
     /// Serves until `stop` is done, then answers what is under way.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) {
-        let router = router(self.context, self.hosts, self.metrics);
+        let router = router(self.context, self.hosts, self.metrics, self.ui);
         let service = NormalizePath::trim_trailing_slash(router);
         link::http::serve_with(self.listener, self.tls, service, self.bounds, stop).await;
     }
@@ -238,8 +248,10 @@ impl Hint for BindError {
     }
 }
 
-fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics) -> Router {
+fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics, ui: bool) -> Router {
     let access = context.access.clone();
+    // Its files are the same for everybody; what they show is asked for by routes that know their caller.
+    let page = if ui { ui::router() } else { Router::new() };
     let mut router = Router::new();
     for (path, methods) in routes::<S>() {
         router = router.route(&path, methods);
@@ -251,6 +263,7 @@ fn router<S: Store>(context: Context<S>, hosts: Hosts, metrics: ApiMetrics) -> R
         .layer(CatchPanicLayer::custom(ApiError::panicked))
         .layer(from_fn(keep_allow))
         .layer(from_fn_with_state(access, actor::guard))
+        .merge(page)
         .layer(from_fn_with_state(hosts, origin::guard))
         .layer(from_fn_with_state(metrics, operation::wrap))
         .layer(from_fn(unread::read_on))
@@ -275,8 +288,12 @@ fn routes<S: Store>() -> Vec<(String, MethodRouter<Context<S>>)> {
                 .patch(consumers::patch::<S>)
                 .delete(consumers::delete::<S>),
         ),
+        (v1("/overview"), get(overview::get::<S>)),
         (v1("/consumers/{id}/explain"), get(explain::consumer::<S>)),
-        (v1("/consumers/{id}/presence"), get(presence::get::<S>)),
+        (
+            v1("/consumers/{id}/presence"),
+            get(consumers::presence::<S>),
+        ),
         (
             v1("/resource-bundles"),
             get(bundles::list::<S>).post(bundles::create::<S>),

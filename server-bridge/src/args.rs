@@ -33,6 +33,7 @@ pub mod import;
 pub mod sidecar;
 pub mod store;
 pub mod verbs;
+pub mod verify;
 
 use callers::CallerFlags;
 use grpc::GrpcFlags;
@@ -97,6 +98,17 @@ pub struct Args {
         value_name = "NAME"
     )]
     pub api_hosts: Vec<HostName>,
+    /// Serve the status page at `/ui` of the REST API. Unless given, only where that listens on loopback. Its files are for
+    /// everybody who can connect; what it shows is asked of the REST API as whoever looks at it
+    #[arg(
+        long,
+        env = "BRIDGE_UI",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        value_name = "BOOL"
+    )]
+    pub ui: Option<bool>,
     #[expect(missing_docs, reason = "flattened; a text would become help")]
     #[command(flatten)]
     pub grpc: GrpcFlags,
@@ -211,6 +223,7 @@ impl Args {
             lifecycle_events: self.lifecycle_events,
             api_listen: self.api_listen,
             api_hosts: self.api_hosts.clone(),
+            ui: self.ui.unwrap_or(self.api_listen.ip().is_loopback()),
             grpc: self.grpc.options(),
             callers,
             reconnect: Reconnect::default(),

@@ -18,4 +18,6 @@ pub mod replicas;
 pub mod service;
 pub mod sidecar;
 pub mod store;
+pub mod ui;
 mod validate;
+pub mod verify;

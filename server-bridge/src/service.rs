@@ -8,7 +8,7 @@ use std::time::Duration;
 use link::admin::{Check, Checks};
 use link::clock::Clock;
 use link::endpoint::{Endpoint, Runner, SessionSpec};
-use link::error::{ExitKind, Failure, chain};
+use link::error::{ExitKind, Failure};
 use link::id::{ClientId, SourceId};
 use link::mqtt::{Reconnect, SHARED_SESSION_EXPIRY};
 use link::party::Party;
@@ -16,22 +16,22 @@ use link::shutdown::Drain;
 use link::supervise::{Restarts, TaskGroup};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::api::{self, Api, HostName};
 use crate::callers::{self, Access, Callers, CallersWatcher, ServerTls};
 use crate::delivery::{self, Delivery, Pool};
 use crate::grpc::{self, Grpc};
-use crate::preload;
 use crate::replicas::{self, Membership, Ownership};
 use crate::store::postgres::PostgresStore;
 use crate::store::{AnyStore, Location, Store};
 
+mod registration;
 mod watch;
 
+use registration::register_listed;
 use watch::watch_store;
 
 /// Everything a bridge needs to know.
@@ -59,6 +59,8 @@ pub struct BridgeSettings {
     pub api_listen: SocketAddr,
     /// Names by which callers address it, besides loopback and addresses.
     pub api_hosts: Vec<HostName>,
+    /// Whether the status page is served beside the API.
+    pub ui: bool,
     /// How gRPC is offered, if it is.
     pub grpc: grpc::GrpcOptions,
     /// How callers are known, and what they may do.
@@ -172,25 +174,7 @@ impl BridgeSettings {
         // Before anything is written.
         store.assign_source(&self.source).await?;
         if let Some(file) = &self.consumers {
-            let listed = preload::read(file)?;
-            let began = Instant::now();
-            // A database that is busy with the bridges that run is waited for.
-            let new = loop {
-                match store
-                    .ensure_consumers(listed.clone(), store.clock(&self.clock).now())
-                    .await
-                {
-                    Err(error) if error.is_retryable() && began.elapsed() < PATIENCE => {
-                        warn!(
-                            "The listed consumers could not be registered yet: {}",
-                            chain(&error)
-                        );
-                        sleep(AGAIN).await;
-                    }
-                    done => break done?,
-                }
-            };
-            info!(new, file = %file.display(), "Registered the listed consumers");
+            register_listed(&store, file, &store.clock(&self.clock)).await?;
         }
         Ok(store)
     }
@@ -281,6 +265,7 @@ impl BridgeSettings {
             hosts: self.api_hosts,
             access: parts.access,
             tls: parts.https,
+            ui: self.ui,
             process: api::ProcessView::new(checks.clone(), config.ownership.clone()),
             ..api::ApiConfig::new(self.source, self.endpoint.scheme)
         };
@@ -392,9 +377,5 @@ impl Service {
         Ok(worked.and(connected)?)
     }
 }
-
-// As long as the first connection is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
-const AGAIN: Duration = Duration::from_secs(1);
 
 const SILENCE_MARGIN: Duration = Duration::from_secs(15);

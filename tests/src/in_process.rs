@@ -16,7 +16,6 @@ use agent::metrics::Metrics;
 use agent::self_report::About;
 use agent::work::Files;
 use anyhow::{Context as _, Result, anyhow};
-use jiff::Timestamp;
 use link::admin::Checks;
 use link::bundle::resync::PART_BYTES;
 use link::clock::Clock;
@@ -98,7 +97,7 @@ impl InProcessAgent {
             target_health: Health::ignored(),
             resync_health: Health::ignored(),
             metrics: Metrics::register(&registry)?,
-            about: About::new(AgentTarget::Directory, Timestamp::now()),
+            about: About::new(AgentTarget::Directory, clock.now()),
             restarts: Restarts::unregistered(),
             clock,
         };

@@ -414,7 +414,7 @@ impl Halted {
                 move |state| *resync.lock().unwrap() = state
             }),
             metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
-            about: About::new(AgentTarget::Directory, Timestamp::now()),
+            about: About::new(AgentTarget::Directory, Clock::system().now()),
             restarts: Restarts::register(&registry).unwrap(),
             clock: Clock::system(),
         };

@@ -21,7 +21,7 @@ struct Connect(#[source] io::Error);
 
 impl Hint for Connect {
     fn hint(&self) -> Option<String> {
-        Some("run `probe check` to see which step fails".into())
+        Some("run `probe doctor` to see which step fails".into())
     }
 }
 
@@ -59,7 +59,7 @@ fn failure_is_printed_once_with_its_chain_and_hint() {
     assert_eq!(
         err,
         "agent: connect to `mqtts://iot.example:8883`: connection refused\n\
-         hint: run `probe check` to see which step fails\n"
+         hint: run `probe doctor` to see which step fails\n"
     );
 }
 

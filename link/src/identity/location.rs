@@ -216,7 +216,7 @@ fn list(directory: &Path) -> Result<Vec<String>, IdentityError> {
 }
 
 /// The CA file, or all of a directory of them, one after the other.
-fn read_ca(path: &Path) -> Result<Vec<u8>, IdentityError> {
+pub(super) fn read_ca(path: &Path) -> Result<Vec<u8>, IdentityError> {
     if !path.is_dir() {
         return read(Role::Ca, path);
     }
@@ -237,7 +237,7 @@ fn read_ca(path: &Path) -> Result<Vec<u8>, IdentityError> {
     Ok(all)
 }
 
-fn read(role: Role, path: &Path) -> Result<Vec<u8>, IdentityError> {
+pub(super) fn read(role: Role, path: &Path) -> Result<Vec<u8>, IdentityError> {
     let path_of = || path.to_owned();
     crate::file::read(path, MAX_FILE_BYTES).map_err(|error| match error {
         ReadError::Io(source) => match source.kind() {

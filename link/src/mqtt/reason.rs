@@ -233,7 +233,7 @@ impl Hint for ConnectError {
     fn hint(&self) -> Option<String> {
         let text = match self {
             Self::Timeout | Self::Network(_) => {
-                "check host, port and the way out of the network; `probe check` names the stage that fails"
+                "check host, port and the way out of the network; `probe doctor` says which hop fails and why"
             }
             Self::Tls(problem) => return problem.hint(),
             Self::ClosedBeforeConnAck => {

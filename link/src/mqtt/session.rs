@@ -150,6 +150,11 @@ impl Session {
         self.shared.subscriptions.subscribe()
     }
 
+    /// The Maximum Packet Size of the last CONNACK, in bytes; `None` before the first, and where the broker named none.
+    pub fn packet_limit(&self) -> Option<usize> {
+        self.shared.packet_limit()
+    }
+
     /// What the session is doing; watchers see every change of epoch.
     pub fn state(&self) -> watch::Receiver<State> {
         self.shared.state.subscribe()

@@ -167,7 +167,15 @@ fn help_is_a_word_because_h_is_the_host() {
 
 #[test]
 fn help_texts_are_as_reviewed() {
-    for name in ["", "publish", "subscribe", "ping", "check"] {
+    for name in [
+        "",
+        "publish",
+        "subscribe",
+        "ping",
+        "check",
+        "bench",
+        "watch",
+    ] {
         let mut line = vec!["probe"];
         line.extend(Some(name).filter(|name| !name.is_empty()));
         line.push("--help");

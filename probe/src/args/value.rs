@@ -140,6 +140,25 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Seconds between two looks: not so often that the looks are the load.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = number_of_seconds(text)?;
+    if (0.2..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("must be between 0.2 and 3600 seconds".into())
+    }
+}
+
+/// A part of the name of a cluster.
+pub(super) fn name_part(text: &str) -> Result<String, String> {
+    let fits = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || char == '-';
+    match !text.is_empty() && text.len() <= 63 && text.chars().all(fits) {
+        true => Ok(text.to_owned()),
+        false => Err("names of clusters are 1 to 63 of `a-z0-9-`".into()),
+    }
+}
+
 /// Seconds with an optional fraction, up to a day.
 pub(super) fn delay(text: &str) -> Result<Duration, String> {
     let seconds = number_of_seconds(text)?;

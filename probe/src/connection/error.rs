@@ -82,7 +82,7 @@ impl ConnectionError {
                 Some(subscribe_denied_hint(&target.arn, &source.filter))
             }
             Self::Subscribe { source, .. } => source.hint(),
-            Self::Timeout { .. } => Some("run `probe check` with the same options: it names the stage that fails (or give more time with `-W`)".into()),
+            Self::Timeout { .. } => Some("run `probe doctor` with the same options: it says which hop fails and why (or give more time with `-W`)".into()),
             Self::Tls(source) => source.hint(),
             Self::Metrics(_) | Self::Closed => None,
         };
@@ -105,7 +105,7 @@ pub fn connect_hint(error: &ConnectError, target: &Target) -> Option<String> {
                 .into(),
         ),
         ConnectError::Timeout | ConnectError::Network(_) => Some(format!(
-            "check the host, port {} and the way out of the network; `probe check` with the same options names the stage that fails",
+            "check the host, port {} and the way out of the network; `probe doctor` with the same options says which hop fails and why",
             target.port
         )),
         other => other.hint(),

@@ -136,11 +136,14 @@ fn every_option_is_taken_or_refused_by_name_with_what_to_do_instead() {
             line.extend(needs.flatten());
             match (answer, Args::try_parse_from(&line)) {
                 (Works(_), Ok(args)) => {
-                    assert!(args.command.connection().refused.0.is_none(), "{line:?}");
+                    assert!(
+                        args.command.connection().unwrap().refused.0.is_none(),
+                        "{line:?}"
+                    );
                 }
                 (Works(_), Err(error)) if name == "--help" => assert!(!error.use_stderr()),
                 (Refused(value, words), Ok(args)) => {
-                    let refused = args.command.connection().refused.0;
+                    let refused = args.command.connection().unwrap().refused.0;
                     let option = refused.unwrap_or_else(|| panic!("{line:?} is taken"));
                     let said = format!("{} {}", option.reason, option.hint);
                     assert!(said.contains(words), "{line:?}: {said}");

@@ -177,6 +177,13 @@ fn known(at: &str, value: &Value, schema: &Value) {
 }
 
 #[test]
+fn values_of_a_server_that_hears_lifecycle_events_say_so() {
+    let region = two_clusters("server: {lifecycleEvents: true}\n");
+    let text = helm::yaml(&helm::ServerValues::new(&region));
+    assert!(text.contains("\nlifecycleEvents: true\n"), "{text}");
+}
+
+#[test]
 fn values_of_the_server_name_its_secrets() {
     let region = two_clusters("server: {connections: 2}\n");
     insta::assert_snapshot!(helm::yaml(&helm::ServerValues::new(&region)), @r#"

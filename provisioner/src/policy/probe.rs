@@ -2,6 +2,7 @@
 
 use link::id::ConsumerName;
 use link::iot::PolicyAction;
+use link::iot::lifecycle::PRESENCE_FILTERS;
 
 use super::PartyName;
 use crate::region::Region;
@@ -107,6 +108,10 @@ fn filters(region: &Region, party: &PartyName, asked: &mut Asked) {
     );
     let every_cluster = region.scheme.bridge_topics().source_events;
     asked.ask(PolicyAction::Subscribe, every_cluster, false);
+    for filter in PRESENCE_FILTERS {
+        let hears = server && region.server.lifecycle_events;
+        asked.ask(PolicyAction::Subscribe, filter, hears);
+    }
     asked.ask(PolicyAction::Subscribe, "#", false);
 }
 

@@ -37,6 +37,8 @@ fn policies_as_made_allow_and_deny_what_they_should_in_every_scheme() {
         "server: {connections: 3}\n",
         "server: {store: sqlite, connections: 3}\n",
         "server: {replicas: 16, connections: 64}\n",
+        "server: {lifecycleEvents: true}\n",
+        "server: {lifecycleEvents: true, store: sqlite}\n",
         "topics: {sourceEvents: m/consumers/+/sourceevents, agentEvents: $share/g/m/consumers/+/agentevents}\n",
         "topics: {sourceEvents: sources/maestro/consumers/+/sourceevents, agentEvents: \
          sources/maestro/consumers/+/agentevents, sourceBroadcast: sources/+/sourcebroadcast, agentBroadcast: \
@@ -81,8 +83,10 @@ fn the_matrix_is_a_table() {
     ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/agentevents
     ok    deny   management-01  iot:Subscribe      topicfilter/$share/regional-x8k2-maestro-server/maestro/consumers/+/agentevents
     ok    deny   management-01  iot:Subscribe      topicfilter/maestro/consumers/+/sourceevents
+    ok    deny   management-01  iot:Subscribe      topicfilter/$aws/events/presence/connected/+
+    ok    deny   management-01  iot:Subscribe      topicfilter/$aws/events/presence/disconnected/+
     ok    deny   management-01  iot:Subscribe      topicfilter/#
-    25 checked, 0 not as they should be
+    27 checked, 0 not as they should be
     "#);
 }
 

@@ -1,7 +1,7 @@
 //! One connection from CONNECT to its last byte, as one task: a reader and a writer future side by side, so that
 //! neither a client that does not read nor one that does not stop writing can block the other direction.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::faults;
 use super::live::{End, Link};
 use super::packet::{Message, Reason, Version, Will};
-use super::permissions::Permissions;
-use super::presence::{DisconnectReason, clamp_expiry};
+use super::presence::{DisconnectReason, Party, clamp_expiry};
 use super::registry::Fingerprint;
 use super::session::Session;
 use super::shared::Shared;
@@ -32,7 +31,8 @@ mod write;
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
     pub(super) certificate: Fingerprint,
-    pub(super) address: Option<IpAddr>,
+    /// The client's address and the one it dialled; absent without a socket.
+    pub(super) sockets: Option<(SocketAddr, SocketAddr)>,
     /// When a complete CONNECT must be there.
     pub(super) deadline: Instant,
 }
@@ -44,9 +44,9 @@ pub(super) struct Connection {
     pub(super) version: Version,
     pub(super) link: Arc<Link>,
     pub(super) session: Arc<Session>,
-    pub(super) permissions: Permissions,
     pub(super) keep_alive: Duration,
     pub(super) will: Option<Will>,
+    pub(super) address: Option<IpAddr>,
 }
 
 /// Serves a connection until it ends.
@@ -60,19 +60,31 @@ where
         return;
     };
     shared.environment.counters.connected.add(1);
-    connection.publish_event(shared.presence.connected(
-        &connection.link.client_id,
-        connection.link.id,
-        &connection.link.fingerprint,
-    ));
+    let version = connection.link.version;
+    connection.publish_event(shared.presence.connected(&connection.party(), version));
     let end = tokio::select! {
         end = reader.run(&connection) => end,
         end = writer.run(&connection) => end,
         end = connection.link.ended() => end,
         end = connection.registry_ends_it() => end,
         end = connection.lifetime_ends_it() => end,
+        () = connection.half_opens() => {
+            connection.ended(End::silent(DisconnectReason::ConnectionLost));
+            connection.half_open_ends().await;
+            return;
+        }
     };
-    connection.finish(end, &mut writer).await;
+    // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
+    writer.close(end.reason).await;
+    connection.ended(end);
+}
+
+// === impl Peer ===
+
+impl Peer {
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.sockets.map(|(from, _)| from.ip())
+    }
 }
 
 // === impl Connection ===
@@ -83,7 +95,7 @@ impl Connection {
     async fn registry_ends_it(&self) -> End {
         let mut changes = self.shared.registry.changes();
         loop {
-            if !self.permissions.is_active() {
+            if !self.link.permissions.is_active() {
                 return End::with_reason(DisconnectReason::AuthError, Reason::NOT_AUTHORIZED);
             }
             if changes.changed().await.is_err() {
@@ -110,14 +122,34 @@ impl Connection {
         }
     }
 
-    async fn finish<S>(&self, end: End, writer: &mut Writer<S>)
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin,
-    {
-        // 3.1.1 has no DISCONNECT from the server: its translation is empty and only the close remains.
-        writer.close(end.reason).await;
+    /// Completes when the broker is to take the connection for lost.
+    async fn half_opens(&self) {
+        let mut faults = self.shared.environment.faults.watch();
+        let client_id = &self.link.client_id;
+        let changed = faults.wait_for(|faults| faults::hits(&faults.half_open, client_id));
+        if changed.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Completes when the socket of a connection that was taken for lost is to be closed.
+    async fn half_open_ends(&self) {
+        let mut faults = self.shared.environment.faults.watch();
+        let client_id = &self.link.client_id;
+        let over = faults.wait_for(|faults| !faults::hits(&faults.half_open, client_id));
+        let _ = tokio::time::timeout(HALF_OPEN, over).await;
+    }
+
+    fn ended(&self, end: End) {
         let now = Instant::now();
         let shared = &self.shared;
+        shared.clients.disconnected(
+            &self.link.client_id,
+            self.link.id,
+            self.session.expiry(),
+            (shared.presence.now(), end.cause),
+            now,
+        );
         shared
             .hub
             .detach(&self.session, self.link.id, &shared.environment, now);
@@ -132,12 +164,12 @@ impl Connection {
             let message = self.will_message(will, now);
             shared.hub.publish(&Arc::new(message), &shared.environment);
         }
-        self.publish_event(shared.presence.disconnected(
-            &self.link.client_id,
-            self.link.id,
-            &self.link.fingerprint,
-            end.cause,
-        ));
+        let version = self.link.version;
+        self.publish_event(
+            shared
+                .presence
+                .disconnected(&self.party(), version, end.cause),
+        );
     }
 
     fn will_message(&self, will: &Will, now: Instant) -> Message {
@@ -152,13 +184,19 @@ impl Connection {
         }
     }
 
+    /// Whom lifecycle events are about.
+    pub(super) fn party(&self) -> Party<'_> {
+        Party {
+            client_id: &self.link.client_id,
+            certificate: &self.link.fingerprint,
+            session: self.session.identifier,
+            address: self.address,
+        }
+    }
+
     /// Publishes a lifecycle event.
     pub(super) fn publish_event(&self, event: Option<Message>) {
-        if let Some(event) = event {
-            self.shared
-                .hub
-                .publish(&Arc::new(event), &self.shared.environment);
-        }
+        self.shared.publish_event(event);
     }
 
     /// How a refusal looks to this client: 5 gets the code, 3.1.1 a close (docs/IOT-CORE.md §1.3).
@@ -170,6 +208,9 @@ impl Connection {
         End::with_reason(cause, reason)
     }
 }
+
+// Longer than anybody watches; it frees the socket of a client that never looks.
+const HALF_OPEN: Duration = Duration::from_secs(60 * 60);
 
 // What a log line shows of a client id: all of it.
 const CLIENT_ID: usize = CLIENT_ID_BYTES;

@@ -1,13 +1,19 @@
 //! Faults to switch on, so that the broker behaves as badly as IoT Core is allowed to (docs/IOT-CORE.md §2 points 16 and 18).
 //!
-//! All are off at first and take effect at once on live connections. Probabilities are 0.0 to 1.0.
+//! All are off at first and take effect at once on live connections; those of [`Front`] on new ones. Probabilities are 0.0
+//! to 1.0. In a set of clients `*` is every client.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use rand::RngExt as _;
 use tokio::sync::watch;
+
+pub use self::front::{AlpnRule, CertificateRefusal, Front, Handshake, Port, TlsVersion};
+
+mod front;
 
 /// Handle to the faults; clones change the same ones.
 #[derive(Clone, Debug)]
@@ -37,6 +43,73 @@ pub struct FaultSettings {
     pub stalled: HashSet<String>,
     /// Clients whose PUBACKs are kept back.
     pub hold_acks: HashSet<String>,
+    /// Before CONNECT.
+    pub front: Front,
+    /// Clients whose CONNECT is refused as if their policy denied it.
+    pub refuse_connects: HashSet<String>,
+    /// Clients whose subscriptions are refused as if their policy denied them.
+    pub refuse_subscribes: HashSet<String>,
+    /// Clients that get no messages, as if their policy granted no Receive.
+    pub refuse_receives: HashSet<String>,
+    /// Probability that the policy denies a CONNECT, a publish or a filter that it allows, as while an edit spreads.
+    pub policy_flap: f64,
+    /// Clients whose connection the broker takes for lost, while the client's socket stays open.
+    pub half_open: HashSet<String>,
+    /// What gets no answer, on connections that go on.
+    pub swallow: BTreeSet<Swallowed>,
+    /// Whether what is over a rate is dropped without a word in MQTT 5 too, and bytes over the rate are not delayed.
+    pub silent_quotas: bool,
+    /// Probability that a CONNECT is refused for its rate.
+    pub throttle_connects: f64,
+    /// A second client with the first one's identity.
+    pub takeover: Option<Takeover>,
+    /// Filters in one SUBSCRIBE, fewer than IoT Core's.
+    pub max_filters: Option<usize>,
+    /// Subscriptions of a connection, fewer than IoT Core's.
+    pub max_subscriptions: Option<usize>,
+    /// Bytes of a payload, fewer than IoT Core's.
+    pub max_payload: Option<usize>,
+    /// Bytes of a topic, fewer than IoT Core's.
+    pub max_topic: Option<usize>,
+    /// By how much the time is off that the broker's HTTPS and the control plane tell.
+    pub clock_skew: SignedDuration,
+    /// How late lifecycle events come, each at a random moment of the range, and so in any order.
+    pub event_delay: Option<(Duration, Duration)>,
+    /// Probability that a lifecycle event comes twice.
+    pub event_duplicate: f64,
+}
+
+/// Kinds of packets that get no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Swallowed {
+    /// No CONNACK.
+    Connect,
+    /// No SUBACK, and no subscription.
+    Subscribe,
+    /// No PUBACK, and nobody gets the message.
+    Publish,
+    /// No PINGRESP.
+    Ping,
+    /// Messages to clients go nowhere.
+    Delivery,
+}
+
+/// A second client that takes a client id again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Takeover {
+    /// The id.
+    pub client_id: String,
+    /// How long after the first one's connect.
+    pub every: Duration,
+}
+
+// === impl FaultSettings ===
+
+impl FaultSettings {
+    /// Whether a policy that allows something seems to deny it to a client of this set.
+    pub(super) fn refuses(&self, clients: &HashSet<String>, client_id: &str) -> bool {
+        hits(clients, client_id) || happens(self.policy_flap)
+    }
 }
 
 // === impl Faults ===
@@ -69,6 +142,11 @@ impl Default for Faults {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether a client is in the set.
+pub(super) fn hits(clients: &HashSet<String>, client_id: &str) -> bool {
+    clients.contains(client_id) || clients.contains("*")
 }
 
 /// True with the given probability.

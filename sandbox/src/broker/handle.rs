@@ -18,12 +18,24 @@ use super::presence::DisconnectReason;
 use super::registry::{Fingerprint, Registry};
 use super::shared::Shared;
 
+pub use self::data_plane::{Content, DirectError, Publication};
+
+mod data_plane;
+
 /// Controls of a broker; clones control the same one.
 #[derive(Clone)]
 pub struct Handle {
     pub(super) shared: Arc<Shared>,
-    pub(super) address: SocketAddr,
+    pub(super) addresses: Addresses,
     pub(super) tasks: TaskTracker,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) mqtt: SocketAddr,
+    pub(super) alpn: Option<SocketAddr>,
+    pub(super) https: Option<SocketAddr>,
 }
 
 /// One live connection.
@@ -46,7 +58,17 @@ pub struct ConnectionInfo {
 impl Handle {
     /// Where it listens.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.addresses.mqtt
+    }
+
+    /// Where it listens for clients with ALPN, as on port 443.
+    pub fn alpn_addr(&self) -> Option<SocketAddr> {
+        self.addresses.alpn
+    }
+
+    /// Where it answers HTTPS, as on port 8443.
+    pub fn https_addr(&self) -> Option<SocketAddr> {
+        self.addresses.https
     }
 
     /// Certificates and policies.
@@ -138,7 +160,7 @@ impl Handle {
         let (client, server) = tokio::io::duplex(IN_PROCESS_BUFFER);
         let peer = Peer {
             certificate: certificate.clone(),
-            address: None,
+            sockets: None,
             deadline: Instant::now() + self.shared.environment.limits.connect_timeout,
         };
         self.tasks.spawn(Box::pin(connection::serve(
@@ -155,6 +177,7 @@ impl Handle {
         loop {
             tick.tick().await;
             self.shared.hub.expire(Instant::now());
+            self.shared.clients.expire(Instant::now());
         }
     }
 }

@@ -153,6 +153,7 @@ impl Hub {
                         qos: message.qos.less_value(options.qos),
                         retain: true,
                         copy: false,
+                        confirmation: None,
                     }
                 }));
             }

@@ -1,4 +1,4 @@
-//! The TLS front: mutual TLS 1.2 and 1.3 without tickets, any client certificate taken (docs/IOT-CORE.md §2 point 1).
+//! The sockets and what comes through them before CONNECT: TLS, ALPN, HTTPS for clocks (docs/IOT-CORE.md §2 point 1).
 //!
 //! As on IoT Core a handshake proves only possession of a key; whether the certificate is known and ACTIVE is
 //! decided at CONNECT.
@@ -7,68 +7,89 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use link::tls::ALPN_MQTT;
-use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, ServerConfig, SignatureScheme};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::socket::Socket;
+use self::tls::{ALPN_HTTPS, Door, Tls};
 use super::connection::{self, Peer};
+use super::faults::{Front, Handshake};
+use super::handle::Addresses;
 use super::notices::Notice;
 use super::registry::Fingerprint;
 use super::shared::Shared;
 use super::{BrokerBindError, BrokerConfig};
 
-/// A bound socket and the TLS it speaks.
+mod https;
+mod socket;
+mod tls;
+
+/// The bound sockets and the TLS they speak.
 pub(super) struct Listener {
-    socket: TcpListener,
-    acceptor: TlsAcceptor,
-    address: SocketAddr,
-    require_alpn: bool,
+    entrances: Vec<Entrance>,
+    tls: Arc<Tls>,
 }
 
-/// Takes any certificate whose key the client holds.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-/// Presents the one server certificate, but not under a foreign name.
-#[derive(Debug)]
-struct NamedServer {
-    key: Arc<CertifiedKey>,
-    names: Vec<String>,
+/// One socket.
+struct Entrance {
+    socket: Socket,
+    door: Door,
+    /// Without faults.
+    acceptor: TlsAcceptor,
+    /// Whether faults of port and handshake are this one's.
+    first: bool,
 }
 
 // === impl Listener ===
 
 impl Listener {
     pub(super) async fn bind(config: &BrokerConfig) -> Result<Self, BrokerBindError> {
-        let tls = server_config(config)?;
-        let failed = |source| BrokerBindError::Listen {
-            address: config.listen,
-            source,
-        };
-        let socket = TcpListener::bind(config.listen).await.map_err(failed)?;
-        let address = socket.local_addr().map_err(failed)?;
+        let tls = Tls::new(config);
+        let alpn = config.require_alpn;
+        let all = [
+            (Some(config.listen), Door::Mqtt { alpn }),
+            (config.alpn_listen, Door::Either),
+            (config.https_listen, Door::Https),
+        ];
+        let mut entrances = Vec::new();
+        for (address, door) in all {
+            let Some(address) = address else { continue };
+            let acceptor = tls.acceptor(door, &Front::default())?;
+            let socket = Socket::bind(address)
+                .await
+                .map_err(|source| BrokerBindError::Listen { address, source })?;
+            entrances.push(Entrance {
+                socket,
+                door,
+                acceptor,
+                first: entrances.is_empty(),
+            });
+        }
         Ok(Self {
-            socket,
-            acceptor: TlsAcceptor::from(Arc::new(tls)),
-            address,
-            require_alpn: config.require_alpn,
+            entrances,
+            tls: Arc::new(tls),
         })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
-        self.address
+    pub(super) fn addresses(&self) -> Addresses {
+        let of = |wanted: fn(&Door) -> bool| {
+            let mut all = self.entrances.iter();
+            let found = all.find(|entrance| wanted(&entrance.door));
+            found.map(|entrance| entrance.socket.address())
+        };
+        Addresses {
+            mqtt: of(|door| matches!(door, Door::Mqtt { .. }))
+                .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            alpn: of(|door| *door == Door::Either),
+            https: of(|door| *door == Door::Https),
+        }
     }
 
     /// Accepts until stopped; each connection is one task on the tracker, and there are at most as many as the limits
@@ -80,51 +101,126 @@ impl Listener {
         stop: CancellationToken,
     ) {
         let room = Arc::new(Semaphore::new(shared.environment.limits.connections));
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.socket.accept() => accepted,
-                () = stop.cancelled() => return,
+        let tls = &self.tls;
+        let all = self.entrances.into_iter().map(|entrance| {
+            let accepting = Accepting {
+                shared: shared.clone(),
+                tasks: tasks.clone(),
+                stop: stop.clone(),
+                room: room.clone(),
+                tls: tls.clone(),
             };
-            let (stream, from) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, most likely: waiting is all there is to do.
-                    let text = format!("Accept failed: {error}");
-                    shared.notices.write(&Notice::Accept, self.address, text);
+            entrance.run(accepting)
+        });
+        join_all(all).await;
+    }
+}
+
+/// What accepted connections need.
+struct Accepting {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    room: Arc<Semaphore>,
+    tls: Arc<Tls>,
+}
+
+// === impl Entrance ===
+
+impl Entrance {
+    async fn run(mut self, all: Accepting) {
+        let mut faults = all.shared.environment.faults.watch();
+        loop {
+            if self.first {
+                let port = faults.borrow_and_update().front.port;
+                if let Err(error) = self.socket.look(port).await {
+                    let text = format!("Listening again failed: {error}");
+                    let from = self.socket.address();
+                    all.shared.notices.write(&Notice::Accept, from, text);
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
+            }
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = faults.changed(), if self.first => continue,
+                () = all.stop.cancelled() => return,
             };
-            let Ok(permit) = room.clone().try_acquire_owned() else {
-                let text = "Closed a connection: there are as many as this broker takes";
-                shared.notices.write(&Notice::Full, from, text);
-                continue;
-            };
-            let (acceptor, shared, stop) = (self.acceptor.clone(), shared.clone(), stop.clone());
-            let require_alpn = self.require_alpn;
-            tasks.spawn(async move {
-                tokio::select! {
-                    () = serve(stream, from, acceptor, require_alpn, shared) => {}
-                    () = stop.cancelled() => {}
+            match accepted {
+                Ok((stream, from)) => self.serve(stream, from, &all),
+                Err(error) => {
+                    // Out of file descriptors, most likely: waiting is all there is to do.
+                    let text = format!("Accept failed: {error}");
+                    let from = self.socket.address();
+                    all.shared.notices.write(&Notice::Accept, from, text);
+                    sleep(ACCEPT_PAUSE).await;
                 }
-                drop(permit);
-            });
+            }
         }
+    }
+
+    fn serve(&self, stream: TcpStream, from: SocketAddr, all: &Accepting) {
+        let Ok(permit) = all.room.clone().try_acquire_owned() else {
+            let text = "Closed a connection: there are as many as this broker takes";
+            all.shared.notices.write(&Notice::Full, from, text);
+            return;
+        };
+        let settings = all.shared.environment.faults.get();
+        let front = &settings.front;
+        let acceptor = match *front == Front::default() {
+            true => Ok(self.acceptor.clone()),
+            false => all.tls.acceptor(self.door, front),
+        };
+        let acceptor = match acceptor {
+            Ok(acceptor) => acceptor,
+            Err(error) => {
+                let text = format!("TLS cannot be set up with these faults: {error}");
+                all.shared.notices.write(&Notice::Tls, from, text);
+                return;
+            }
+        };
+        let handshake = match self.first {
+            true => front.handshake,
+            false => Handshake::Normal,
+        };
+        let (door, shared, stop) = (self.door, all.shared.clone(), all.stop.clone());
+        all.tasks.spawn(async move {
+            tokio::select! {
+                () = serve(stream, from, acceptor, door, handshake, shared) => {}
+                () = stop.cancelled() => {}
+            }
+            drop(permit);
+        });
     }
 }
 
 async fn serve(
-    stream: TcpStream,
+    mut stream: TcpStream,
     from: SocketAddr,
     acceptor: TlsAcceptor,
-    require_alpn: bool,
+    door: Door,
+    handshake: Handshake,
     shared: Arc<Shared>,
 ) {
     let _ = stream.set_nodelay(true);
+    let to = stream.local_addr().ok();
     // One deadline for the handshake and CONNECT: a client that sends nothing, or a byte now and then, is closed.
     let deadline = Instant::now() + shared.environment.limits.connect_timeout;
-    let handshake = timeout_at(deadline, acceptor.accept(stream)).await;
-    let stream = match handshake {
+    match handshake {
+        Handshake::Normal => {}
+        Handshake::Closed => return,
+        Handshake::Unanswered => return sleep_until(deadline).await,
+        Handshake::Plaintext => {
+            // What is unread when a socket closes would reset it before the answer is seen.
+            let mut hello = [0; HELLO];
+            let _ = timeout_at(deadline, stream.read(&mut hello)).await;
+            let _ = stream.write_all(PLAINTEXT).await;
+            let _ = stream.shutdown().await;
+            return;
+        }
+    }
+    let accepting = timeout_at(deadline, acceptor.accept(stream)).await;
+    let mut stream = match accepting {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             let text = format!("TLS handshake failed: {error}");
@@ -134,7 +230,14 @@ async fn serve(
         Err(_) => return,
     };
     let (_, tls) = stream.get_ref();
-    if require_alpn && tls.alpn_protocol() != Some(ALPN_MQTT.as_bytes()) {
+    let alpn = tls.alpn_protocol();
+    let settings = shared.environment.faults.get();
+    if door == Door::Https || alpn == Some(ALPN_HTTPS.as_bytes()) {
+        let (now, skew) = (shared.presence.now(), settings.clock_skew);
+        let _ = timeout_at(deadline, https::answer(&mut stream, now, skew)).await;
+        return;
+    }
+    if door.wants_alpn(&settings.front) && alpn != Some(ALPN_MQTT.as_bytes()) {
         let text = "Refused a client without ALPN `x-amzn-mqtt-ca`";
         shared.notices.write(&Notice::Alpn, from, text);
         return;
@@ -144,99 +247,16 @@ async fn serve(
     };
     let peer = Peer {
         certificate: Fingerprint::of(certificate),
-        address: Some(from.ip()),
+        sockets: to.map(|to| (from, to)),
         deadline,
     };
     Box::pin(connection::serve(stream, peer, shared)).await;
 }
 
-fn server_config(config: &BrokerConfig) -> Result<ServerConfig, BrokerBindError> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(config.certificate_pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(BrokerBindError::CertificatePem)?;
-    let key = PrivateKeyDer::from_pem_slice(config.key_pem.as_bytes())
-        .map_err(BrokerBindError::KeyPem)?;
-    let key = CertifiedKey::from_der(chain, key, &provider).map_err(BrokerBindError::Tls)?;
-    let mut tls = ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(BrokerBindError::Tls)?
-        .with_client_cert_verifier(Arc::new(AnyCertificate(provider)))
-        .with_cert_resolver(Arc::new(NamedServer {
-            key: Arc::new(key),
-            names: config.server_names.clone(),
-        }));
-    // "No SessionTicket support" (docs/IOT-CORE.md §1.6).
-    tls.send_tls13_tickets = 0;
-    tls.session_storage = Arc::new(NoServerSessionStorage {});
-    if config.require_alpn {
-        tls.alpn_protocols = vec![ALPN_MQTT.into()];
-    }
-    Ok(tls)
-}
-
-// === impl AnyCertificate ===
-
-impl ClientCertVerifier for AnyCertificate {
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    /// Dates are not looked at: whether IoT Core refuses an expired client certificate is not known
-    /// (docs/IOT-CORE.md §7), and the registry's state is what counts.
-    fn verify_client_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _now: UnixTime,
-    ) -> Result<ClientCertVerified, rustls::Error> {
-        Ok(ClientCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-// === impl NamedServer ===
-
-impl ResolvesServerCert for NamedServer {
-    /// A wrong name fails; none at all is "recommended" against but works (docs/IOT-CORE.md §1.6).
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let wrong = hello
-            .server_name()
-            .is_some_and(|name| !self.names.is_empty() && !self.names.iter().any(|n| n == name));
-        (!wrong).then(|| self.key.clone())
-    }
-}
-
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+// More than a client's first message has.
+const HELLO: usize = 4096;
+
+const PLAINTEXT: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::lock;
 use super::packet::Reason;
+use super::permissions::Permissions;
 use super::presence::DisconnectReason;
 
 /// A live connection.
@@ -18,6 +19,9 @@ pub(super) struct Link {
     /// SHA-256 of the client certificate.
     pub(super) fingerprint: String,
     pub(super) since: Instant,
+    /// What orders the lifecycle events of this client id.
+    pub(super) version: u64,
+    pub(super) permissions: Permissions,
     end: Mutex<Option<End>>,
     ended: Notify,
 }
@@ -36,12 +40,20 @@ pub(super) struct End {
 // === impl Link ===
 
 impl Link {
-    pub(super) fn new(id: u64, client_id: Arc<str>, fingerprint: String, since: Instant) -> Self {
+    pub(super) fn new(
+        id: u64,
+        client_id: Arc<str>,
+        fingerprint: String,
+        version: u64,
+        permissions: Permissions,
+    ) -> Self {
         Self {
             id,
             client_id,
             fingerprint,
-            since,
+            since: Instant::now(),
+            version,
+            permissions,
             end: Mutex::new(None),
             ended: Notify::new(),
         }

@@ -1,14 +1,17 @@
 //! Lifecycle events on `$aws/events/…` (docs/IOT-CORE.md §1.4, §2 point 19), so that a diagnosis that listens to them
 //! can be tested.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use link::clock::Clock;
 use link::iot::filter::has_wildcard;
 use link::iot::limits::MESSAGE_EXPIRY_MAX;
 use rmqtt_codec::types::QoS;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use super::packet::{Message, Properties};
 
@@ -39,7 +42,18 @@ pub enum DisconnectReason {
     Throttled,
 }
 
-/// Makes event messages with growing version numbers.
+/// Whom an event is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Party<'a> {
+    pub(super) client_id: &'a str,
+    /// The certificate's id.
+    pub(super) certificate: &'a str,
+    /// Lives as long as the client's session.
+    pub(super) session: Uuid,
+    pub(super) address: Option<IpAddr>,
+}
+
+/// Makes event messages. There is no `thingName`: it comes with exclusive things only, which the registry does not have.
 #[derive(Debug)]
 pub(super) struct Presence {
     clock: Clock,
@@ -73,85 +87,71 @@ impl Presence {
         Self { clock }
     }
 
-    pub(super) fn connected(
-        &self,
-        client_id: &str,
-        link: u64,
-        fingerprint: &str,
-    ) -> Option<Message> {
-        self.event(
-            "presence/connected",
-            client_id,
-            "connected",
-            &json!({
-                "principalIdentifier": fingerprint,
-                "versionNumber": link,
-            }),
-        )
+    /// The moment that events carry.
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
+    pub(super) fn connected(&self, party: &Party<'_>, version: u64) -> Option<Message> {
+        let extra = json!({ "versionNumber": version });
+        self.event("presence", "connected", party, true, &extra)
+    }
+
+    /// Has the version of the connection's `connected`.
     pub(super) fn disconnected(
         &self,
-        client_id: &str,
-        link: u64,
-        fingerprint: &str,
+        party: &Party<'_>,
+        version: u64,
         reason: DisconnectReason,
     ) -> Option<Message> {
-        self.event(
-            "presence/disconnected",
-            client_id,
-            "disconnected",
-            &json!({
-                "principalIdentifier": fingerprint,
-                "versionNumber": link,
-                "clientInitiatedDisconnect": reason == DisconnectReason::ClientInitiatedDisconnect,
-                "disconnectReason": reason.as_str(),
-            }),
-        )
+        let extra = json!({
+            "versionNumber": version,
+            "clientInitiatedDisconnect": reason == DisconnectReason::ClientInitiatedDisconnect,
+            "disconnectReason": reason.as_str(),
+        });
+        self.event("presence", "disconnected", party, false, &extra)
     }
 
-    pub(super) fn connect_failed(&self, client_id: &str, fingerprint: &str) -> Option<Message> {
-        self.event(
-            "presence/connect_failed",
-            client_id,
-            "connect_failed",
-            &json!({
-                "principalIdentifier": fingerprint,
-                "connectFailureReason": "AUTHORIZATION_FAILED",
-            }),
-        )
+    pub(super) fn connect_failed(&self, party: &Party<'_>) -> Option<Message> {
+        let extra = json!({ "connectFailureReason": "AUTHORIZATION_FAILED" });
+        self.event("presence", "connect_failed", party, true, &extra)
     }
 
-    pub(super) fn subscribed(&self, client_id: &str, topics: &[String]) -> Option<Message> {
-        self.event(
-            "subscriptions/subscribed",
-            client_id,
-            "subscribed",
-            &json!({ "topics": topics }),
-        )
+    pub(super) fn subscribed(&self, party: &Party<'_>, topics: &[String]) -> Option<Message> {
+        let extra = json!({ "topics": topics });
+        self.event("subscriptions", "subscribed", party, false, &extra)
     }
 
-    pub(super) fn unsubscribed(&self, client_id: &str, topics: &[String]) -> Option<Message> {
-        self.event(
-            "subscriptions/unsubscribed",
-            client_id,
-            "unsubscribed",
-            &json!({ "topics": topics }),
-        )
+    pub(super) fn unsubscribed(&self, party: &Party<'_>, topics: &[String]) -> Option<Message> {
+        let extra = json!({ "topics": topics });
+        self.event("subscriptions", "unsubscribed", party, false, &extra)
     }
 
     /// Ids with a wildcard in them get no events (docs/IOT-CORE.md §1.2).
-    fn event(&self, topic: &str, client_id: &str, kind: &str, extra: &Value) -> Option<Message> {
+    fn event(
+        &self,
+        family: &str,
+        kind: &str,
+        party: &Party<'_>,
+        with_address: bool,
+        extra: &Value,
+    ) -> Option<Message> {
+        let client_id = party.client_id;
         if has_wildcard(client_id) {
             return None;
         }
         let mut body = Map::new();
         body.insert("clientId".into(), client_id.into());
+        body.insert("timestamp".into(), self.now().as_millisecond().into());
         body.insert("eventType".into(), kind.into());
-        body.insert("timestamp".into(), self.clock.now().as_millisecond().into());
+        body.insert("sessionIdentifier".into(), party.session.to_string().into());
+        body.insert("principalIdentifier".into(), party.certificate.into());
+        if let Some(address) = party.address.filter(|_| with_address) {
+            body.insert("ipAddress".into(), address.to_string().into());
+        }
         body.extend(extra.as_object().cloned().unwrap_or_default());
         Some(Message {
-            topic: Arc::from(format!("$aws/events/{topic}/{client_id}")),
+            topic: Arc::from(format!("$aws/events/{family}/{kind}/{client_id}")),
             payload: Value::Object(body).to_string().into(),
             qos: QoS::AtLeastOnce,
             retain: false,

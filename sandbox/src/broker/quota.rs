@@ -51,6 +51,19 @@ impl Bucket {
             .then(|| now + Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / rate))
     }
 
+    /// Takes `amount`, or nothing when there is not so much; what is larger than the bucket takes all of a full one.
+    pub(super) fn afford(&mut self, amount: usize, now: Instant) -> bool {
+        let Some(rate) = self.fill(now) else {
+            return true;
+        };
+        let amount = (amount as f64).min(rate);
+        let there_is_enough = self.tokens >= amount;
+        if there_is_enough {
+            self.tokens -= amount;
+        }
+        there_is_enough
+    }
+
     /// Takes `amount` at once, into debt if need be, and says how long to pause for it.
     pub(super) fn charge(&mut self, amount: usize, now: Instant) -> Duration {
         let Some(rate) = self.fill(now) else {

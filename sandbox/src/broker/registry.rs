@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::lock;
+use super::{faults, lock};
 
 pub use self::certificate::{Certificate, CertificateState, Fingerprint};
 pub use self::error::RegistryError;
 pub use self::policy::{Policy, PolicyVersion, Tags};
+pub use self::pretence::{Pretence, PretendedState};
 pub use self::thing::{RegisteredThing, ThingChange};
 
 mod certificate;
@@ -30,6 +31,7 @@ mod file;
 mod policies;
 mod policy;
 mod policy_versions;
+mod pretence;
 mod thing;
 mod things;
 
@@ -50,8 +52,20 @@ struct Shared {
 struct Inner {
     account: Account,
     visible: Arc<Grants>,
-    pending: VecDeque<(Instant, Arc<Grants>)>,
+    pending: VecDeque<Edit>,
     delay: Duration,
+    spread: Duration,
+    pretence: Pretence,
+}
+
+/// A change of policies that is not visible everywhere.
+#[derive(Debug)]
+struct Edit {
+    /// When the first see it.
+    from: Instant,
+    /// When all do.
+    until: Instant,
+    grants: Arc<Grants>,
 }
 
 /// Everything that is stored.
@@ -115,6 +129,12 @@ impl Registry {
         lock(&self.shared.inner).delay = delay;
     }
 
+    /// From now on, a policy change is seen by ever more decisions for so long once it is visible, and not by the others:
+    /// answers flap, as while the hosts of IoT Core learn of it one by one.
+    pub fn set_policy_spread(&self, spread: Duration) {
+        lock(&self.shared.inner).spread = spread;
+    }
+
     /// What its entries are dated by.
     pub(crate) fn clock(&self) -> &Clock {
         &self.shared.clock
@@ -122,25 +142,22 @@ impl Registry {
 
     /// Whether the certificate may be used.
     pub(super) fn is_active(&self, certificate: &Fingerprint) -> bool {
-        self.read(|account| {
-            let known = account.certificates.get(certificate);
-            known.is_some_and(|known| known.state == CertificateState::Active)
-        })
+        let inner = lock(&self.shared.inner);
+        let known = inner.account.certificates.get(certificate);
+        let state = known.and_then(|known| inner.pretence.state(known));
+        state == Some(CertificateState::Active)
     }
 
     /// The policies in force.
     pub(super) fn grants(&self, now: Instant) -> Arc<Grants> {
         let mut inner = lock(&self.shared.inner);
-        while inner
-            .pending
-            .front()
-            .is_some_and(|(visible_at, _)| *visible_at <= now)
-        {
-            if let Some((_, grants)) = inner.pending.pop_front() {
-                inner.visible = grants;
+        while inner.pending.front().is_some_and(|edit| edit.until <= now) {
+            if let Some(edit) = inner.pending.pop_front() {
+                inner.visible = edit.grants;
             }
         }
-        inner.visible.clone()
+        let seen = inner.pending.iter().rev().find(|edit| edit.is_seen(now));
+        seen.map_or(&inner.visible, |edit| &edit.grants).clone()
     }
 
     /// Changes whenever the registry does.
@@ -155,13 +172,19 @@ impl Registry {
     fn change<T>(&self, change: impl FnOnce(&mut Account) -> T) -> T {
         let mut inner = lock(&self.shared.inner);
         let outcome = change(&mut inner.account);
-        let grants = Arc::new(inner.account.grants());
-        if inner.delay.is_zero() {
+        let grants = Arc::new(inner.account.grants(&inner.pretence));
+        if inner.delay.is_zero() && inner.spread.is_zero() {
             inner.pending.clear();
             inner.visible = grants;
         } else {
-            let visible_at = Instant::now() + inner.delay;
-            inner.pending.push_back((visible_at, grants));
+            let from = Instant::now() + inner.delay;
+            let until = from + inner.spread;
+            let edit = Edit {
+                from,
+                until,
+                grants,
+            };
+            inner.pending.push_back(edit);
         }
         drop(inner);
         self.shared.changed.send_modify(|version| *version += 1);
@@ -199,7 +222,7 @@ impl Account {
             .ok_or_else(|| RegistryError::UnknownThing(name.to_owned()))
     }
 
-    fn grants(&self) -> Grants {
+    fn grants(&self, pretence: &Pretence) -> Grants {
         let documents = |names: &BTreeSet<String>| -> Arc<[Document]> {
             names
                 .iter()
@@ -212,9 +235,26 @@ impl Account {
         let by_certificate = self
             .certificates
             .iter()
-            .map(|(fingerprint, known)| (fingerprint.clone(), documents(&known.policies)))
+            .map(|(fingerprint, known)| {
+                let documents = match pretence.is_without_policy(known) {
+                    true => Arc::default(),
+                    false => documents(&known.policies),
+                };
+                (fingerprint.clone(), documents)
+            })
             .collect();
         Grants { by_certificate }
+    }
+}
+
+// === impl Edit ===
+
+impl Edit {
+    /// Whether one decision sees it: ever more do.
+    fn is_seen(&self, now: Instant) -> bool {
+        let spread = self.until.saturating_duration_since(self.from);
+        let passed = now.saturating_duration_since(self.from);
+        !passed.is_zero() && faults::happens(passed.as_secs_f64() / spread.as_secs_f64())
     }
 }
 

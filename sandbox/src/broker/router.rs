@@ -193,6 +193,7 @@ impl Target {
             qos: message.qos.less_value(self.options.qos),
             retain: message.retain && self.options.retain_as_published,
             copy: false,
+            confirmation: None,
         }
     }
 }

@@ -13,9 +13,11 @@ use std::time::Duration;
 use rmqtt_codec::types::QoS;
 use tokio::sync::Notify;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use super::confirmation::Confirmation;
 use super::environment::Environment;
-use super::faults::FaultSettings;
+use super::faults::{FaultSettings, hits};
 use super::limits::Quotas;
 use super::live::Link;
 use super::lock;
@@ -33,6 +35,8 @@ pub(super) struct Delivery {
     pub(super) retain: bool,
     /// Made by the fault that duplicates; it is not duplicated again.
     pub(super) copy: bool,
+    /// Of a direct message: who waits for its acknowledgement. It is not kept for a client that is away.
+    pub(super) confirmation: Option<Confirmation>,
 }
 
 /// The messages of a shared-subscription group without a connected member.
@@ -43,6 +47,8 @@ pub(super) type GroupQueue = Arc<Mutex<VecDeque<Delivery>>>;
 pub(super) struct Session {
     pub(super) client_id: Arc<str>,
     pub(super) version: Version,
+    /// What lifecycle events call the session.
+    pub(super) identifier: Uuid,
     state: Mutex<State>,
     /// Something to send, or the link changed.
     pub(super) wake: Notify,
@@ -81,6 +87,7 @@ impl Session {
         Self {
             client_id,
             version,
+            identifier: Uuid::new_v4(),
             state: Mutex::new(State {
                 link: None,
                 expiry: Duration::ZERO,
@@ -152,6 +159,11 @@ impl Session {
     /// Whether it outlives its connection.
     pub(super) fn is_persistent(&self) -> bool {
         !lock(&self.state).expiry.is_zero()
+    }
+
+    /// How long it outlives its connection.
+    pub(super) fn expiry(&self) -> Duration {
+        lock(&self.state).expiry
     }
 
     /// Changes the expiry, as a DISCONNECT may.
@@ -293,18 +305,28 @@ impl Session {
 
     /// Takes an acknowledgement; whether the id was in flight.
     pub(super) fn acknowledged(&self, packet_id: u16) -> bool {
+        let sent = self.no_longer_in_flight(packet_id);
+        if let Some(confirmation) = sent.as_ref().and_then(|sent| sent.confirmation.as_ref()) {
+            confirmation.confirm();
+        }
+        sent.is_some()
+    }
+
+    /// Gives a message up that cannot be sent to this client.
+    pub(super) fn given_up(&self, packet_id: u16) {
+        self.no_longer_in_flight(packet_id);
+    }
+
+    fn no_longer_in_flight(&self, packet_id: u16) -> Option<Delivery> {
         let mut state = lock(&self.state);
-        let Some(at) = state
+        let at = state
             .in_flight
             .iter()
-            .position(|sent| sent.packet_id.get() == packet_id)
-        else {
-            return false;
-        };
-        state.in_flight.remove(at);
+            .position(|sent| sent.packet_id.get() == packet_id)?;
+        let sent = state.in_flight.remove(at)?;
         drop(state);
         self.wake.notify_one();
-        true
+        Some(sent.delivery)
     }
 
     /// Fills `out` with up to [`BATCH`] packets that may be sent now.
@@ -319,7 +341,7 @@ impl Session {
         if state.link.as_ref().map(|link| link.id) != Some(link) {
             return Next::Gone;
         }
-        if state.take_control(terms.faults.hold_acks.contains(&*self.client_id), out) {
+        if state.take_control(hits(&terms.faults.hold_acks, &self.client_id), out) {
             self.drained.notify_one();
         }
         let mut wake_at = None;
@@ -340,6 +362,12 @@ impl Session {
 // === impl Delivery ===
 
 impl Delivery {
+    /// Whether it is a direct message for which nobody waits any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let confirmation = self.confirmation.as_ref();
+        confirmation.is_some_and(Confirmation::is_abandoned)
+    }
+
     pub(super) fn packet(&self, packet_id: Option<NonZeroU16>, now: Instant) -> Outbound {
         Outbound::Publish {
             packet_id,

@@ -26,6 +26,14 @@ pub(super) struct BrokerArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8883")]
     listen: SocketAddr,
 
+    /// Another address, for clients with ALPN `x-amzn-mqtt-ca`, as port 443 of AWS IoT Core [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    alpn_listen: Option<SocketAddr>,
+
+    /// Address that answers HTTPS with 403 and the time, as port 8443 of AWS IoT Core [default: none]
+    #[arg(long, value_name = "ADDRESS")]
+    https_listen: Option<SocketAddr>,
+
     /// Directory for the certificate authority, the registry and the clients' identities
     #[arg(long, value_name = "DIR", default_value = "sandbox-state")]
     state: PathBuf,
@@ -94,17 +102,23 @@ impl BrokerArgs {
 
         let mut config = BrokerConfig::new(self.listen, server.certificate, server.key);
         config.registry = registry.clone();
+        config.alpn_listen = self.alpn_listen;
+        config.https_listen = self.https_listen;
         if self.no_quotas {
             config.quotas = Quotas::none();
         }
         let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let drain = shutdown.drain();
         let broker = Broker::bind(config).await?;
+        let more = [
+            ("MQTT with ALPN", broker.alpn_addr()),
+            ("HTTPS", broker.https_addr()),
+        ];
         let control = match self.control {
             Some(listen) => Some(self.control(listen, authority, broker.handle()).await?),
             None => None,
         };
-        self.say_what_to_try(broker.local_addr(), control.as_ref())
+        self.say_what_to_try(broker.local_addr(), more, control.as_ref())
             .map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let control = control.map(Control::start);
         broker.run(async { drain.requested().await }).await;
@@ -134,6 +148,7 @@ impl BrokerArgs {
     fn say_what_to_try(
         &self,
         address: SocketAddr,
+        more: [(&str, Option<SocketAddr>); 2],
         control: Option<&Control>,
     ) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
@@ -142,6 +157,11 @@ impl BrokerArgs {
             out,
             "broker listening on {host}:{port} (mutual TLS, MQTT 5 and 3.1.1)"
         )?;
+        for (what, address) in more {
+            if let Some(address) = address {
+                writeln!(out, "{what} on {address}")?;
+            }
+        }
         if let Some(url) = control.map(Control::url) {
             writeln!(
                 out,
@@ -151,6 +171,10 @@ impl BrokerArgs {
                 out,
                 "  export AWS_ENDPOINT_URL_IOT={url} AWS_ENDPOINT_URL_IOT_DATA_PLANE={url} AWS_REGION=us-east-1 \
                  AWS_ACCESS_KEY_ID=sandbox AWS_SECRET_ACCESS_KEY=sandbox"
+            )?;
+            writeln!(
+                out,
+                "faults to rehearse: sandbox fault list --control {url}"
             )?;
         }
         let Some(client) = self.clients.first() else {

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::broker::RegistryError;
+use crate::broker::{DirectError, RegistryError};
 use crate::pki::SigningError;
 
 /// What an operation comes to.
@@ -28,13 +28,17 @@ pub(super) struct Refusal {
 pub(super) enum Kind {
     CertificateState,
     DeleteConflict,
+    Denied,
     Forbidden,
+    GatewayTimeout,
     InternalFailure,
     InvalidRequest,
     LimitExceeded,
     MalformedPolicy,
     ResourceAlreadyExists,
+    RequestEntityTooLarge,
     ResourceNotFound,
+    Throttling,
     UnknownOperation,
     VersionConflict,
     VersionsLimitExceeded,
@@ -106,6 +110,20 @@ impl From<RegistryError> for Refusal {
     }
 }
 
+impl From<DirectError> for Refusal {
+    fn from(error: DirectError) -> Self {
+        let kind = match error {
+            DirectError::Topic => Kind::InvalidRequest,
+            DirectError::TooLarge => Kind::RequestEntityTooLarge,
+            DirectError::NotConnected => Kind::ResourceNotFound,
+            DirectError::NotAllowed => Kind::Denied,
+            DirectError::Full => Kind::Throttling,
+            DirectError::NotConfirmed => Kind::GatewayTimeout,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
 impl From<SigningError> for Refusal {
     fn from(error: SigningError) -> Self {
         let kind = match &error {
@@ -138,6 +156,10 @@ impl Kind {
         match self {
             Self::CertificateState => "CertificateStateException",
             Self::DeleteConflict => "DeleteConflictException",
+            Self::Denied => "ForbiddenException",
+            Self::GatewayTimeout => "GatewayTimeoutException",
+            Self::RequestEntityTooLarge => "RequestEntityTooLargeException",
+            Self::Throttling => "ThrottlingException",
             Self::Forbidden => "MissingAuthenticationTokenException",
             Self::InternalFailure => "InternalFailureException",
             Self::InvalidRequest => "InvalidRequestException",
@@ -155,7 +177,10 @@ impl Kind {
     const fn status(self) -> StatusCode {
         match self {
             Self::InvalidRequest | Self::MalformedPolicy => StatusCode::BAD_REQUEST,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::GatewayTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::RequestEntityTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Throttling => StatusCode::TOO_MANY_REQUESTS,
+            Self::Denied | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::ResourceNotFound | Self::UnknownOperation => StatusCode::NOT_FOUND,
             Self::CertificateState => StatusCode::NOT_ACCEPTABLE,
             Self::DeleteConflict

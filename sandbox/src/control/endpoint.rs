@@ -1,4 +1,4 @@
-//! DescribeEndpoint, and DeleteConnection of the data plane behind it.
+//! DescribeEndpoint.
 
 use std::sync::Arc;
 
@@ -8,22 +8,13 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::answer::{Answer, Refusal};
-use super::extract::{Params, Segment};
+use super::extract::Params;
 use super::plane::Plane;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Wanted {
     endpoint_type: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Ending {
-    #[serde(default)]
-    clean_session: bool,
-    #[serde(default)]
-    prevent_will_message: bool,
 }
 
 /// Only `iot:Data-ATS` leads to the broker. The others are names that resolve nowhere, so that a client that asked for
@@ -46,28 +37,4 @@ pub(super) async fn describe(
         }
     };
     Ok(Json(json!({ "endpointAddress": address })))
-}
-
-pub(super) async fn delete_connection(
-    State(plane): State<Arc<Plane>>,
-    Segment(client_id): Segment<String>,
-    Params(ending): Params<Ending>,
-) -> Result<(), Refusal> {
-    if client_id.starts_with('$') || client_id.len() > link::iot::limits::CLIENT_ID_BYTES {
-        return Err(Refusal::invalid(format!(
-            "clientId `{client_id}` is not valid"
-        )));
-    }
-    let broker = &plane.broker;
-    let found = if ending.prevent_will_message {
-        broker.disconnect_without_will(&client_id, ending.clean_session)
-    } else {
-        broker.disconnect(&client_id, ending.clean_session)
-    };
-    if found {
-        return Ok(());
-    }
-    Err(Refusal::not_found(format!(
-        "client `{client_id}` is not connected"
-    )))
 }

@@ -1,5 +1,6 @@
 //! Names of resources, with the patterns of the API reference.
 
+use link::iot::limits::CLIENT_ID_BYTES;
 use serde::Deserialize;
 
 use crate::broker::Fingerprint;
@@ -23,6 +24,22 @@ pub(super) struct CertificateId(pub(super) Fingerprint);
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct VersionId(pub(super) u64);
+
+/// `^[^$].*`, 1 to 128 characters.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct ClientName(pub(super) String);
+
+impl TryFrom<String> for ClientName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        if (1..=CLIENT_ID_BYTES).contains(&name.len()) && !name.starts_with('$') {
+            return Ok(Self(name));
+        }
+        Err(format!("clientId `{name}` is not valid"))
+    }
+}
 
 impl TryFrom<String> for PolicyName {
     type Error = String;

@@ -49,7 +49,8 @@ impl Markers {
 
     fn page(self, field: &str, all: Vec<ListItem>, ascending: bool) -> Answer {
         let marker = self.marker.as_deref();
-        let (items, next) = cut(all, self.page_size, marker, ascending)?;
+        let size = page_size(self.page_size, (DEFAULT_SIZE, LARGEST))?;
+        let (items, next) = cut(all, size, marker, ascending)?;
         Ok(listing(field, items, "nextMarker", next))
     }
 }
@@ -59,8 +60,19 @@ impl Markers {
 impl Tokens {
     /// A page in the order of names.
     pub(super) fn by_name(self, field: &str, all: Vec<ListItem>) -> Answer {
+        self.by_name_within(field, all, (DEFAULT_SIZE, LARGEST))
+    }
+
+    /// The same, with another default and largest size of a page.
+    pub(super) fn by_name_within(
+        self,
+        field: &str,
+        all: Vec<ListItem>,
+        sizes: (usize, usize),
+    ) -> Answer {
         let marker = self.next_token.as_deref();
-        let (items, next) = cut(all, self.max_results, marker, true)?;
+        let size = page_size(self.max_results, sizes)?;
+        let (items, next) = cut(all, size, marker, true)?;
         Ok(listing(field, items, "nextToken", next))
     }
 }
@@ -83,18 +95,22 @@ impl ListItem {
     }
 }
 
+fn page_size(asked: Option<usize>, (default, largest): (usize, usize)) -> Result<usize, Refusal> {
+    let size = asked.unwrap_or(default);
+    if !(1..=largest).contains(&size) {
+        return Err(Refusal::invalid(format!(
+            "page size {size} is not between 1 and {largest}"
+        )));
+    }
+    Ok(size)
+}
+
 fn cut(
     mut all: Vec<ListItem>,
-    size: Option<usize>,
+    size: usize,
     marker: Option<&str>,
     ascending: bool,
 ) -> Result<(Vec<Value>, Option<String>), Refusal> {
-    let size = size.unwrap_or(DEFAULT_SIZE);
-    if !(1..=LARGEST).contains(&size) {
-        return Err(Refusal::invalid(format!(
-            "page size {size} is not between 1 and {LARGEST}"
-        )));
-    }
     all.sort_by(|a, b| a.position.cmp(&b.position));
     if !ascending {
         all.reverse();

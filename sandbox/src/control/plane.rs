@@ -1,7 +1,8 @@
 //! What all operations share: the broker, the authority, and the names of resources.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +21,8 @@ pub(super) struct Plane {
     pub(super) broker: Handle,
     pub(super) endpoint: String,
     pub(super) settling: Settling,
+    /// Values of the faults that were set by name.
+    set_faults: Mutex<BTreeMap<&'static str, String>>,
     /// Of log lines about requests that are no operation.
     pub(super) unknown: Throttle<()>,
 }
@@ -33,12 +36,18 @@ impl Plane {
             broker: config.broker,
             endpoint: config.endpoint,
             settling: Settling::new(config.settle),
+            set_faults: Mutex::default(),
             unknown: Throttle::new(QUIET, 1),
         }
     }
 
     pub(super) fn registry(&self) -> &Registry {
         self.broker.registry()
+    }
+
+    pub(super) fn faults(&self) -> MutexGuard<'_, BTreeMap<&'static str, String>> {
+        let set = self.set_faults.lock();
+        set.unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn account(&self) -> &str {

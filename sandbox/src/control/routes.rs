@@ -5,28 +5,34 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderValue;
-use axum::http::header::AUTHORIZATION;
-use axum::middleware::{Next, from_fn};
+use axum::http::header::{AUTHORIZATION, DATE};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, patch, post, put};
+use jiff::fmt::rfc2822::DateTimePrinter;
 use link::telemetry::clip;
 use tokio::time::Instant;
 
 use super::answer::{Kind, Refusal};
 use super::plane::Plane;
 use super::{
-    attachments, certificates, endpoint, policies, policy_versions, principals, tags, things,
+    attachments, certificates, connections, endpoint, faults, messages, policies, policy_versions,
+    principals, tags, things,
 };
 
 /// All operations, by the paths of the API reference.
 pub(super) fn router(plane: Arc<Plane>) -> Router {
-    Router::new()
+    let aws = Router::new()
         .merge(certificates_and_policies())
         .merge(things_and_tags())
+        .merge(data_plane())
         .method_not_allowed_fallback(unknown)
         .fallback(unknown)
         .layer(DefaultBodyLimit::max(BODY))
-        .layer(from_fn(signed))
+        .layer(from_fn(signed));
+    faults::router()
+        .fallback_service(aws.with_state(plane.clone()))
+        .layer(from_fn_with_state(plane.clone(), dated))
         .with_state(plane)
 }
 
@@ -90,10 +96,24 @@ fn things_and_tags() -> Router<Arc<Plane>> {
         .route("/principals/things", get(principals::list_things))
         .route("/tags", post(tags::add).get(tags::list))
         .route("/untag", post(tags::remove))
+}
+
+/// Operations of the data plane, which AWS has at another address.
+fn data_plane() -> Router<Arc<Plane>> {
+    Router::new()
         .route(
             "/connections/{client}",
-            axum::routing::delete(endpoint::delete_connection),
+            get(connections::get).delete(connections::delete),
         )
+        .route(
+            "/connections/{client}/subscriptions",
+            get(connections::list_subscriptions),
+        )
+        .route(
+            "/connections/{client}/messages",
+            post(messages::send_direct),
+        )
+        .route("/topics/{*topic}", post(messages::publish))
 }
 
 /// Lets only requests through that look signed, and numbers the answers. What the signature says is not looked at.
@@ -115,6 +135,20 @@ async fn signed(request: Request, next: Next) -> Response {
     let id = uuid::Uuid::new_v4().to_string();
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+/// Dates the answers, if the clock is to be wrong; else the server does it.
+async fn dated(State(plane): State<Arc<Plane>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let skew = plane.broker.faults().get().clock_skew;
+    if !skew.is_zero() {
+        let now = plane.registry().clock().now();
+        let shown = now.checked_add(skew).unwrap_or(now);
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&shown);
+        let date = date.ok().and_then(|date| HeaderValue::from_str(&date).ok());
+        response.headers_mut().extend(date.map(|date| (DATE, date)));
     }
     response
 }

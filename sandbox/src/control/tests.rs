@@ -16,6 +16,7 @@ use crate::broker::{self, Broker};
 use crate::pki::Authority;
 
 mod certificates;
+mod faults;
 mod policies;
 mod requests;
 mod settling;

@@ -61,6 +61,7 @@ impl Guide {
         writeln!(f)?;
         let width = WIDTH;
         writeln!(f, "  {:width$} {api}{ROOT}", "API")?;
+        writeln!(f, "  {:width$} {api}/ui (open it in a browser)", "page")?;
         writeln!(
             f,
             "  {:width$} {grpc} (CloudEvents, plaintext; the Go client of Maestro takes it with the API's URL)",
@@ -82,7 +83,8 @@ impl Guide {
         if let Some(url) = &self.summary.control {
             writeln!(
                 f,
-                "  {:width$} {url} (API of AWS IoT: set AWS_ENDPOINT_URL_IOT)",
+                "  {:width$} {url} (API of AWS IoT and its data plane: set AWS_ENDPOINT_URL_IOT and \
+                 AWS_ENDPOINT_URL_IOT_DATA_PLANE; faults: `sandbox fault list --control {url}`)",
                 "control"
             )?;
         }

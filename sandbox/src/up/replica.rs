@@ -72,6 +72,7 @@ impl Replica {
             .args([
                 "--admin-listen",
                 "127.0.0.1:0",
+                "--ui",
                 "--api-listen",
                 api,
                 "--grpc-listen",

@@ -22,6 +22,9 @@ pub struct Summary {
     /// Base URL of the control plane, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub control: Option<String>,
+    /// Base URL of the data plane, which tells of connections and ends them: the control plane's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_plane: Option<String>,
     /// The bridge, the first of several.
     pub bridge: Bridge,
     /// Each bridge with its process.
@@ -105,6 +108,7 @@ impl Summary {
                 port: broker.port(),
             },
             control: None,
+            data_plane: None,
             bridge: Bridge {
                 identity: home.bridge_identity(),
                 admin: first.admin,

@@ -16,7 +16,7 @@ use super::client::V5;
 use super::rig::{Rig, connect5, policy_json};
 use super::tls::Dial;
 
-async fn control(rig: &Rig) -> RunningControl {
+pub(crate) async fn control(rig: &Rig) -> RunningControl {
     let (certificate, key) = (rig.authority.certificate_pem(), rig.authority.key_pem());
     let authority = Authority::from_pem(certificate, key).unwrap();
     let listen: SocketAddr = "127.0.0.1:0".parse().unwrap();
@@ -25,11 +25,27 @@ async fn control(rig: &Rig) -> RunningControl {
 }
 
 /// One request on a connection of its own; the status and the body.
-async fn call(control: &RunningControl, method: &str, path: &str, body: &Value) -> (u16, Value) {
+pub(crate) async fn call(
+    control: &RunningControl,
+    method: &str,
+    path: &str,
+    body: &Value,
+) -> (u16, Value) {
+    call_with(control, method, path, "", body).await
+}
+
+/// The same with further header lines, each with its end.
+pub(crate) async fn call_with(
+    control: &RunningControl,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &Value,
+) -> (u16, Value) {
     let body = body.to_string();
     let text = format!(
         "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b, Signature=c\r\n\
+         authorization: AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b, Signature=c\r\n{headers}\
          content-length: {}\r\n\r\n{body}",
         body.len()
     );
@@ -42,7 +58,7 @@ async fn call(control: &RunningControl, method: &str, path: &str, body: &Value) 
     (status, serde_json::from_str(body).unwrap_or(Value::Null))
 }
 
-async fn ok(control: &RunningControl, method: &str, path: &str, body: &Value) -> Value {
+pub(crate) async fn ok(control: &RunningControl, method: &str, path: &str, body: &Value) -> Value {
     let (status, answer) = call(control, method, path, body).await;
     assert_eq!(status, 200, "{method} {path}: {answer}");
     answer

@@ -6,7 +6,8 @@ use std::time::Duration;
 use rmqtt_codec::v5::{self, DisconnectReasonCode, PublishAckReason};
 use tokio::time::{Instant, sleep};
 
-use super::rig::Rig;
+use super::client::V5;
+use super::rig::{Rig, connect5};
 
 #[tokio::test(start_paused = true)]
 async fn duplicates_come_with_another_packet_id() {
@@ -65,9 +66,9 @@ async fn a_redelivery_may_take_a_new_packet_id() {
     let connect = v5::Connect {
         clean_start: true,
         keep_alive: 120,
-        ..super::rig::connect5("a")
+        ..connect5("a")
     };
-    let (mut client, _) = super::client::V5::connect(rig.pipe(), connect).await;
+    let (mut client, _) = V5::connect(rig.pipe(), connect).await;
     client.subscribe(&["t"]).await;
     rig.v5("p").await.publish("t", "x").await;
     let first = client.unacked().await;

@@ -103,10 +103,14 @@ async fn point_19_lifecycle_events_say_who_came_went_and_why() {
     let (topic, body) = next().await;
     assert_eq!(topic, "$aws/events/presence/connected/a");
     assert_eq!(body["principalIdentifier"], rig.certificate.as_str());
+    let session = body["sessionIdentifier"].clone();
+    assert!(session.is_string());
     let version = body["versionNumber"].as_u64().unwrap();
     a.subscribe(&["t"]).await;
     let (_, body) = next().await;
     assert_eq!(body["topics"], serde_json::json!(["t"]));
+    assert_eq!(body["sessionIdentifier"], session);
+    assert_eq!(body["principalIdentifier"], rig.certificate.as_str());
     a.disconnect().await;
     let (topic, body) = next().await;
     assert_eq!(topic, "$aws/events/presence/disconnected/a");
@@ -123,6 +127,7 @@ async fn point_19_lifecycle_events_say_who_came_went_and_why() {
     let (topic, body) = next().await;
     assert_eq!(topic, "$aws/events/presence/connect_failed/b");
     assert_eq!(body["connectFailureReason"], "AUTHORIZATION_FAILED");
+    assert!(body["sessionIdentifier"].is_string() && body.get("versionNumber").is_none());
 
     let (mut c, _) = rig.v3("c", true).await;
     next().await;

@@ -1,5 +1,6 @@
 //! The handshake (point 1 of docs/IOT-CORE.md §2), with real sockets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rmqtt_codec::v5;
@@ -17,10 +18,11 @@ use super::client::{V3, V5};
 use super::rig::{Rig, connect3, connect5, eventually};
 
 pub(crate) struct Dial<'a> {
-    set: Option<&'a Set>,
-    name: &'static str,
-    version: &'static SupportedProtocolVersion,
-    alpn: &'static [&'static [u8]],
+    pub(crate) set: Option<&'a Set>,
+    pub(crate) name: &'static str,
+    pub(crate) version: &'static SupportedProtocolVersion,
+    pub(crate) alpn: &'static [&'static [u8]],
+    pub(crate) address: Option<SocketAddr>,
 }
 
 impl<'a> Dial<'a> {
@@ -30,6 +32,7 @@ impl<'a> Dial<'a> {
             name: "localhost",
             version: &TLS13,
             alpn: &[],
+            address: None,
         }
     }
 
@@ -53,7 +56,8 @@ impl<'a> Dial<'a> {
             None => builder.with_no_client_auth(),
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.to_vec()).collect();
-        let tcp = TcpStream::connect(rig.broker.local_addr()).await?;
+        let address = self.address.unwrap_or_else(|| rig.broker.local_addr());
+        let tcp = TcpStream::connect(address).await?;
         let name = ServerName::try_from(self.name).unwrap();
         TlsConnector::from(Arc::new(config))
             .connect(name, tcp)
@@ -61,7 +65,7 @@ impl<'a> Dial<'a> {
     }
 
     /// Whether the broker answers a CONNECT.
-    async fn works(&self, rig: &Rig) -> bool {
+    pub(crate) async fn works(&self, rig: &Rig) -> bool {
         let Ok(stream) = self.open(rig).await else {
             return false;
         };

@@ -14,13 +14,14 @@ use super::actor::{Actor, RequestedChange, consumers_of};
 use super::body::{Object, wrong_type};
 use super::error::{ApiError, Code};
 use super::list::{Fields, ListRequest};
+use super::presence::{Detail, view};
 use super::reference::Reference;
 use super::render::Loaded;
 use super::search::Roots;
 use super::{Context, json_response, render};
 use crate::audit;
 use crate::callers::Verb;
-use crate::store::{Circumstances, Consumer, Labels, NewConsumer, Page, Store, unseen_since};
+use crate::store::{Circumstances, Consumer, Labels, Load, NewConsumer, Page, Store, unseen_since};
 use crate::validate::{check_labels, unknown_as};
 
 pub(super) async fn list<S: Store>(
@@ -117,6 +118,34 @@ pub(super) async fn get<S: Store>(
 ) -> Result<Response, ApiError> {
     let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
     Ok(answer(StatusCode::OK, &consumer))
+}
+
+/// `GET /consumers/{id}/presence`
+pub(super) async fn presence<S: Store>(
+    State(context): State<Context<S>>,
+    Reference(reference): Reference,
+    actor: Actor,
+) -> Result<Response, ApiError> {
+    let consumer = find(&context.store, &actor, Verb::Get, &reference).await?;
+    let everything = actor.scope(Verb::Get).await?.has_every_source();
+    let hidden = || ApiError::not_found("Consumer", &reference);
+    let presence = context.store.presence(&consumer.name).await?;
+    let presence = presence.ok_or_else(hidden)?;
+    let loads = context.store.loads(vec![consumer.name]).await?;
+    let now = context.clock.now();
+    let circumstances = Circumstances {
+        now,
+        listening_since: context.store.listening_since(now).await?,
+        waits: loads.values().any(Load::waits),
+    };
+    let detail = if everything {
+        Detail::Whole
+    } else {
+        Detail::Agent
+    };
+    let text = serde_json::to_vec(&view(&presence, circumstances, detail))
+        .map_err(|_| ApiError::new(Code::General, "what is known of the agent has no text"))?;
+    Ok(json_response(StatusCode::OK, text))
 }
 
 pub(super) async fn patch<S: Store>(

@@ -1,20 +1,12 @@
 //! What is known of consumers' agents, as callers see it: whether each is there, since when and why not, what it reports of
 //! itself.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use jiff::Timestamp;
 use link::clock::rfc3339_nanos;
 use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks, SpecRefusal};
 use serde::Serialize;
 
-use super::actor::Actor;
-use super::error::{ApiError, Code};
-use super::reference::Reference;
-use super::{Context, consumers, json_response};
-use crate::callers::Verb;
-use crate::store::{Circumstances, Load, Presence, Store, assess};
+use crate::store::{Circumstances, Presence, assess};
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,34 +17,6 @@ pub(super) enum Detail {
     Summary,
     /// With each refusal.
     Whole,
-}
-
-/// `GET /consumers/{id}/presence`
-pub(super) async fn get<S: Store>(
-    State(context): State<Context<S>>,
-    Reference(reference): Reference,
-    actor: Actor,
-) -> Result<Response, ApiError> {
-    let consumer = consumers::find(&context.store, &actor, Verb::Get, &reference).await?;
-    let everything = actor.scope(Verb::Get).await?.has_every_source();
-    let hidden = || ApiError::not_found("Consumer", &reference);
-    let presence = context.store.presence(&consumer.name).await?;
-    let presence = presence.ok_or_else(hidden)?;
-    let loads = context.store.loads(vec![consumer.name]).await?;
-    let now = context.clock.now();
-    let circumstances = Circumstances {
-        now,
-        listening_since: context.store.listening_since(now).await?,
-        waits: loads.values().any(Load::waits),
-    };
-    let detail = if everything {
-        Detail::Whole
-    } else {
-        Detail::Agent
-    };
-    let text = serde_json::to_vec(&view(&presence, circumstances, detail))
-        .map_err(|_| ApiError::new(Code::General, "what is known of the agent has no text"))?;
-    Ok(json_response(StatusCode::OK, text))
 }
 
 /// What is shown of an agent.

@@ -29,6 +29,7 @@ GET /api/maestro/v1/consumers/{id}/presence
 GET /api/maestro/v1/errors
 GET /api/maestro/v1/errors/{id}
 GET /api/maestro/v1/openapi
+GET /api/maestro/v1/overview
 GET /api/maestro/v1/resource-bundles
 GET /api/maestro/v1/resource-bundles/{id}
 PATCH /api/maestro/v1/consumers/{id}

@@ -10,6 +10,7 @@ use super::explain::ExplainArgs;
 use super::import::ImportVerb;
 use super::sidecar::SidecarArgs;
 use super::store::verbs::StoreVerb;
+use super::verify::VerifyArgs;
 
 /// One of the things done instead of running the bridge.
 #[derive(Debug, Subcommand)]
@@ -29,6 +30,9 @@ pub enum Command {
     /// Stand between a Go Maestro server in the same pod and the broker: plain MQTT on loopback, this project's sessions
     /// with mutual TLS to the broker
     Sidecar(Box<SidecarArgs>),
+    /// Say whether the region keeps what it promises, once or for ever: canaries come back, the ledger only goes forward,
+    /// both ends hold the same, and nothing that was acknowledged is missing
+    Verify(Box<VerifyArgs>),
 }
 
 // === impl Command ===
@@ -46,6 +50,7 @@ impl Command {
             Self::Explain(explain) => explain.run(args).await,
             Self::Import(verb) => verb.run(args).await,
             Self::Sidecar(sidecar) => sidecar.run(args).await,
+            Self::Verify(verify) => verify.run().await,
         }
     }
 }

@@ -6,6 +6,7 @@ mod bench;
 mod bundles;
 mod heard;
 mod history;
+mod presence;
 mod repairs;
 mod replicas;
 mod resync;

@@ -98,6 +98,8 @@ async fn answers_are_what_the_document_says_and_hold_nothing_it_does_not_name() 
             "ResourceBundleList",
         ),
         ("/consumers/cluster1".to_owned(), "Consumer"),
+        ("/overview".to_owned(), "Overview"),
+        ("/overview?page=0".to_owned(), "ErrorBody"),
         ("/resource-bundles".to_owned(), "ResourceBundleList"),
         (
             "/resource-bundles?fields=id,executer,source,ledger,applied,available,status_version,status_at,waiting_for,waiting_since".to_owned(),

@@ -7,11 +7,11 @@ use link::id::ConsumerName;
 use link::order::{SequenceId, Version};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
-use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{AgentStore, Json, StatusUpdate, Store};
 
 mod bounds;
 mod document;
+mod durable;
 mod explain;
 mod go;
 mod habits;
@@ -22,6 +22,7 @@ mod progress;
 mod removal;
 mod schema;
 mod server;
+mod ui;
 use server::{Server, bundle, config_map};
 
 #[tokio::test]
@@ -348,54 +349,4 @@ async fn the_api_describes_itself_and_counts_requests() {
         .unwrap();
     let line = "rest_api_inbound_request_count{code=\"404\",method=\"GET\",path=\"/api/maestro/v1/consumers/{id}\"} 1";
     assert!(text.contains(line), "{text}");
-}
-
-#[tokio::test]
-async fn everything_answered_survives_the_process_going_away() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("bridge.db");
-    let now = Timestamp::UNIX_EPOCH;
-    let store = SqliteStore::open(&path).await.unwrap();
-    let name = ConsumerName::new("c1").unwrap();
-    let new = server_bridge::store::NewConsumer {
-        id: "c".into(),
-        name,
-        labels: Default::default(),
-    };
-    store.create_consumer(new, now).await.unwrap();
-    // Copied while open, as a kill would leave the files.
-    let copy = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(directory.path()).unwrap() {
-        let entry = entry.unwrap();
-        if !entry.file_name().to_string_lossy().ends_with("-shm") {
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-        }
-    }
-    std::mem::forget(store);
-    let again = SqliteStore::open(copy.path().join("bridge.db"))
-        .await
-        .unwrap();
-    assert!(again.get_consumer("c").await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn closing_leaves_the_database_alone_and_later_calls_are_told() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = SqliteStore::open(directory.path().join("bridge.db"))
-        .await
-        .unwrap();
-    store.close().await;
-    let mut files: Vec<String> = std::fs::read_dir(directory.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    files.sort();
-    assert_eq!(files, ["bridge.db", "bridge.db.lock"]);
-    let error = store
-        .mark_deleting("b", Timestamp::UNIX_EPOCH)
-        .await
-        .unwrap_err();
-    assert_eq!(error.to_string(), "the store is closed");
-    let error = store.ping().await.unwrap_err();
-    assert_eq!(error.to_string(), "the store is closed");
 }

@@ -42,6 +42,7 @@ impl Server {
         let mut config = ApiConfig::new(SourceId::new("maestro").unwrap(), Scheme::default());
         config.listen = ([127, 0, 0, 1], 0).into();
         config.bounds.connections = connections;
+        config.ui = true;
         let metrics = ApiMetrics::register(&registry).unwrap();
         let api = config.build(store.clone(), clock, metrics).await.unwrap();
         let base = format!("http://{}/api/maestro/v1", api.address());

@@ -28,6 +28,7 @@ pub struct RegionBuilder {
     test: String,
     kind: BrokerKind,
     consumers: Vec<String>,
+    registered: Vec<String>,
     network: Network,
     layout: Layout,
     quotas: bool,
@@ -64,6 +65,7 @@ impl RegionBuilder {
             test: test.to_owned(),
             kind,
             consumers: vec!["cluster1".into()],
+            registered: Vec::new(),
             network: Network::default(),
             layout: Layout::DataSymlink,
             quotas: true,
@@ -93,6 +95,13 @@ impl RegionBuilder {
         self.consumers = (1..=count)
             .map(|number| format!("cluster{number}"))
             .collect();
+        self
+    }
+
+    /// With consumers that are registered and have no agent.
+    #[must_use]
+    pub fn registered(mut self, names: impl IntoIterator<Item = String>) -> Self {
+        self.registered.extend(names);
         self
     }
 
@@ -264,6 +273,14 @@ impl RegionBuilder {
                 Party::bridge(&shared, &source, &base, connections)?
             }
         };
+        let party = match self
+            .bridge_args
+            .iter()
+            .any(|arg| arg == "--lifecycle-events")
+        {
+            true => party.hearing_lifecycle_events(),
+            false => party,
+        };
         let mut members = vec![Member::new(BRIDGE, party, authority)?];
         for name in &self.consumers {
             let party = Party::agent(&scheme, &ConsumerName::new(name)?)?;
@@ -296,6 +313,7 @@ impl RegionBuilder {
         let consumers: Vec<_> = self
             .consumers
             .iter()
+            .chain(&self.registered)
             .map(|name| json!({ "name": name }))
             .collect();
         let file = home.join("consumers.json");

@@ -48,6 +48,9 @@ spec:
         - --store=sqlite:/var/lib/server-bridge/server-bridge.db
         {{- end }}
         - --api-listen=0.0.0.0:8000
+        {{- if .Values.ui.enabled }}
+        - --ui
+        {{- end }}
         {{- if .Values.grpc.enabled }}
         - --grpc-listen=0.0.0.0:8090
         {{- with .Values.grpc.maxConnectionAge }}

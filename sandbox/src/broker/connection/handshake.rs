@@ -9,12 +9,14 @@ use link::iot::{ConnectAttributes, Context};
 use rmqtt_codec::version::{ProtocolVersion, VersionCodec};
 use rmqtt_codec::{MqttCodec, MqttPacket, v3, v5};
 use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::FramedRead;
 use uuid::Uuid;
 
 use super::{Connection, Peer, Reader, Writer};
+use crate::broker::clients::ConnectionRecord;
 use crate::broker::codec;
+use crate::broker::faults::{self, CertificateRefusal, Swallowed};
 use crate::broker::filter;
 use crate::broker::hub::{Attach, supported};
 use crate::broker::limits::Limits;
@@ -23,6 +25,7 @@ use crate::broker::lock;
 use crate::broker::notices::Notice;
 use crate::broker::packet::{ConnAck, Connect, Outbound, Reason, Version};
 use crate::broker::permissions::Permissions;
+use crate::broker::presence::Party;
 use crate::broker::shared::Shared;
 
 /// Reads CONNECT and decides. Nothing is returned for a connection that was refused and closed.
@@ -40,13 +43,20 @@ where
     let connect = timeout_at(peer.deadline, read_connect(&mut frames))
         .await
         .ok()??;
+    let settings = shared.environment.faults.get();
+    if settings.swallow.contains(&Swallowed::Connect) {
+        swallow(&mut frames).await;
+        return None;
+    }
     let mut writer = Writer::new(write_half, framing(connect.version, connect.maximum_packet));
 
     let request = match admit(&connect, peer, shared) {
         Ok(request) => request,
         Err(reason) => {
             // 3.1.1 sees a bare close. CONNACK 0x87 for 5 is documented and was never measured (docs/IOT-CORE.md §1.3).
-            if connect.version == Version::V5 {
+            let silent = settings.front.certificate_refusal != CertificateRefusal::Answered
+                && !shared.registry.is_active(&peer.certificate);
+            if connect.version == Version::V5 && !silent {
                 writer
                     .send_last(Outbound::ConnAck(Box::new(refused(reason))))
                     .await;
@@ -72,14 +82,30 @@ where
         permissions,
     } = request;
     let now = Instant::now();
+    let version = shared.clients.next_version(&client_id, now);
+    let thing_name = shared.registry.thing_name_of(&client_id, &peer.certificate);
     let expiry = connect.session_expiry.min(SESSION_EXPIRY);
     let keep_alive = keep_alive(connect.keep_alive, limits);
     let link = Arc::new(Link::new(
         shared.next_link(),
         client_id,
         peer.certificate.as_str().to_owned(),
-        now,
+        version,
+        permissions,
     ));
+    let record = ConnectionRecord {
+        client_id: link.client_id.to_string(),
+        connected: true,
+        certificate: peer.certificate.clone(),
+        thing_name,
+        clean_session: expiry.is_zero(),
+        keep_alive: connect.keep_alive,
+        session_expiry: expiry,
+        connected_since: shared.presence.now(),
+        disconnected: None,
+        sockets: peer.sockets,
+    };
+    shared.clients.connected(&link.client_id, link.id, record);
     let attach = Attach {
         version: connect.version,
         clean_start: connect.clean_start,
@@ -105,9 +131,9 @@ where
         version: connect.version,
         link,
         session,
-        permissions,
         keep_alive,
         will: connect.will,
+        address: peer.address(),
     };
     Some((
         connection,
@@ -136,6 +162,15 @@ where
     *frames.decoder_mut() = framing(version, None);
     let (packet, _) = frames.next().await?.ok()?;
     codec::connect(packet)
+}
+
+/// Answers nothing until the client gives up, or for a minute.
+async fn swallow<R>(frames: &mut FramedRead<R, MqttCodec>)
+where
+    R: AsyncRead + Unpin,
+{
+    let reading = async { while let Some(Ok(_)) = frames.next().await {} };
+    let _ = timeout(SWALLOW, reading).await;
 }
 
 fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitted, Reason> {
@@ -167,18 +202,23 @@ fn admit(connect: &Connect, peer: &Peer, shared: &Arc<Shared>) -> Result<Admitte
             permissions.publishes(&will.topic, will.retain)
         }
     };
-    if !permissions.connects() || !will_allowed {
+    let settings = shared.environment.faults.get();
+    let refused = settings.refuses(&settings.refuse_connects, &client_id);
+    if refused || !permissions.connects() || !will_allowed {
         counters.connect_denied.add(1);
-        if let Some(event) = shared
-            .presence
-            .connect_failed(&client_id, peer.certificate.as_str())
-        {
-            shared.hub.publish(&Arc::new(event), &shared.environment);
-        }
+        let party = Party {
+            client_id: &client_id,
+            certificate: peer.certificate.as_str(),
+            session: Uuid::new_v4(),
+            address: peer.address(),
+        };
+        shared.publish_event(shared.presence.connect_failed(&party));
         return Err(Reason::NOT_AUTHORIZED);
     }
     let every = shared.environment.quotas.connect_every;
-    if !lock(&shared.connects).allows(&client_id, every, Instant::now()) {
+    if faults::happens(settings.throttle_connects)
+        || !lock(&shared.connects).allows(&client_id, every, Instant::now())
+    {
         counters.connect_throttled.add(1);
         return Err(Reason::QUOTA_EXCEEDED);
     }
@@ -202,7 +242,7 @@ fn client_id(asked: &str) -> Result<(Arc<str>, Option<String>), Reason> {
 
 fn context(connect: &Connect, client_id: &str, peer: &Peer, shared: &Shared) -> Context {
     let mut context = Context::new(shared.arn.clone(), client_id);
-    context.source_ip = peer.address;
+    context.source_ip = peer.address();
     context.connect = ConnectAttributes {
         persistent: !connect.session_expiry.is_zero() || !connect.clean_start,
         last_will: connect.will.is_some(),
@@ -249,6 +289,9 @@ fn refused(reason: Reason) -> ConnAck {
 fn whole_seconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
+
+// Clients wait 10 to 30 s for CONNACK.
+const SWALLOW: Duration = Duration::from_secs(60);
 
 // The number fits.
 const MAXIMUM_PACKET: u32 = PACKET_BYTES as u32;

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 
 use super::{Connection, Reader};
-use crate::broker::faults;
+use crate::broker::faults::{self, Swallowed};
 use crate::broker::filter;
 use crate::broker::hub::supported;
 use crate::broker::live::End;
@@ -27,11 +27,22 @@ where
         connection: &Connection,
     ) -> Result<(), End> {
         let environment = &connection.shared.environment;
+        let faults = environment.faults.get();
+        if faults.swallow.contains(&Swallowed::Publish) {
+            return Ok(());
+        }
         // Excess throughput is delayed, not refused (docs/IOT-CORE.md §1.2).
         let bytes = publish.topic.len() + publish.payload.len();
-        let pause = self.bytes.charge(bytes, Instant::now());
-        if !pause.is_zero() {
-            sleep(pause).await;
+        if faults.silent_quotas {
+            if !self.bytes.afford(bytes, Instant::now()) {
+                environment.counters.publish_throttled.add(1);
+                return Ok(());
+            }
+        } else {
+            let pause = self.bytes.charge(bytes, Instant::now());
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
         }
         if !supported(publish.qos) {
             // 3.1.1: no answer at all was seen (docs/IOT-CORE.md §1.1).
@@ -40,23 +51,33 @@ where
                 Version::V5 => Err(connection.refusal(Reason::QOS_NOT_SUPPORTED)),
             };
         }
-        if limits::check_payload(publish.payload.len()).is_err() {
+        let size = publish.payload.len();
+        let over = faults.max_payload.is_some_and(|most| size > most);
+        if over || limits::check_payload(size).is_err() {
             // Never a PUBACK. The code is not known: 0x95 is not on IoT Core's list, 0x97 is (docs/IOT-CORE.md §1.3).
             return Err(connection.refusal(Reason::QUOTA_EXCEEDED));
         }
         let topic = self.topic(&publish, connection)?;
+        if faults.max_topic.is_some_and(|most| topic.len() > most) {
+            return connection.refuse_publish(publish.packet_id, Reason::TOPIC_NAME_INVALID);
+        }
         if let Err(reason) = filter::check_topic(&topic) {
             return connection.refuse_publish(publish.packet_id, reason);
         }
-        let faults = environment.faults.get();
         if !self.publishes.take(Instant::now()) || faults::happens(faults.throttle) {
             environment.counters.publish_throttled.add(1);
+            if faults.silent_quotas {
+                return Ok(());
+            }
             return connection.throttle_publish(publish.packet_id);
         }
-        let refused = faults
-            .refuse_publishes
-            .contains(&*connection.link.client_id);
-        if refused || !connection.permissions.publishes(&topic, publish.retain) {
+        let refused = faults.refuses(&faults.refuse_publishes, &connection.link.client_id);
+        if refused
+            || !connection
+                .link
+                .permissions
+                .publishes(&topic, publish.retain)
+        {
             environment.counters.publish_denied.add(1);
             return connection.refuse_publish(publish.packet_id, Reason::NOT_AUTHORIZED);
         }

@@ -14,6 +14,7 @@ use tokio_util::codec::FramedRead;
 use super::Connection;
 use crate::broker::codec;
 use crate::broker::environment::Environment;
+use crate::broker::faults::{Swallowed, hits};
 use crate::broker::live::End;
 use crate::broker::packet::{Inbound, Outbound, Reason};
 use crate::broker::presence::DisconnectReason;
@@ -92,7 +93,10 @@ where
                 Ok(())
             }
             Inbound::Ping => {
-                connection.answer(Outbound::Pong);
+                let faults = connection.shared.environment.faults.get();
+                if !faults.swallow.contains(&Swallowed::Ping) {
+                    connection.answer(Outbound::Pong);
+                }
                 Ok(())
             }
             Inbound::Disconnect {
@@ -127,19 +131,9 @@ impl Connection {
     /// Waits while the fault that stalls this client is on.
     async fn unstalled(&self) {
         let client_id = &*self.link.client_id;
-        if !self
-            .shared
-            .environment
-            .faults
-            .get()
-            .stalled
-            .contains(client_id)
-        {
-            return;
-        }
         let mut faults = self.shared.environment.faults.watch();
         let _ = faults
-            .wait_for(|faults| !faults.stalled.contains(client_id))
+            .wait_for(|faults| !hits(&faults.stalled, client_id))
             .await;
     }
 

@@ -6,6 +6,7 @@ use link::iot::limits::FILTERS_PER_SUBSCRIBE;
 use tokio::time::Instant;
 
 use super::Connection;
+use crate::broker::faults::Swallowed;
 use crate::broker::filter::Filter;
 use crate::broker::hub::supported;
 use crate::broker::live::End;
@@ -23,10 +24,15 @@ impl Connection {
     ) -> Result<(), End> {
         let environment = &self.shared.environment;
         let limits = &environment.limits;
+        let faults = environment.faults.get();
+        if faults.swallow.contains(&Swallowed::Subscribe) {
+            return Ok(());
+        }
+        let most = faults.max_subscriptions.unwrap_or(limits.subscriptions);
         if identifier {
             return Err(self.refusal(Reason::SUBSCRIPTION_IDENTIFIERS_NOT_SUPPORTED));
         }
-        if filters.len() > FILTERS_PER_SUBSCRIBE {
+        if filters.len() > faults.max_filters.unwrap_or(FILTERS_PER_SUBSCRIBE) {
             // The code is not known (docs/IOT-CORE.md §7); 0x97 is the quota code on IoT Core's list.
             return Err(self.refusal(Reason::QUOTA_EXCEEDED));
         }
@@ -43,7 +49,7 @@ impl Connection {
         for (text, options) in filters {
             let outcome = self.check_filter(&text).and_then(|filter| {
                 let new = !known.iter().any(|(name, _)| *name == text) && !names.contains(&text);
-                if new && count >= limits.subscriptions {
+                if new && count >= most {
                     excess = true;
                     return Err(Reason::QUOTA_EXCEEDED);
                 }
@@ -75,11 +81,7 @@ impl Connection {
             now,
         );
         if !names.is_empty() {
-            self.publish_event(
-                self.shared
-                    .presence
-                    .subscribed(&self.link.client_id, &names),
-            );
+            self.publish_event(self.shared.presence.subscribed(&self.party(), &names));
         }
         if excess && limits.close_on_excess_subscription {
             return Err(End::with_reason(
@@ -106,16 +108,15 @@ impl Connection {
             })
             .collect();
         self.answer(Outbound::UnsubAck(packet_id, reasons));
-        self.publish_event(
-            self.shared
-                .presence
-                .unsubscribed(&self.link.client_id, filters),
-        );
+        self.publish_event(self.shared.presence.unsubscribed(&self.party(), filters));
     }
 
     fn check_filter(&self, text: &str) -> Result<Filter, Reason> {
         let filter = Filter::parse(text)?;
-        if !self.permissions.subscribes(text) {
+        let faults = self.shared.environment.faults.get();
+        if faults.refuses(&faults.refuse_subscribes, &self.link.client_id)
+            || !self.link.permissions.subscribes(text)
+        {
             return Err(Reason::NOT_AUTHORIZED);
         }
         Ok(filter)

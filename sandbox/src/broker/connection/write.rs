@@ -11,6 +11,7 @@ use tokio_util::codec::Encoder as _;
 
 use super::{CLIENT_ID, Connection};
 use crate::broker::codec;
+use crate::broker::faults::{Swallowed, hits};
 use crate::broker::live::End;
 use crate::broker::packet::{Outbound, Reason, Version};
 use crate::broker::presence::DisconnectReason;
@@ -44,14 +45,18 @@ where
         let mut batch = Vec::with_capacity(BATCH);
         loop {
             let current = faults.borrow_and_update().clone();
-            let stalled = current.stalled.contains(&*connection.link.client_id);
+            let stalled = hits(&current.stalled, &connection.link.client_id);
             let next = if stalled {
                 Next::Wait(None)
             } else {
                 let terms = Terms {
                     environment: &connection.shared.environment,
                     faults: &current,
-                    receives: &|message| connection.permissions.receives(&message.topic),
+                    receives: &|message| {
+                        !current.swallow.contains(&Swallowed::Delivery)
+                            && !hits(&current.refuse_receives, &connection.link.client_id)
+                            && connection.link.permissions.receives(&message.topic)
+                    },
                 };
                 connection
                     .session
@@ -124,7 +129,7 @@ where
                 .too_large_for_client
                 .add(1);
             if let Some(packet_id) = packet_id {
-                connection.session.acknowledged(packet_id.get());
+                connection.session.given_up(packet_id.get());
             }
         }
     }

@@ -3,7 +3,7 @@
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
-use super::{Certificate, CertificateState, Fingerprint, Registry, RegistryError};
+use super::{Certificate, CertificateState, Fingerprint, Registry, RegistryError, lock};
 
 // === impl Registry ===
 
@@ -94,15 +94,18 @@ impl Registry {
 
     /// A registered certificate.
     pub fn certificate(&self, certificate: &Fingerprint) -> Option<Certificate> {
-        self.read(|account| account.certificates.get(certificate).cloned())
+        let inner = lock(&self.shared.inner);
+        let known = inner.account.certificates.get(certificate)?;
+        inner.pretence.seen(known)
     }
 
     /// All registered certificates.
     pub fn certificates(&self) -> Vec<(Fingerprint, Certificate)> {
-        self.read(|account| {
-            let all = account.certificates.iter();
-            all.map(|(fingerprint, known)| (fingerprint.clone(), known.clone()))
-                .collect()
+        let inner = lock(&self.shared.inner);
+        let all = inner.account.certificates.iter();
+        all.filter_map(|(fingerprint, known)| {
+            Some((fingerprint.clone(), inner.pretence.seen(known)?))
         })
+        .collect()
     }
 }

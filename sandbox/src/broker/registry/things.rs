@@ -145,6 +145,24 @@ impl Registry {
         })
     }
 
+    /// The name of the thing that a certificate is attached to: the one called as the client id, else the first.
+    pub(in crate::broker) fn thing_name_of(
+        &self,
+        client_id: &str,
+        certificate: &Fingerprint,
+    ) -> Option<String> {
+        self.read(|account| {
+            let mut attached = account
+                .things
+                .iter()
+                .filter(|(_, thing)| thing.principals.contains(certificate))
+                .map(|(name, _)| name)
+                .peekable();
+            let first = attached.peek().map(|name| (*name).clone());
+            attached.find(|name| *name == client_id).cloned().or(first)
+        })
+    }
+
     /// The thing of a client id as the policy evaluator sees it when the certificate connects.
     pub(in crate::broker) fn thing_of(
         &self,

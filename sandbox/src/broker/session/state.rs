@@ -67,7 +67,7 @@ impl State {
             .in_flight
             .drain(..)
             .map(|sent| sent.delivery)
-            .filter(|d| !d.copy)
+            .filter(|d| !d.copy && d.confirmation.is_none())
             .collect();
         self.waiting_bytes += unacknowledged
             .iter()
@@ -77,7 +77,9 @@ impl State {
             self.stored.push_front(delivery);
         }
         for delivery in std::mem::take(&mut self.live) {
-            if delivery.qos == QoS::AtMostOnce {
+            if delivery.confirmation.is_some() {
+                self.waiting_bytes -= delivery.message.payload.len();
+            } else if delivery.qos == QoS::AtMostOnce {
                 self.waiting_bytes -= delivery.message.payload.len();
                 environment.counters.qos0_dropped.add(1);
             } else {
@@ -112,6 +114,9 @@ impl State {
     ) {
         let limits = &terms.environment.limits;
         self.in_flight.retain(|sent| {
+            if sent.delivery.is_abandoned() {
+                return false;
+            }
             let keep = now.saturating_duration_since(sent.first_sent) < REDELIVERY;
             terms.environment.counters.expired.add(u64::from(!keep));
             keep
@@ -155,6 +160,9 @@ impl State {
             let Some(delivery) = self.next(now, terms, wake_at) else {
                 return;
             };
+            if delivery.is_abandoned() {
+                continue;
+            }
             if delivery.message.seconds_left(now) == Some(0) {
                 terms.environment.counters.expired.add(1);
                 continue;

@@ -69,6 +69,17 @@ fn with_event(presence: Presence, second: i64, connected: bool) -> Presence {
     }
 }
 
+/// What is known and what that is, since when bridges listen, the time; the state, since when, and why.
+type Case = (
+    &'static str,
+    Presence,
+    Option<i64>,
+    i64,
+    PresenceState,
+    Option<i64>,
+    Option<&'static str>,
+);
+
 #[test]
 fn an_agent_is_as_what_was_heard_of_it_says_and_silence_counts_only_while_somebody_listened() {
     use PresenceState::{Away, Idle, Never, Unknown};
@@ -78,16 +89,7 @@ fn an_agent_is_as_what_was_heard_of_it_says_and_silence_counts_only_while_somebo
         ..presence
     };
     let long_ago = Some(-100_000);
-    // What is known, since when bridges listen, the time; the state, since when, and why.
-    let table: [(
-        &str,
-        Presence,
-        Option<i64>,
-        i64,
-        PresenceState,
-        Option<i64>,
-        Option<&str>,
-    ); 21] = [
+    let table: [Case; 21] = [
         (
             "nothing, listened for long",
             nothing(),

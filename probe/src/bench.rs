@@ -1,0 +1,233 @@
+//! `probe bench`: a known load through a broker, and what became of each message.
+//!
+//! Each connection publishes with QoS 1 to a topic of its own and receives what it published, so that one process sees both
+//! ends by one clock. Messages are due at fixed moments whatever the broker does, and times are taken from those moments:
+//! a broker that holds its publishers back does not look fast for that. IoT Core's rates are not kept on this side, because
+//! what a broker does beyond them is what is measured; this program's own limits are (`args::bench`, [`plan`]).
+//!
+//! **Invariant:** every message that was due is counted once: due = sent + unsent, sent = acknowledged + throttled +
+//! refused + unanswered, acknowledged = received of those + lost.
+
+mod cost;
+mod plan;
+mod tally;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::error::{ExitKind, Failure, Hint};
+use link::identity::Identity;
+use link::iot::limits::PACKET_BYTES;
+use serde_json::json;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use self::cost::Estimate;
+use self::plan::{Plan, PlanError};
+use self::tally::Sums;
+use crate::args::BenchArgs;
+use crate::connection::{Connection, ConnectionError};
+use crate::output::Output;
+use crate::session::SessionSettings;
+use crate::target::Target;
+
+/// Runs the command.
+///
+/// # Errors
+/// A failure of the kind that the exit code tells; any message that was not passed on is one.
+pub async fn run(args: &BenchArgs) -> Result<(), Failure> {
+    let output = Output::of(args.output);
+    let target = Target::resolve(&args.connection, output)?;
+    let plan = Arc::new(Plan::of(args).map_err(Failure::misuse)?);
+    let estimate = Estimate::of(&plan);
+    if cost::is_aws(&target.host) {
+        if !args.accept_aws_charges {
+            return Err(Failure::misuse(charged(&target, &estimate)));
+        }
+        output.note(&estimate.to_string());
+    }
+    let identity = target.load_identity().map_err(Failure::misuse)?;
+    let first = open(&target, &identity, &plan, 0, args.timeout)
+        .await
+        .map_err(|error| error.into_failure(&target))?;
+    // A custom domain of IoT Core is known by its answer alone.
+    let as_aws = first.session.packet_limit() == Some(PACKET_BYTES);
+    if as_aws && !cost::is_aws(&target.host) && !cost::is_here(&target.host) {
+        if !args.accept_aws_charges {
+            first.close().await;
+            return Err(Failure::misuse(charged(&target, &estimate)));
+        }
+        output.note(&estimate.to_string());
+    }
+    let connections = open_all(&target, &identity, &plan, first, args.timeout).await?;
+    let sums = measure(&plan, connections, args.timeout).await;
+    finish(&plan, &sums, output)
+}
+
+/// Real IoT Core, and nobody said that it may cost something.
+#[derive(Debug, thiserror::Error)]
+#[error("`{host}` is AWS IoT Core, which charges for each message: {estimate}")]
+struct Charged {
+    host: String,
+    estimate: Estimate,
+}
+
+/// Not everything that was due was passed on.
+#[derive(Debug, thiserror::Error)]
+#[error("of {due} messages that were due {delivered} came through")]
+struct NotPassedOn {
+    due: u64,
+    delivered: u64,
+    hint: &'static str,
+}
+
+fn charged(target: &Target, estimate: &Estimate) -> Charged {
+    Charged {
+        host: target.host.clone(),
+        estimate: estimate.clone(),
+    }
+}
+
+async fn open(
+    target: &Target,
+    identity: &Arc<Identity>,
+    plan: &Plan,
+    number: u16,
+    within: Duration,
+) -> Result<Connection, ConnectionError> {
+    let mut target = target.clone();
+    target.client_id = plan.client_id(&target.client_id, number);
+    let settings = SessionSettings {
+        unpaced: true,
+        ..SessionSettings::default()
+    };
+    let filters = vec![plan.topic(number)];
+    Connection::open(&target, identity.clone(), filters, &settings, within).await
+}
+
+/// The first connection and all the others, a few at a time.
+async fn open_all(
+    target: &Target,
+    identity: &Arc<Identity>,
+    plan: &Arc<Plan>,
+    first: Connection,
+    within: Duration,
+) -> Result<Vec<Connection>, Failure> {
+    let mut connections = vec![first];
+    let mut numbers = 1..plan.connections;
+    let mut opening = JoinSet::new();
+    loop {
+        while opening.len() < AT_ONCE
+            && let Some(number) = numbers.next()
+        {
+            let (target, identity, plan) = (target.clone(), identity.clone(), plan.clone());
+            opening.spawn(async move {
+                let opened = open(&target, &identity, &plan, number, within).await;
+                (number, opened)
+            });
+        }
+        match opening.join_next().await {
+            None => break,
+            Some(Ok((_, Ok(connection)))) => connections.push(connection),
+            Some(Ok((_, Err(error)))) => {
+                let opened = connections.len();
+                for connection in connections {
+                    connection.close().await;
+                }
+                let failure = error.into_failure(target);
+                let hint = failure.hint().map(str::to_owned).unwrap_or_default();
+                let more = format!(
+                    "{opened} of {} connections were made; {hint}",
+                    plan.connections
+                );
+                return Err(failure.with_hint(more));
+            }
+            Some(Err(error)) => return Err(Failure::new(ExitKind::Failed, error)),
+        }
+    }
+    Ok(connections)
+}
+
+async fn measure(plan: &Arc<Plan>, connections: Vec<Connection>, within: Duration) -> Sums {
+    let start = Instant::now();
+    let mut working = JoinSet::new();
+    for (number, connection) in (0..).zip(connections) {
+        working.spawn(worker::work(
+            number,
+            plan.clone(),
+            connection,
+            start,
+            within,
+        ));
+    }
+    let mut sums = Sums::default();
+    while let Some(done) = working.join_next().await {
+        if let Ok(tally) = done {
+            sums.add(tally);
+        }
+    }
+    sums
+}
+
+fn finish(plan: &Plan, sums: &Sums, output: Output) -> Result<(), Failure> {
+    let _ = output.print(
+        || sums.text(plan),
+        || {
+            let mut result = json!({"type": "result", "schema": SCHEMA, "ok": sums.is_good()});
+            if let (Some(result), serde_json::Value::Object(rest)) =
+                (result.as_object_mut(), sums.json(plan))
+            {
+                result.extend(rest);
+            }
+            result
+        },
+    )?;
+    if sums.is_good() {
+        return Ok(());
+    }
+    let kind = match sums.refused {
+        0 => ExitKind::Failed,
+        _ => ExitKind::Refused,
+    };
+    let error = NotPassedOn {
+        due: sums.due,
+        delivered: sums.delivered,
+        hint: sums.hint(),
+    };
+    let hint = error.hint();
+    Err(Failure::new(kind, error).with_hint(hint))
+}
+
+// === impl Charged ===
+
+impl Hint for Charged {
+    fn hint(&self) -> Option<String> {
+        Some(
+            "measure with `sandbox`, which answers as IoT Core does, or add `--accept-aws-charges`"
+                .into(),
+        )
+    }
+}
+
+// === impl NotPassedOn ===
+
+impl Hint for NotPassedOn {
+    fn hint(&self) -> Option<String> {
+        Some(self.hint.into())
+    }
+}
+
+// === impl PlanError ===
+
+impl Hint for PlanError {
+    fn hint(&self) -> Option<String> {
+        Some("measure for a shorter time, at a lower rate or with smaller messages".into())
+    }
+}
+
+/// Changes when a member of the result changes its meaning or goes.
+const SCHEMA: &str = "maestro-bench/1";
+
+// CONNECTs under way: below the 100 a second that the smallest AWS account takes (docs/IOT-CORE.md §1.2).
+const AT_ONCE: usize = 16;

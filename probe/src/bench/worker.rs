@@ -1,0 +1,150 @@
+//! One connection at work: it sends what is due, and notes answers and what comes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use link::message::Message;
+use link::mqtt::{PublishError, Receipt, Session, State};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::plan::Plan;
+use super::tally::Tally;
+use crate::connection::Connection;
+
+/// A message whose acknowledgement is waited for.
+struct Unanswered {
+    message: u64,
+    due: Instant,
+    receipt: Receipt,
+}
+
+/// Does the part of one connection; ends when everything that was acknowledged has come, or `within` after the end.
+pub(super) async fn work(
+    number: u16,
+    plan: Arc<Plan>,
+    mut connection: Connection,
+    start: Instant,
+    within: Duration,
+) -> Tally {
+    let tally = Tally::new(plan.first_of(number), plan.messages_of(number));
+    let tally = Arc::new(Mutex::new(tally));
+    let session = connection.session.clone();
+    let (queue, unanswered) = mpsc::channel(UNANSWERED);
+    let sending = tokio::spawn(send(
+        number,
+        plan.clone(),
+        session.clone(),
+        start,
+        queue,
+        tally.clone(),
+    ));
+    let _sending = AbortOnDropHandle::new(sending);
+    let mut answers = AbortOnDropHandle::new(tokio::spawn(answered(unanswered, tally.clone())));
+    let _watching = AbortOnDropHandle::new(tokio::spawn(watch(session, tally.clone())));
+    let (mut open, last) = (true, start + plan.end() + within);
+    while open || !lock(&tally).is_settled() {
+        tokio::select! {
+            delivery = connection.inbound.recv() => {
+                let Some(delivery) = delivery else { break };
+                let at = Instant::now();
+                if let Some(message) = plan.number(number, &delivery.message.payload) {
+                    let due = start + plan.due(number, message);
+                    lock(&tally).received(message, at.saturating_duration_since(due));
+                }
+                delivery.ack();
+            }
+            // After the last message everything is answered.
+            _ = &mut answers, if open => open = false,
+            () = sleep_until(last) => break,
+        }
+    }
+    drop((_sending, answers, _watching));
+    connection.close().await;
+    std::mem::take(&mut *lock(&tally))
+}
+
+async fn send(
+    number: u16,
+    plan: Arc<Plan>,
+    session: Session,
+    start: Instant,
+    queue: mpsc::Sender<Unanswered>,
+    tally: Arc<Mutex<Tally>>,
+) {
+    let (topic, end) = (plan.topic(number), start + plan.end());
+    for message in 0..plan.messages_of(number) {
+        let due = start + plan.due(number, message);
+        sleep_until(due).await;
+        let payload = plan.payload(number, message);
+        // A broker that takes no more holds this up: what is not taken by the end counts as unsent.
+        let publish = session.publish(Message::new(topic.clone(), payload));
+        let receipt = match timeout_at(end.max(Instant::now()), publish).await {
+            Ok(Ok(receipt)) => receipt,
+            Ok(Err(PublishError::Closed)) | Err(_) => return,
+            Ok(Err(_)) => {
+                let mut tally = lock(&tally);
+                tally.sent(message);
+                tally.refused(message);
+                continue;
+            }
+        };
+        lock(&tally).sent(message);
+        let unanswered = Unanswered {
+            message,
+            due,
+            receipt,
+        };
+        if queue.send(unanswered).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Acknowledgements come in the order of the messages.
+async fn answered(mut unanswered: mpsc::Receiver<Unanswered>, tally: Arc<Mutex<Tally>>) {
+    while let Some(Unanswered {
+        message,
+        due,
+        receipt,
+    }) = unanswered.recv().await
+    {
+        let answer = receipt.await;
+        let mut tally = lock(&tally);
+        match answer {
+            Ok(_) => tally.acknowledged(message, due.elapsed()),
+            // Quota exceeded, and rate too high (MQTT 5, 2.4).
+            Err(PublishError::Refused {
+                code: 0x96 | 0x97, ..
+            }) => tally.throttled(message),
+            Err(PublishError::Closed) => {}
+            Err(_) => tally.refused(message),
+        }
+    }
+}
+
+/// Counts how often the connection went.
+async fn watch(session: Session, tally: Arc<Mutex<Tally>>) {
+    let mut state = session.state();
+    let mut seen = 0;
+    loop {
+        let now = state.borrow_and_update().clone();
+        if let State::Ready { epoch, .. } = now {
+            seen = epoch;
+        } else if seen > 0 {
+            lock(&tally).disconnected();
+            seen = 0;
+        }
+        if state.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// More than a session holds: two windows of 100 in its queue and one on the way (`link::mqtt`).
+const UNANSWERED: usize = 512;

@@ -1,0 +1,144 @@
+//! `--bundle FILE`: what whoever helps needs to see, and nothing secret.
+//!
+//! **Invariant:** what goes in is chosen: the report, known keys of the configuration, descriptions of certificates, names of
+//! environment variables, facts of the machine. No key, no value of a variable that is not listed here and of the shape that
+//! it must have. All of it passes [`redact::text`] once more. The file is new and its owner's alone (0600).
+
+mod machine;
+mod tar;
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use link::clock::Clock;
+use link::error::Hint;
+use link::fault::FindingsReport;
+use link::id::ConsumerName;
+use link::identity::Inspection;
+
+use super::files::Looked;
+use super::{findings, redact};
+
+/// Why there is no archive.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ArchiveError {
+    /// The file cannot be made or written.
+    #[error("write the archive `{}`", path.display())]
+    Write {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Writes the archive.
+///
+/// # Errors
+/// The file system's; a file that exists is not overwritten.
+pub(super) fn write(
+    path: &Path,
+    report: &FindingsReport,
+    about: &str,
+    looked: &Looked,
+) -> Result<(), ArchiveError> {
+    let of = |source| ArchiveError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    let now = Clock::system().now().as_second();
+    let mut archive = tar::Archive::new(u64::try_from(now).unwrap_or(0));
+    for (name, text) in entries(report, about, looked) {
+        let text = redact::text(&text);
+        archive.add(&format!("doctor/{name}"), text.as_bytes());
+    }
+    let mut options = link::private::write_options();
+    let mut file = options.create_new(true).open(path).map_err(of)?;
+    let written = file.write_all(&archive.finish());
+    written.and_then(|()| file.sync_all()).map_err(of)
+}
+
+// === impl ArchiveError ===
+
+impl Hint for ArchiveError {
+    fn hint(&self) -> Option<String> {
+        let Self::Write { source, .. } = self;
+        Some(match source.kind() {
+            io::ErrorKind::AlreadyExists => "give a name that is not taken: nothing is overwritten".into(),
+            _ => "give a file in a directory that this user may write to, such as an `emptyDir` of the pod".into(),
+        })
+    }
+}
+
+fn entries(report: &FindingsReport, about: &str, looked: &Looked) -> Vec<(String, String)> {
+    let json = serde_json::to_string_pretty(report).unwrap_or_default();
+    let mut text: String = report
+        .findings
+        .iter()
+        .map(|finding| findings::text(finding) + "\n")
+        .collect();
+    text.push_str(&findings::summary(report, about));
+    text.push('\n');
+    let mut all = vec![
+        ("report.json".to_owned(), json),
+        ("report.txt".to_owned(), text),
+        (
+            "certificates.txt".to_owned(),
+            certificates(&looked.inspection),
+        ),
+        ("files.txt".to_owned(), machine::files(looked)),
+        (
+            "environment.txt".to_owned(),
+            machine::environment(std::env::vars_os()),
+        ),
+        ("machine.txt".to_owned(), machine::facts()),
+        ("resolv.conf".to_owned(), machine::resolver()),
+    ];
+    for (index, file) in looked.configuration.iter().enumerate() {
+        if let Some(text) = configuration(file) {
+            all.push((format!("configuration-{}.txt", index + 1), text));
+        }
+    }
+    all
+}
+
+fn configuration(file: &Path) -> Option<String> {
+    let text = match link::file::read_text(file, MOST_BYTES) {
+        Err(link::file::ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return None;
+        }
+        Err(error) => format!("({error})\n"),
+        // A name and nothing else; whatever else is there may be anything.
+        Ok(text) if file.ends_with("consumerName") => match ConsumerName::new(text.trim()) {
+            Ok(name) => format!("{name}\n"),
+            Err(_) => format!("(no name of a consumer, {} bytes)\n", text.len()),
+        },
+        Ok(text) => redact::configuration(&text),
+    };
+    Some(format!("# {}\n{text}", file.display()))
+}
+
+fn certificates(inspection: &Inspection) -> String {
+    let mut text = String::new();
+    match &inspection.certificate {
+        Some(certificate) => {
+            let _ = writeln!(text, "client certificate: {certificate}");
+        }
+        None => text.push_str("client certificate: cannot be read\n"),
+    }
+    for (subject, issuer) in &inspection.chain {
+        let _ = writeln!(text, "sent: `{subject}` from `{issuer}`");
+    }
+    for subject in &inspection.authorities {
+        let _ = writeln!(text, "trusted: `{subject}`");
+    }
+    for problem in &inspection.problems {
+        let _ = writeln!(text, "problem: {problem}");
+    }
+    text
+}
+
+// As much as the configuration itself may have.
+const MOST_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,254 @@
+//! What AWS knows: certificate, policies, endpoint, connection, and the secret behind the mount.
+//!
+//! **Boundary:** the only place of this member that knows the AWS SDK, for credentials and signatures. Nothing is changed,
+//! and no secret's value is asked for. Keys are sent nowhere but to AWS: to an address on this machine without TLS, as a
+//! stand-in has it, requests are signed with keys that are none.
+
+mod calls;
+pub(crate) mod facts;
+mod sign;
+
+use std::time::Duration;
+
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+use link::clock::Clock;
+use link::error::chain;
+use link::fault::{Code, Finding};
+use link::http::client::HttpAddress;
+use link::telemetry::clip;
+use tokio::time::timeout;
+
+use self::calls::Aws;
+use self::facts::{AwsFacts, CertificateState, Unknown};
+use super::Context;
+use super::who::Who;
+
+/// Asks AWS; never fails, because what is not known is said by each fact.
+pub(crate) async fn ask(context: &Context, who: &Who) -> AwsFacts {
+    let far = &context.args.far;
+    if far.aws_endpoint.is_none() && !context.is_aws() {
+        return AwsFacts::none("the broker is not AWS IoT Core by its name");
+    }
+    let within = context.share(ASK_WITHIN);
+    let asked = async {
+        let keys = keys(far.aws_endpoint.as_deref()).await?;
+        let endpoint = match &far.aws_endpoint {
+            None => None,
+            Some(url) => Some(HttpAddress::parse(url).map_err(|error| chain(&error))?),
+        };
+        let aws = Aws {
+            endpoint,
+            region: region(context),
+            data_host: context.target.host.clone(),
+            keys,
+            within,
+        };
+        Ok::<AwsFacts, String>(Box::pin(all(&aws, context, who)).await)
+    };
+    match timeout(within, asked).await {
+        Ok(Ok(facts)) => facts,
+        Ok(Err(why)) => AwsFacts::none(why),
+        Err(_) => AwsFacts::none(format!(
+            "no answer of AWS, or of whoever gives credentials, within {} s",
+            within.as_secs()
+        )),
+    }
+}
+
+async fn all(aws: &Aws, context: &Context, who: &Who) -> AwsFacts {
+    let id = context
+        .identity
+        .as_ref()
+        .map(|identity| certificate_id(&identity.describe().fingerprint));
+    let not_asked = |why: &str| Unknown::NotAsked(why.to_owned());
+    let of_certificate = async {
+        let Some(id) = &id else {
+            let unknown = not_asked("the certificate cannot be used");
+            return (Err(unknown.clone()), Err(unknown));
+        };
+        let certificate = aws.certificate(id).await;
+        let policies = match &certificate {
+            Ok(CertificateState::Registered { arn, .. }) => aws.policies(arn).await,
+            _ => Err(not_asked("the certificate is not known")),
+        };
+        (certificate, policies)
+    };
+    let of_secret = async {
+        match &context.args.far.secret {
+            Some(secret) => aws.secret(secret).await,
+            None => Err(not_asked("no `--secret` is given")),
+        }
+    };
+    let (caller, (certificate, policies), endpoint, connection, subscriptions, secret) = tokio::join!(
+        aws.caller(),
+        of_certificate,
+        aws.endpoint(),
+        aws.connection(&who.own),
+        aws.subscriptions(&who.own),
+        of_secret,
+    );
+    AwsFacts {
+        caller,
+        certificate_id: id.unwrap_or_default(),
+        certificate,
+        policies,
+        endpoint,
+        connection,
+        subscriptions,
+        secret,
+        client_id: who.own.clone(),
+        now: Clock::system().now(),
+    }
+}
+
+/// What is said of AWS itself; what it knows of the connection is said where that is checked.
+pub(crate) fn findings(context: &Context, facts: &AwsFacts) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Ok(endpoint) = &facts.endpoint {
+        found.push(endpoint_finding(context, endpoint));
+    }
+    let answers = [
+        facts.certificate.as_ref().err(),
+        facts.policies.as_ref().err(),
+        facts.endpoint.as_ref().err(),
+        facts.connection.as_ref().err(),
+        facts.subscriptions.as_ref().err(),
+    ];
+    let refused: Vec<&str> = answers
+        .iter()
+        .flatten()
+        .filter_map(|unknown| match unknown {
+            Unknown::Refused(words) | Unknown::Failed(words) => Some(words.as_str()),
+            Unknown::NotAsked(_) => None,
+        })
+        .collect();
+    let asked = answers.iter().flatten().count() < answers.len();
+    found.push(match (asked, refused.as_slice(), answers[0]) {
+        (true, [], _) => Finding::ok(ASKED, format!("AWS was asked{}", caller(facts))),
+        (_, [_, ..], _) => Finding::info(ASKED, format!("not all could be asked{}: {}", caller(facts), refused.join("; ")))
+            .why("what AWS does not say is told apart less exactly")
+            .next("allow `iot:DescribeCertificate`, `iot:ListAttachedPolicies`, `iot:GetPolicy`, `iot:DescribeEndpoint`, `iot:GetConnection` and `iot:ListSubscriptions` to who runs this"),
+        (false, [], unknown) => {
+            let why = unknown.map_or("", Unknown::words);
+            Finding::info(ASKED, format!("not checked: {why}"))
+        }
+    });
+    found.extend(pod_identity(context, facts));
+    found.extend(secret(context, facts));
+    found
+}
+
+fn caller(facts: &AwsFacts) -> String {
+    match &facts.caller {
+        Ok(arn) => format!(" as `{arn}`"),
+        Err(_) => String::new(),
+    }
+}
+
+fn endpoint_finding(context: &Context, endpoint: &str) -> Finding {
+    let host = &context.target.host;
+    if host.eq_ignore_ascii_case(endpoint) {
+        return Finding::ok(
+            ENDPOINT,
+            format!("`{host}` is the endpoint of this account and region"),
+        );
+    }
+    let seen =
+        format!("`{host}` is dialled, and the endpoint of this account and region is `{endpoint}`");
+    if context.is_aws() || context.args.far.aws_endpoint.is_some() {
+        return Finding::error(ENDPOINT, seen)
+            .why("a certificate is known in the account and region alone in which it is registered")
+            .next(format!("set `brokerHost: {endpoint}:8883`, or use the certificate of the other account and region"));
+    }
+    Finding::info(ENDPOINT, seen).why("an own domain or a VPC endpoint has another name")
+}
+
+// In a pod keys come with its creation, from an association of its namespace and service account.
+fn pod_identity(context: &Context, facts: &AwsFacts) -> Option<Finding> {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let asked = context.args.far.secret.is_some();
+    if !asked || !set("KUBERNETES_SERVICE_HOST") || set("AWS_ACCESS_KEY_ID") {
+        return None;
+    }
+    if !set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        return Some(
+            Finding::error(IDENTITY, "this pod was given no credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI is not set)")
+                .why("an association that is made after the pod does not reach it, nor does one for another namespace or service account")
+                .next("`aws eks list-pod-identity-associations --cluster-name NAME --namespace NS --service-account SA`, then make the pod anew"),
+        );
+    }
+    let words = facts.caller.as_ref().err()?.words();
+    let finding = if words.contains("AccessDenied") || words.contains("not authorized") {
+        Finding::error(TRUST, format!("the association is there, and the role is not given: {words}"))
+            .why("the role must trust `pods.eks.amazonaws.com` for `sts:AssumeRole` and `sts:TagSession`")
+            .next("`aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument`")
+    } else {
+        Finding::info(IDENTITY, format!("not known: {words}"))
+    };
+    Some(finding)
+}
+
+fn secret(context: &Context, facts: &AwsFacts) -> Option<Finding> {
+    let name = context.args.far.secret.as_ref()?;
+    Some(match &facts.secret {
+        Ok(true) => Finding::ok(SECRET, format!("secret `{name}` exists, and may be looked at{}", caller(facts))),
+        Ok(false) => Finding::error(SECRET, format!("secret `{name}` does not exist{}", caller(facts)))
+            .why("the mount fails, and the pod does not start")
+            .next("compare the name in the SecretProviderClass with `aws secretsmanager list-secrets`, in the account and region of the role"),
+        Err(Unknown::Refused(words)) => Finding::error(MAY_READ, words.clone())
+            .why("the mount fails with AccessDenied, and the pod does not start")
+            .next("allow `secretsmanager:GetSecretValue` and `secretsmanager:DescribeSecret` on the secret, and `kms:Decrypt` on its key, to the role"),
+        Err(unknown) => Finding::info(SECRET, format!("not checked: {}", unknown.words())),
+    })
+}
+
+async fn keys(endpoint: Option<&str>) -> Result<Credentials, String> {
+    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+        return Ok(stand_in());
+    }
+    let provider = DefaultCredentialsChain::builder().build().await;
+    provider.provide_credentials().await.map_err(|error| {
+        let why = chain(&error);
+        format!("no credentials of AWS: {}", clip(&why, CLIP))
+    })
+}
+
+// Keys that are none, for a stand-in of AWS on this machine.
+fn stand_in() -> Credentials {
+    let word = "stand-in";
+    Credentials::new(word, word, None, None, word)
+}
+
+fn region(context: &Context) -> String {
+    let given = std::env::var("AWS_REGION").ok();
+    let of_host = &context.target.arn.region;
+    match given {
+        _ if context.is_aws() && of_host.as_str() != "REGION" => of_host.clone(),
+        Some(region) if !region.is_empty() => region,
+        _ => "us-east-1".into(),
+    }
+}
+
+// The id of a certificate is the SHA-256 of its DER form, in small letters without colons (docs/IOT-CORE.md §7).
+fn certificate_id(fingerprint: &str) -> String {
+    fingerprint
+        .chars()
+        .filter(char::is_ascii_hexdigit)
+        .collect::<String>()
+        .to_ascii_lowercase()
+}
+
+const ASKED: Code = Code::new(600);
+const IDENTITY: Code = Code::new(601);
+const TRUST: Code = Code::new(602);
+const MAY_READ: Code = Code::new(603);
+const SECRET: Code = Code::new(604);
+const ENDPOINT: Code = Code::new(203);
+
+// A cold credential service and three calls one after another.
+const ASK_WITHIN: Duration = Duration::from_secs(4);
+
+// The SDK says of each source that it asked what was wrong.
+const CLIP: usize = 300;

@@ -1,0 +1,195 @@
+//! What AWS says of the certificate, its policies and the connection, and what follows from it; pure.
+
+use jiff::Timestamp;
+use link::iot::{
+    ArnPrefix, Certificate, ConnectAttributes, Context as Connection, Decision, Document,
+    PolicyAction, Request, Resource, evaluate,
+};
+
+/// What was asked for, or why it is not known.
+pub(crate) type Known<T> = Result<T, Unknown>;
+
+/// Why something is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    /// It was not asked for; the words say why.
+    NotAsked(String),
+    /// The credentials may not ask; the words are AWS's.
+    Refused(String),
+    /// No answer, or one that means nothing here.
+    Failed(String),
+}
+
+/// A certificate in the account and region that was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CertificateState {
+    /// There is none with this id.
+    Absent,
+    /// It is registered.
+    Registered {
+        /// `ACTIVE`, `INACTIVE`, `REVOKED` and others.
+        status: String,
+        /// Its resource name.
+        arn: String,
+        /// When its state changed last.
+        modified: Option<Timestamp>,
+    },
+}
+
+/// A policy that is attached to the certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AttachedPolicy {
+    pub(crate) document: Document,
+    /// When its version in force changed last.
+    pub(crate) modified: Option<Timestamp>,
+}
+
+/// A client id at the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ConnectionState {
+    pub(crate) connected: bool,
+    /// Since when it is, or is not.
+    pub(crate) since: Option<Timestamp>,
+    /// Why it went.
+    pub(crate) reason: Option<String>,
+}
+
+/// All of it.
+#[derive(Clone, Debug)]
+pub(crate) struct AwsFacts {
+    /// Who asked; `None` where nobody did.
+    pub(crate) caller: Known<String>,
+    /// The id of the certificate, by its bytes.
+    pub(crate) certificate_id: String,
+    pub(crate) certificate: Known<CertificateState>,
+    pub(crate) policies: Known<Vec<AttachedPolicy>>,
+    /// The endpoint of the account and region.
+    pub(crate) endpoint: Known<String>,
+    /// The party's own client id.
+    pub(crate) connection: Known<ConnectionState>,
+    /// What that client is subscribed to.
+    pub(crate) subscriptions: Known<Vec<String>>,
+    /// The mounted secret; `false` where it does not exist.
+    pub(crate) secret: Known<bool>,
+    /// The party's client id.
+    pub(crate) client_id: String,
+    pub(crate) now: Timestamp,
+}
+
+// === impl AwsFacts ===
+
+impl AwsFacts {
+    /// Nothing was asked.
+    pub(crate) fn none(why: impl Into<String>) -> Self {
+        let unknown = Unknown::NotAsked(why.into());
+        Self {
+            caller: Err(unknown.clone()),
+            certificate_id: String::new(),
+            certificate: Err(unknown.clone()),
+            policies: Err(unknown.clone()),
+            endpoint: Err(unknown.clone()),
+            connection: Err(unknown.clone()),
+            subscriptions: Err(unknown.clone()),
+            secret: Err(unknown),
+            client_id: String::new(),
+            now: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    /// How resource names begin, by the certificate's own.
+    pub(crate) fn arn(&self) -> Option<ArnPrefix> {
+        let Ok(CertificateState::Registered { arn, .. }) = &self.certificate else {
+            return None;
+        };
+        // `arn:PARTITION:iot:REGION:ACCOUNT:cert/ID`
+        let parts: Vec<&str> = arn.splitn(6, ':').collect();
+        let [_, partition, _, region, account, _] = parts.as_slice() else {
+            return None;
+        };
+        Some(ArnPrefix {
+            partition: (*partition).into(),
+            region: (*region).into(),
+            account: (*account).into(),
+        })
+    }
+
+    /// What the attached policies say; `None` where they, or what they depend on, are not known.
+    pub(crate) fn decide(&self, action: PolicyAction, on: &str) -> Option<Decision> {
+        let policies = self.policies.as_ref().ok()?;
+        let documents: Vec<Document> = policies.iter().map(|it| it.document.clone()).collect();
+        // What a thing's name stands for depends on the registry of things.
+        if documents
+            .iter()
+            .any(|document| document.to_json().contains("iot:Connection.Thing"))
+        {
+            return None;
+        }
+        let client_id = match action {
+            PolicyAction::Connect => on.to_owned(),
+            _ => self.client_id.clone(),
+        };
+        let connection = Connection {
+            arn: self.arn()?,
+            client_id,
+            certificate: Certificate {
+                id: Some(self.certificate_id.clone()),
+                ..Certificate::default()
+            },
+            connect: ConnectAttributes {
+                persistent: true,
+                last_will: false,
+            },
+            ..Connection::default()
+        };
+        let request = Request {
+            action,
+            resource: Resource::of(action, on),
+            context: &connection,
+        };
+        Some(evaluate(&documents, &request))
+    }
+
+    /// Whether certificate and policies allow the party's client id.
+    pub(crate) fn connect_allowed(&self) -> Option<bool> {
+        match self.certificate.as_ref().ok()? {
+            CertificateState::Absent => Some(false),
+            CertificateState::Registered { status, .. } if status != "ACTIVE" => Some(false),
+            CertificateState::Registered { .. } => {
+                match self.decide(PolicyAction::Connect, &self.client_id)? {
+                    Decision::Allow { .. } => Some(true),
+                    Decision::Deny { .. } => Some(false),
+                    Decision::Unknown { .. } => None,
+                }
+            }
+        }
+    }
+
+    /// What was changed in the last minutes, in words.
+    pub(crate) fn recent(&self) -> Option<String> {
+        let minutes = |at: &Timestamp| {
+            let age = self.now.duration_since(*at).as_mins();
+            (0..SPREADS_MINUTES).contains(&age).then_some(age)
+        };
+        let policies = self.policies.iter().flatten();
+        let mut changed = policies.filter_map(|policy| {
+            let age = minutes(policy.modified.as_ref()?)?;
+            let name = policy.document.name.clone().unwrap_or_default();
+            Some(format!("policy `{name}` was changed {age} minutes ago"))
+        });
+        changed.next()
+    }
+}
+
+// === impl Unknown ===
+
+impl Unknown {
+    /// In words.
+    pub(crate) fn words(&self) -> &str {
+        match self {
+            Self::NotAsked(words) | Self::Refused(words) | Self::Failed(words) => words,
+        }
+    }
+}
+
+/// Minutes that a change of a policy takes to arrive everywhere, at most (docs/IOT-CORE.md §1.2).
+const SPREADS_MINUTES: i64 = 8;

@@ -1,0 +1,57 @@
+//! What the stages know: the resolved command line, and what earlier stages found.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use link::id::ConsumerName;
+use link::identity::Identity;
+use tokio::time::Instant;
+
+use crate::args::DoctorArgs;
+use crate::stage::Stage;
+use crate::target::Target;
+
+/// What a stage may use. Read-only: a stage hands on what it found by its own result.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The broker, and who we are to it.
+    pub target: Target,
+    /// The command line.
+    pub args: DoctorArgs,
+    /// The consumer: the one of `--consumer`, else the mount's.
+    pub consumer: Option<ConsumerName>,
+    /// Certificate, key and CA; `None` where they cannot be used. Its dates may be wrong by the clock here, so that the
+    /// broker can say what it thinks of them.
+    pub identity: Option<Arc<Identity>>,
+    /// The addresses of the broker's name; empty until it was looked up.
+    pub addresses: Vec<SocketAddr>,
+    /// The last stage that worked, up to TLS here; `session` tells of what follows by its own result.
+    pub reached: Option<Stage>,
+    /// When everything ends.
+    pub deadline: Instant,
+}
+
+// === impl Context ===
+
+impl Context {
+    /// The time that a stage may take: `share`, or what is left if that is less.
+    pub fn share(&self, share: Duration) -> Duration {
+        share.min(self.deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether a stage is asked for.
+    pub fn wants(&self, stage: Stage) -> bool {
+        self.args.until.is_none_or(|until| stage <= until)
+    }
+
+    /// Whether the stages after the round trip are asked for.
+    pub fn wants_all(&self) -> bool {
+        self.args.until.is_none()
+    }
+
+    /// Whether the broker is AWS IoT Core, by its name.
+    pub fn is_aws(&self) -> bool {
+        super::endpoint::Endpoint::of(&self.target.host) != super::endpoint::Endpoint::Elsewhere
+    }
+}

@@ -1,0 +1,217 @@
+//! What the answers to CONNECT mean, with what AWS says of the certificate or without; pure.
+
+use link::fault::{Code, Finding};
+
+use super::certificate;
+use super::seen::Ended;
+use crate::doctor::aws::facts::AwsFacts;
+use crate::doctor::who::{Role, Who};
+
+/// Whether the party's own client id was tried, and how it went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Own {
+    /// The broker took it.
+    Taken,
+    /// It did not.
+    Ended(Ended),
+    /// It was left alone; the words end "not tried: …".
+    Spared(String),
+    /// It was left alone, because it is known to be connected; the words say how.
+    Connected(String),
+}
+
+/// What was tried.
+#[derive(Clone, Debug)]
+pub(crate) struct Tries {
+    /// A client id that nobody has.
+    pub(crate) foreign: Result<(), Ended>,
+    /// The party's own.
+    pub(crate) own: Own,
+    /// How often the broker said that connects come too fast before it answered otherwise.
+    pub(crate) throttled: u32,
+}
+
+/// What CONNECT says of certificate, policy and client id.
+pub(crate) fn findings(
+    tries: &Tries,
+    who: &Who,
+    facts: &AwsFacts,
+    statement: impl Fn(&str) -> String,
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if let Some(certain) = certificate::of_connect(facts, who) {
+        found.push(certain);
+    } else if let (Own::Spared(_), Some(true)) = (&tries.own, facts.connect_allowed()) {
+        let seen = format!(
+            "AWS: the certificate is ACTIVE, and its policies allow `{}`",
+            who.own
+        );
+        found.push(Finding::ok(CONNECT, seen));
+    } else {
+        found.extend(own(tries, who, &statement));
+    }
+    if tries.throttled > 0 && !matches!(&tries.own, Own::Ended(ended) if ended.is_throttled()) {
+        let seen = format!(
+            "the broker refused `{}` {} time(s) for its rate, then took it",
+            who.own, tries.throttled
+        );
+        found.push(
+            Finding::info(THROTTLED, seen)
+                .why("one client id may connect once per second, or once in ten"),
+        );
+    }
+    found
+}
+
+/// Whether a foreign client id is refused. `None` where CONNECT says nothing of it.
+pub(crate) fn foreign(
+    tries: &Tries,
+    who: &Who,
+    statement: impl Fn(&str) -> String,
+) -> Option<Finding> {
+    match &tries.foreign {
+        Ok(()) => Some(
+            Finding::warning(FOREIGN_ID, format!("the broker took `{}`, a client id that is nobody's", who.foreign))
+                .why("whoever holds this certificate can take any client id, and so throw any agent or the bridge out")
+                .next(format!("allow `iot:Connect` for this party's own id alone: {}", statement(&who.own))),
+        ),
+        Err(ended) if ended.is_refusal() && tries.own == Own::Taken => Some(Finding::ok(
+            FOREIGN_ID,
+            format!("`{}`, a client id that is nobody's, is refused ({ended})", who.foreign),
+        )),
+        Err(_) => None,
+    }
+}
+
+fn own(tries: &Tries, who: &Who, statement: &impl Fn(&str) -> String) -> Vec<Finding> {
+    let id = &who.own;
+    let ended = match &tries.own {
+        Own::Taken => return vec![Finding::ok(CONNECT, format!("the broker takes `{id}`"))],
+        Own::Connected(how) => {
+            return vec![Finding::ok(
+                CONNECT,
+                format!("`{id}` is connected now ({how}), and was left alone"),
+            )];
+        }
+        Own::Spared(why) => return vec![spared(tries, who, why)],
+        Own::Ended(ended) => ended,
+    };
+    if ended.is_throttled() {
+        return vec![
+            Finding::error(THROTTLED, format!("CONNECT as `{id}` is refused for its rate ({ended}), each time"))
+                .why("one client id may connect once per second or once in ten, an account 500 times per second; somebody connects in a loop")
+                .next("find who reconnects: CloudWatch `Connect.ClientIDThrottle` and `Connect.Throttle`; two processes with one id do it too (MQ304)"),
+        ];
+    }
+    if ended.is_takeover() {
+        return vec![taken_over(who, "at once")];
+    }
+    if ended.is_refusal() {
+        return vec![refused(ended, tries, who, statement)];
+    }
+    let finding = match ended {
+        Ended::Refused { code: 0x85 } => Finding::error(
+            CONNECT,
+            format!("the broker does not take `{id}` as a client id (CONNACK 0x85)"),
+        )
+        .next("use 1 to 128 bytes without a leading `$`"),
+        Ended::Refused { code: 0x84 } => {
+            Finding::error(CONNECT, "the broker does not speak MQTT 5 (CONNACK 0x84)")
+                .next("use a broker of MQTT 5")
+        }
+        Ended::Silent(_) => Finding::error(
+            CONNECT,
+            format!("TLS came up, and CONNECT as `{id}` got no answer"),
+        )
+        .why("a port of another protocol, or a proxy between, is silent like this")
+        .next("check host and port: 8883, or 443 with ALPN `x-amzn-mqtt-ca`"),
+        other => Finding::error(CONNECT, format!("CONNECT as `{id}`: {other}"))
+            .why("nothing goes through before it is taken")
+            .next("run it again; if it stays, look at the broker's log"),
+    };
+    vec![finding]
+}
+
+fn spared(tries: &Tries, who: &Who, why: &str) -> Finding {
+    let id = &who.own;
+    let next = "run it again with `--take-over` (whoever is connected with this id is out for some seconds), or with credentials of AWS or `--api`, which tell without that";
+    match &tries.foreign {
+        // Let in under a foreign id: certificate and some policy are fine; the id itself was not asked for.
+        Ok(()) => Finding::info(CONNECT, format!("`{id}` was not tried: {why}")).next(next),
+        Err(ended) if ended.is_throttled() => {
+            Finding::warning(THROTTLED, format!("CONNECT of `{}` is refused for its rate ({ended})", who.foreign))
+                .next("wait a minute, and run it again")
+        }
+        Err(ended) => Finding::warning(
+            CONNECT,
+            format!("`{id}` was not tried: {why}; a foreign id got: {ended}"),
+        )
+        .why("a policy that is right refuses a foreign id, and so does a certificate that is not active: whether the broker takes this party is not known")
+        .next(next),
+    }
+}
+
+fn refused(
+    ended: &Ended,
+    tries: &Tries,
+    who: &Who,
+    statement: &impl Fn(&str) -> String,
+) -> Finding {
+    let id = &who.own;
+    let allow = statement(id);
+    if tries.foreign.is_ok() {
+        return Finding::error(
+            CLIENT_ID,
+            format!(
+                "the policy allows `{}` and refuses `{id}` ({ended})",
+                who.foreign
+            ),
+        )
+        .why("this party connects with that id alone")
+        .next(format!("add to the policy: {allow}"));
+    }
+    let id_candidate =
+        format!("the policy does not allow this client id (MQ303); it needs {allow}");
+    let none = "no policy is attached (MQ302)".to_owned();
+    let inactive = "the certificate is not registered in the endpoint's account and region, INACTIVE or REVOKED (MQ301)".to_owned();
+    // IoT Core says 0x87 for what a policy refuses, and mostly nothing at all to a certificate it does not take.
+    let ranked = match ended {
+        Ended::Closed => [inactive, none, id_candidate],
+        _ => [id_candidate, none, inactive],
+    };
+    let [first, second, third] = ranked;
+    let other = match who.role {
+        Role::Operator => "",
+        _ => "; a foreign id is refused too, which excludes none of them",
+    };
+    Finding::error(CONNECT, format!("CONNECT as `{id}` is refused ({ended})"))
+        .why(format!(
+            "the broker does not say which, likeliest first: 1. {first}; 2. {second}; 3. {third}{other}"
+        ))
+        .next("give credentials of AWS, which tell them apart; else `aws iot describe-certificate --certificate-id ID` and `aws iot list-attached-policies --target ARN`")
+}
+
+/// Another process has the client id.
+pub(crate) fn taken_over(who: &Who, when: &str) -> Finding {
+    let suspect = match who.role {
+        Role::Agent(_) => {
+            "a second agent of this consumer, an old pod that did not end, or the agent that was just thrown out by `--take-over`"
+        }
+        Role::Bridge(_) => {
+            "a second bridge with the same client id, or an old pod that did not end"
+        }
+        Role::Operator => "another process that was given the same `-i`",
+    };
+    Finding::error(
+        IN_USE,
+        format!("another connection took `{}` {when} (DISCONNECT 0x8E)", who.own),
+    )
+    .why(format!("two processes with one client id throw each other out for ever; suspected: {suspect}"))
+    .next("let one process have the id: `kubectl get pods -A | grep agent`, and look for a second cluster that was given the same certificate")
+}
+
+pub(crate) const CONNECT: Code = Code::new(300);
+const CLIENT_ID: Code = Code::new(303);
+const IN_USE: Code = Code::new(304);
+const THROTTLED: Code = Code::new(305);
+const FOREIGN_ID: Code = Code::new(311);

@@ -1,0 +1,98 @@
+//! A listening socket that can seem closed, or silent as behind a firewall, and comes back at the same port.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::timeout;
+
+use crate::broker::faults::Port;
+
+/// One address.
+#[derive(Debug)]
+pub(super) struct Socket {
+    address: SocketAddr,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Open(TcpListener),
+    Closed,
+    /// Its queue is full of connections that nobody accepts.
+    Silent {
+        _deaf: TcpListener,
+        _queue: Vec<TcpStream>,
+    },
+}
+
+// === impl Socket ===
+
+impl Socket {
+    pub(super) async fn bind(address: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Self {
+            address: listener.local_addr()?,
+            state: State::Open(listener),
+        })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on looks like this.
+    pub(super) async fn look(&mut self, port: Port) -> io::Result<()> {
+        match (port, &self.state) {
+            (Port::Open, State::Open(_))
+            | (Port::Closed, State::Closed)
+            | (Port::Silent, State::Silent { .. }) => return Ok(()),
+            _ => {}
+        }
+        // What listens must be gone before anything else can.
+        self.state = State::Closed;
+        self.state = match port {
+            Port::Open => State::Open(TcpListener::bind(self.address).await?),
+            Port::Closed => State::Closed,
+            Port::Silent => silent(self.address).await?,
+        };
+        Ok(())
+    }
+
+    /// The next connection; never one while it is not open.
+    pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.state {
+            State::Open(listener) => listener.accept().await,
+            State::Closed | State::Silent { .. } => std::future::pending().await,
+        }
+    }
+}
+
+/// Fills the queue of a listener, so that further requests are dropped.
+async fn silent(address: SocketAddr) -> io::Result<State> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let deaf = socket.listen(0)?;
+    let mut queue = Vec::new();
+    while queue.len() < MOST {
+        match timeout(FULL, TcpStream::connect(address)).await {
+            Ok(connected) => queue.push(connected?),
+            Err(_) => break,
+        }
+    }
+    Ok(State::Silent {
+        _deaf: deaf,
+        _queue: queue,
+    })
+}
+
+// A queue of length 0 holds one connection.
+const MOST: usize = 16;
+
+// On loopback a connection takes microseconds.
+const FULL: Duration = Duration::from_millis(200);

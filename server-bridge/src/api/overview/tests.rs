@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+
+use link::id::ConsumerName;
+
+use super::*;
+use crate::store::{Assessment, Load, PresenceState};
+
+fn at(minute: i64) -> Timestamp {
+    Timestamp::from_second(minute * 60).unwrap()
+}
+
+fn row(name: &str, seen: Option<i64>, waits: Option<i64>) -> Row {
+    let consumer = Consumer {
+        id: format!("id-{name}"),
+        name: ConsumerName::new(name).unwrap(),
+        labels: BTreeMap::from([("env".into(), name[..1].to_owned())]),
+        created_at: at(0),
+        updated_at: at(0),
+        last_seen_at: seen.map(at),
+    };
+    let load = Load {
+        bundles: 3,
+        waiting_to_apply: waits.map_or(0, |_| 2),
+        oldest_waiting_since: waits.map(at),
+        ..Load::default()
+    };
+    let agent = KnownAgent {
+        heard: seen.is_some(),
+        ..KnownAgent::default()
+    };
+    Row {
+        consumer,
+        load,
+        agent,
+    }
+}
+
+fn with(state: PresenceState, row: Row) -> Row {
+    let assessment = Assessment {
+        state,
+        since: None,
+        reason: None,
+        connected_since: None,
+    };
+    let agent = KnownAgent {
+        assessment: Some(assessment),
+        ..row.agent
+    };
+    Row { agent, ..row }
+}
+
+fn names(rows: &[Row], query: &[(&str, &str)]) -> String {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let request = OverviewRequest::parse(query.iter().map(owned).collect()).unwrap();
+    let mut found: Vec<_> = rows
+        .iter()
+        .map(|row| (row, row.health(at(55))))
+        .filter(|(row, health)| request.takes(row, *health))
+        .collect();
+    request.sort(&mut found);
+    let page = found.iter().skip(request.offset()).take(request.size);
+    let names: Vec<_> = page.map(|(row, _)| row.consumer.name.as_str()).collect();
+    names.join(" ")
+}
+
+#[test]
+fn every_consumer_has_one_health_and_all_are_counted() {
+    let rows = [
+        row("a", Some(59), None),
+        row("b", Some(59), Some(50)),
+        row("c", Some(59), Some(58)),
+        row("d", None, Some(10)),
+        with(PresenceState::Away, row("e", Some(59), Some(50))),
+        with(PresenceState::Never, row("f", None, None)),
+        with(PresenceState::Idle, row("g", Some(59), None)),
+        // Its connection is known and nothing came yet.
+        with(PresenceState::Connected, row("h", None, Some(50))),
+        with(PresenceState::Unknown, row("i", Some(1), Some(50))),
+    ];
+    let mut summary = Summary::default();
+    for row in &rows {
+        summary.add(row, row.health(at(55)));
+    }
+    let counted = (summary.well, summary.stuck, summary.away, summary.never);
+    assert_eq!(counted, (3, 3, 1, 2));
+    assert_eq!((summary.consumers, summary.bundles), (9, 27));
+    assert_eq!(summary.oldest_waiting_since, Some(at(10)));
+}
+
+#[test]
+fn rows_come_in_the_order_asked_for_and_those_without_a_value_last() {
+    let rows = [
+        row("b", Some(2), Some(50)),
+        row("a", None, None),
+        row("c", Some(1), Some(40)),
+    ];
+    for (query, expected) in [
+        (&[][..], "a b c"),
+        (&[("orderBy", "name desc")], "c b a"),
+        (&[("orderBy", "oldest_waiting_since")], "c b a"),
+        (&[("orderBy", "oldest_waiting_since desc")], "b c a"),
+        (&[("orderBy", "waiting desc")], "b c a"),
+        (&[("orderBy", "last_seen_at desc")], "b c a"),
+        (&[("orderBy", "health")], "b c a"),
+        (&[("page", "2"), ("size", "2")], "c"),
+        (&[("contains", "ENV=B")], "b"),
+        (&[("contains", "env=b"), ("health", "never")], ""),
+        (&[("health", "never")], "a"),
+    ] {
+        assert_eq!(names(&rows, query), expected, "{query:?}");
+    }
+}
+
+#[test]
+fn what_is_asked_wrongly_is_named() {
+    for (name, value, part) in [
+        ("page", "0", "`page` must be a number from 1"),
+        ("orderBy", "nam", "did you mean `name`?"),
+        ("orderBy", "name up", "`asc` or `desc`"),
+        ("health", "stuk", "did you mean `stuck`?"),
+        ("stuck_after", "x", "`stuck_after` must be a number"),
+        ("contain", "x", "did you mean `contains`?"),
+    ] {
+        let refused = OverviewRequest::parse(vec![(name.into(), value.into())]).unwrap_err();
+        assert!(refused.reason().contains(part), "{}", refused.reason());
+    }
+}

@@ -1,0 +1,303 @@
+//! Canaries: one small bundle for each cluster, changed in each round, which has to come back as applied.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use hyper::Method;
+use link::clock::Clock;
+use link::fault::Finding;
+use link::http::client::{ApiClient, ApiError};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::look::{self, Look, SeenBundle};
+use super::memory::{Memory, lost};
+use super::{CANARY, VerifyOptions, Violation};
+
+/// What became of one cluster's canary.
+#[derive(Default)]
+pub(super) struct CanaryOutcome {
+    pub(super) consumer: String,
+    /// The id and version that the API acknowledged.
+    pub(super) acknowledged: Option<(String, i64)>,
+    /// How long it took, if it came back.
+    pub(super) took: Option<Duration>,
+    pub(super) note: Option<Finding>,
+    pub(super) violations: Vec<Violation>,
+    started: Option<Instant>,
+    agent: String,
+}
+
+// === impl CanaryOutcome ===
+
+impl CanaryOutcome {
+    /// Whether it was sent.
+    pub(super) fn is_counted(&self) -> bool {
+        self.acknowledged.is_some()
+    }
+
+    fn is_under_way(&self) -> bool {
+        self.started.is_some()
+    }
+}
+
+/// Creates or changes the canary of each cluster that was looked at.
+pub(super) async fn send(
+    api: &ApiClient,
+    options: &VerifyOptions,
+    looks: &[Look],
+    memory: &Memory,
+) -> Result<Vec<CanaryOutcome>, ApiError> {
+    let sending = looks.iter().map(|look| async move {
+        let known = memory.canary(&look.consumer);
+        send_one(api, options, look, known).await
+    });
+    let sent: Vec<_> = futures_util::stream::iter(sending)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
+    sent.into_iter().collect()
+}
+
+async fn send_one(
+    api: &ApiClient,
+    options: &VerifyOptions,
+    look: &Look,
+    known: Option<i64>,
+) -> Result<CanaryOutcome, ApiError> {
+    let consumer = &look.consumer;
+    let mut outcome = CanaryOutcome {
+        consumer: consumer.clone(),
+        agent: agent(look),
+        ..CanaryOutcome::default()
+    };
+    if look.after.state == "never" {
+        let seen = format!("No canary was sent to `{consumer}`: its agent was never heard from");
+        outcome.note = Some(Finding::info(CANARY, seen));
+        return Ok(outcome);
+    }
+    let id = id(options, consumer);
+    let existing = look::bundles_by_id(api, std::slice::from_ref(&id)).await?;
+    let existing = existing.into_iter().next();
+    if let (None, Some(version)) = (&existing, known) {
+        let seen = format!(
+            "Bundle `{id}` of `{consumer}`, acknowledged at version {version}, is gone; only `verify --clean` or somebody's DELETE takes a canary away"
+        );
+        outcome.violations.push(Violation {
+            subject: id.clone(),
+            finding: lost(Finding::error(super::ACKNOWLEDGED, seen)),
+        });
+    }
+    if existing
+        .as_ref()
+        .is_some_and(|bundle| bundle.deleted_at.is_some())
+    {
+        let seen = format!("No canary was sent to `{consumer}`: the last one is being deleted");
+        outcome.note = Some(Finding::info(CANARY, seen));
+        return Ok(outcome);
+    }
+    outcome.started = Some(Instant::now());
+    match write(api, options, consumer, &id, existing.as_ref()).await {
+        Ok(version) => outcome.acknowledged = Some((id, version)),
+        // Somebody else's verifier sends one under this name, too; or the consumer has just gone.
+        Err(ApiError::Status { status: 409, .. } | ApiError::NotFound { .. }) => {
+            let seen = format!(
+                "No canary was sent to `{consumer}`: somebody else changed it at the same time"
+            );
+            outcome.note = Some(Finding::info(CANARY, seen));
+            outcome.started = None;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(outcome)
+}
+
+async fn write(
+    api: &ApiClient,
+    options: &VerifyOptions,
+    consumer: &str,
+    id: &str,
+    existing: Option<&SeenBundle>,
+) -> Result<i64, ApiError> {
+    let name = options.canary.as_deref().unwrap_or_default();
+    let manifests = json!([{
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": options.namespace},
+        // Another text in each round, or nothing would be sent.
+        "data": {"consumer": consumer, "round": uuid::Uuid::new_v4().to_string()},
+    }]);
+    let answer = match existing {
+        None => {
+            let body = json!({"id": id, "consumer_name": consumer, "manifests": manifests});
+            api.call(Method::POST, "/resource-bundles", Some(&body))
+                .await?
+        }
+        Some(bundle) => {
+            let body = json!({"version": bundle.version, "manifests": manifests});
+            let path = format!("/resource-bundles/{id}");
+            api.call(Method::PATCH, &path, Some(&body)).await?
+        }
+    };
+    Ok(answer
+        .get("version")
+        .and_then(Value::as_i64)
+        .unwrap_or_default())
+}
+
+/// Waits for those that were sent, and says of each whether it came back in time.
+pub(super) async fn wait(
+    api: &ApiClient,
+    options: &VerifyOptions,
+    mut sent: Vec<CanaryOutcome>,
+    clock: &Clock,
+) -> Result<Vec<CanaryOutcome>, ApiError> {
+    loop {
+        let under_way = sent.iter().filter(|outcome| outcome.is_under_way());
+        let ids = under_way.filter_map(|outcome| outcome.acknowledged.as_ref());
+        let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
+        if ids.is_empty() {
+            return Ok(sent);
+        }
+        let bundles = look::bundles_by_id(api, &ids).await?;
+        for outcome in &mut sent {
+            judge(outcome, &bundles, options, clock);
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn judge(
+    outcome: &mut CanaryOutcome,
+    bundles: &[SeenBundle],
+    options: &VerifyOptions,
+    clock: &Clock,
+) {
+    let (Some(started), Some((id, version))) = (outcome.started, &outcome.acknowledged) else {
+        return;
+    };
+    let bundle = bundles.iter().find(|bundle| bundle.id == *id);
+    let back = |bundle: &SeenBundle| {
+        bundle.version >= *version
+            && bundle.status_version == Some(bundle.version)
+            && bundle.applied.as_deref() == Some("True")
+    };
+    let elapsed = started.elapsed();
+    if bundle.is_some_and(back) {
+        outcome.took = Some(elapsed);
+        outcome.started = None;
+    } else if elapsed >= options.within {
+        let consumer = &outcome.consumer;
+        let seen = format!(
+            "The canary of `{consumer}`, bundle `{id}` in version {version}, was not applied within {} s (at {}); {}; the agent is {}",
+            options.within.as_secs_f32(),
+            link::clock::rfc3339_seconds(clock.now()),
+            where_it_is(bundle, *version),
+            outcome.agent,
+        );
+        let finding = Finding::error(CANARY, seen)
+            .why("what is published for this cluster now does not reach it, or the server does not hear of it")
+            .next(format!("server-bridge explain {id}"));
+        outcome.violations.push(Violation {
+            subject: id.clone(),
+            finding,
+        });
+        outcome.started = None;
+    }
+}
+
+fn where_it_is(bundle: Option<&SeenBundle>, version: i64) -> String {
+    let Some(bundle) = bundle else {
+        return "it is not there any more".into();
+    };
+    if bundle.applied.as_deref() == Some("False") {
+        return "the agent has it and could not apply it".into();
+    }
+    let entry = bundle.ledger.iter().find(|entry| entry.version == version);
+    let Some(entry) = entry else {
+        return format!("its version is {} now", bundle.version);
+    };
+    let hop = if entry.reported_at.is_some() {
+        "the agent reported on it"
+    } else if entry.broker_acked_at.is_some() {
+        "the broker has taken it and nothing came back"
+    } else if entry.published_at.is_some() {
+        "it was sent, and the broker has not acknowledged it"
+    } else {
+        "the server has not sent it"
+    };
+    hop.into()
+}
+
+/// Deletes the canaries of all consumers and waits until they are gone.
+pub(super) async fn clean(
+    api: &ApiClient,
+    options: &VerifyOptions,
+) -> Result<Vec<Finding>, ApiError> {
+    let name = options.canary.as_deref().unwrap_or_default();
+    let mut wanted: Vec<String> = look::consumers(api).await?;
+    wanted
+        .iter_mut()
+        .for_each(|consumer| *consumer = id(options, consumer));
+    wanted.sort_unstable();
+    let is_canary = |id: &String| wanted.binary_search(id).is_ok();
+    let mut ids = look::ids_beginning(api, &format!("{name}-")).await?;
+    ids.retain(is_canary);
+    let all = ids.len();
+    for id in &ids {
+        let path = format!("/resource-bundles/{id}");
+        match api.call(Method::DELETE, &path, None).await {
+            Ok(_) | Err(ApiError::NotFound { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let until = Instant::now() + options.within;
+    loop {
+        let left = look::bundles_by_id(api, &ids).await?;
+        ids = left.into_iter().map(|bundle| bundle.id).collect();
+        if ids.is_empty() {
+            return Ok(vec![Finding::ok(
+                CANARY,
+                format!("{all} canaries are gone"),
+            )]);
+        }
+        if Instant::now() >= until {
+            let left = ids.iter().map(|id| {
+                let seen =
+                    format!("Canary `{id}` is deleted, and its cluster has not confirmed that yet");
+                Finding::warning(CANARY, seen)
+                    .why("it goes as soon as its agent has taken the deletion")
+                    .next(format!("server-bridge explain {id}"))
+            });
+            return Ok(left.collect());
+        }
+        sleep(POLL).await;
+    }
+}
+
+fn id(options: &VerifyOptions, consumer: &str) -> String {
+    format!(
+        "{}-{consumer}",
+        options.canary.as_deref().unwrap_or_default()
+    )
+}
+
+fn agent(look: &Look) -> String {
+    let agent = &look.after;
+    let mut text = if agent.state.is_empty() {
+        "unknown".to_owned()
+    } else {
+        agent.state.clone()
+    };
+    if let Some(since) = &agent.since {
+        text.push_str(&format!(" since {since}"));
+    }
+    if let Some(reason) = &agent.reason {
+        text.push_str(&format!(" ({reason})"));
+    }
+    text
+}
+
+// Connections that the API gives to one caller without a thought.
+const AT_ONCE: usize = 8;
+const POLL: Duration = Duration::from_millis(500);

@@ -135,14 +135,16 @@ fn unable(process: &ProcessFacts, owner: &str) -> Option<(String, String)> {
         let mut failing = process.failing.iter();
         failing.find(|check| check.name.starts_with(name))
     };
-    let check = of("leases")
-        .or_else(|| of("slot"))
-        .filter(|_| !process.owns)
-        .or_else(|| {
-            process
-                .owns
-                .then(|| SENDING.iter().find_map(|name| of(name)))?
-        })?;
+    if !process.owns {
+        // Whether the owner is another one is not known here.
+        let check = of("leases").or_else(|| of("slot"))?;
+        let why = format!(
+            "{owner} owns the consumer; this bridge cannot keep its own lease ({}: {}), which holds it up if it is that one",
+            check.name, check.reason
+        );
+        return Some((why, LOOK_AT_BRIDGE.into()));
+    }
+    let check = SENDING.iter().find_map(|name| of(name))?;
     let why = format!("{owner} cannot send: {}: {}", check.name, check.reason);
     let next = match check.name.as_str() {
         name if name.starts_with("broker") || name.starts_with("identity") => {

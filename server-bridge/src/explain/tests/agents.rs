@@ -29,19 +29,52 @@ fn what_the_agent_has_not_reported_on_says_whether_it_is_away_refuses_or_keeps_s
             agent.last_heard_at = Some(before(410));
         })
     };
-    let scenes = [
-        ("nobody was subscribed", silent(Some(3_600), false)),
+    let cases: &[Case<'_>] = &[
+        (
+            "nobody was subscribed",
+            silent(Some(3_600), false),
+            &[
+                "MQ903 received",
+                "nobody was subscribed to the topic of `cluster1`",
+                "2026-08-01T09:51:00Z",
+            ],
+        ),
         (
             "nobody was subscribed, and it was heard since",
             silent(Some(10), false),
+            &["MQ907", "talks and has not reported on version 1"],
         ),
-        ("never heard", silent(None, true)),
+        (
+            "never heard",
+            silent(None, true),
+            &[
+                "MQ905 received",
+                "nothing was ever heard of an agent of `cluster1`",
+            ],
+        ),
         (
             "never heard, and nobody was subscribed",
             silent(None, false),
+            &["MQ905", "nobody is subscribed"],
         ),
-        ("silent", silent(Some(3_600), true)),
-        ("away, as presence says", away(Scene::acked())),
+        (
+            "silent",
+            silent(Some(3_600), true),
+            &[
+                "MQ904",
+                "since the broker took version 1 at 2026-08-01T09:51:00Z",
+                "(1 h ago)",
+            ],
+        ),
+        (
+            "away, as presence says",
+            away(Scene::acked()),
+            &[
+                "MQ904",
+                "is away since 2026-08-01T09:53:20Z (6 min 40 s): the broker says MQTT_KEEP_ALIVE_TIMEOUT",
+                "probe doctor",
+            ],
+        ),
         (
             "refused",
             refusing(
@@ -49,38 +82,67 @@ fn what_the_agent_has_not_reported_on_says_whether_it_is_away_refuses_or_keeps_s
                 "foreign_source",
                 "source `maestro` is not among those of --allow-source",
             ),
+            &[
+                "MQ906",
+                "refuses version 1",
+                "foreign_source",
+                "not among those of --allow-source",
+                "let the agent take this source",
+            ],
         ),
         (
             "refused for its content",
             refusing(1, "payload", "manifests[0]: kind is missing"),
+            &[
+                "MQ906",
+                "manifests[0]: kind is missing",
+                "correct what the message names",
+            ],
         ),
-        ("another version refused", refusing(2, "payload", "x")),
-        ("a Go agent that talks", Scene::acked()),
+        (
+            "another version refused",
+            refusing(2, "payload", "x"),
+            &["MQ907"],
+        ),
+        (
+            "a Go agent that talks",
+            Scene::acked(),
+            &["MQ907", "a Go agent", "the agent's log"],
+        ),
         (
             "an agent of ours that talks",
             Scene::acked().agent(PresenceState::Idle, |_| {}),
+            &["MQ907", "is there, refuses nothing", "MQ503"],
         ),
         (
             "one that the broker says is connected, and silent",
             Scene::acked().agent(PresenceState::Connected, |agent| {
                 agent.last_heard_at = Some(before(3_600));
             }),
+            &["MQ907", "is there, refuses nothing"],
         ),
         (
             "one that reported lately, and silent since",
             Scene::acked().agent(PresenceState::Idle, |agent| {
                 agent.last_heard_at = Some(before(560));
             }),
+            &["MQ904", "nothing was heard of the agent of `cluster1`"],
         ),
-        ("just taken by the broker", fresh),
+        (
+            "just taken by the broker",
+            fresh,
+            &["MQ907", "4 s ago", "answers at once"],
+        ),
         (
             "a deletion that is not confirmed",
             Scene::acked().deleting(true),
+            &["MQ910 deleted for 5 min", "the deletion"],
         ),
         (
             "a deletion, and the agent is away",
             away(Scene::acked().deleting(true)),
+            &["MQ904 deleted for 5 min", "is away since"],
         ),
     ];
-    insta::assert_snapshot!("agents", table(&scenes));
+    check(cases);
 }

@@ -70,38 +70,68 @@ fn what_is_not_applied_names_the_object_and_what_is_in_its_way() {
         sequence_id: None,
         payload: Json::parse("{\"conditions\":7}").unwrap(),
     });
-    let scenes = [
+    let cases: &[Case<'_>] = &[
         (
             "conflict",
             unapplied(
                 "apply Deployment shop/web: conflict with `kubectl-edit`: .spec.replicas; hint: set `force: true` to take these fields",
             ),
+            &[
+                "MQ908 applied",
+                "Deployment shop/web (apply): field manager `kubectl-edit`: .spec.replicas",
+                "> set `force: true` to take these fields",
+            ],
         ),
         (
             "conflict, in a Go agent's words",
             unapplied(
                 "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using v1: .spec.replicas",
             ),
+            &[
+                "MQ908",
+                "field manager `kubectl-edit`: .spec.replicas",
+                "`ignoreFields`",
+            ],
         ),
         (
             "webhook",
             unapplied("admission webhook \"policy.example\" denied the request: no"),
+            &[
+                "MQ908",
+                "webhook `policy.example` denies it",
+                "as the webhook or policy demands",
+            ],
         ),
         (
             "missing right",
             unapplied(
                 "apply Deployment shop/web: deployments.apps \"web\" is forbidden: User \"agent\" cannot patch resource \"deployments\" in API group \"apps\" in the namespace \"shop\"; hint: let that user `patch` `deployments.apps`; `agent permissions` prints the role",
             ),
+            &[
+                "MQ908",
+                "`agent` may not `patch` `deployments.apps`",
+                "`agent permissions`",
+            ],
         ),
         (
             "no such kind",
             unapplied(
                 "apply Widget shop/web: no matches for kind \"Widget\" in version \"example.com/v1\"",
             ),
+            &[
+                "MQ908",
+                "no kind `Widget` in `example.com/v1`",
+                "install the definition",
+            ],
         ),
         (
             "no such namespace",
             unapplied("namespaces \"shop\" not found"),
+            &[
+                "MQ908",
+                "no namespace `shop`",
+                "put the Namespace into the bundle",
+            ],
         ),
         (
             "unusable version",
@@ -110,13 +140,34 @@ fn what_is_not_applied_names_the_object_and_what_is_in_its_way() {
                 "ManifestWorkInvalid",
                 "Failed to apply manifest work: manifests[0]: kind is missing",
             ),
+            &[
+                "MQ908",
+                "ManifestWorkInvalid",
+                "manifests[0]: kind is missing",
+            ],
         ),
-        ("paused in the cluster", paused),
-        ("the cluster holds a newer version", ahead),
-        ("reported and not judged yet", Scene::reported(&[], &[])),
-        ("no status", odd),
+        (
+            "paused in the cluster",
+            paused,
+            &[
+                "MQ908",
+                "somebody paused it in the cluster: maintenance",
+                "remove the annotation",
+            ],
+        ),
+        (
+            "the cluster holds a newer version",
+            ahead,
+            &["MQ912 reported", "holds version 7", "no other bridge"],
+        ),
+        (
+            "reported and not judged yet",
+            Scene::reported(&[], &[]),
+            &["MQ908", "not yet that it is applied"],
+        ),
+        ("no status", odd, &["MQ900", "cannot be read"]),
     ];
-    insta::assert_snapshot!("unapplied", table(&scenes));
+    check(cases);
 }
 
 #[test]
@@ -192,17 +243,42 @@ fn what_is_applied_says_which_object_is_not_available_and_what_is_deleted_what_h
             "ConfigMap shop/a waits for finalizer `example.com/hold`",
         )],
     );
-    let scenes = [
-        ("not available", unavailable("Resource is not available")),
+    let cases: &[Case<'_>] = &[
+        (
+            "not available",
+            unavailable("Resource is not available"),
+            &[
+                "MQ909 available",
+                "Deployment shop/web: Resource is not available",
+                "kubectl describe",
+            ],
+        ),
         (
             "applied, and availability not judged",
             Scene::reported(std::slice::from_ref(&applied), &[]),
+            &["MQ909", "not yet that it is available"],
         ),
-        ("well", Scene::reported(&well, &[])),
-        ("deletion held by a finalizer", deleting(&[held])),
-        ("deletion under way", deleting(&[])),
+        (
+            "well",
+            Scene::reported(&well, &[]),
+            &["-  Version 1 is applied and available."],
+        ),
+        (
+            "deletion held by a finalizer",
+            deleting(&[held]),
+            &[
+                "MQ910 deleted",
+                "waits for finalizer `example.com/hold`",
+                "controller behind the finalizer",
+            ],
+        ),
+        (
+            "deletion under way",
+            deleting(&[]),
+            &["MQ910", "ManifestWork is being deleted"],
+        ),
     ];
-    insta::assert_snapshot!("unavailable", table(&scenes));
+    check(cases);
 }
 
 #[test]

@@ -193,7 +193,9 @@ async fn the_live_screen_follows_keys_sizes_and_outages_and_gives_the_terminal_b
     terminal.keys(&["Down"]).await?;
     terminal.shows(&["> ghost"]).await?;
     terminal.keys(&["Enter"]).await?;
-    terminal.shows(&["STUCK BUNDLES of ghost  1"]).await?;
+    terminal
+        .shows(&["STUCK BUNDLES of ghost", "ghost/"])
+        .await?;
     terminal.keys(&["/", "c", "l", "Enter"]).await?;
     terminal
         .shows(&["1 clusters with `cl`", "> cluster1"])

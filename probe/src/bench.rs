@@ -113,8 +113,8 @@ async fn open_all(
     plan: &Arc<Plan>,
     first: Connection,
     within: Duration,
-) -> Result<Vec<Connection>, Failure> {
-    let mut connections = vec![first];
+) -> Result<Vec<(u16, Connection)>, Failure> {
+    let mut connections = vec![(0, first)];
     let mut numbers = 1..plan.connections;
     let mut opening = JoinSet::new();
     loop {
@@ -129,18 +129,19 @@ async fn open_all(
         }
         match opening.join_next().await {
             None => break,
-            Some(Ok((_, Ok(connection)))) => connections.push(connection),
+            // They come in any order, and each has a topic of its own.
+            Some(Ok((number, Ok(connection)))) => connections.push((number, connection)),
             Some(Ok((_, Err(error)))) => {
                 let opened = connections.len();
-                for connection in connections {
+                for (_, connection) in connections {
                     connection.close().await;
                 }
                 let failure = error.into_failure(target);
-                let hint = failure.hint().map(str::to_owned).unwrap_or_default();
-                let more = format!(
-                    "{opened} of {} connections were made; {hint}",
-                    plan.connections
-                );
+                let made = format!("{opened} of {} connections were made", plan.connections);
+                let more = match failure.hint() {
+                    Some(hint) => format!("{made}; {hint}"),
+                    None => format!("{made}; lower `--connections`, or look at the broker's log"),
+                };
                 return Err(failure.with_hint(more));
             }
             Some(Err(error)) => return Err(Failure::new(ExitKind::Failed, error)),
@@ -149,10 +150,10 @@ async fn open_all(
     Ok(connections)
 }
 
-async fn measure(plan: &Arc<Plan>, connections: Vec<Connection>, within: Duration) -> Sums {
+async fn measure(plan: &Arc<Plan>, connections: Vec<(u16, Connection)>, within: Duration) -> Sums {
     let start = Instant::now();
     let mut working = JoinSet::new();
-    for (number, connection) in (0..).zip(connections) {
+    for (number, connection) in connections {
         working.spawn(worker::work(
             number,
             plan.clone(),

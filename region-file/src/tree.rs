@@ -3,7 +3,7 @@
 //! Whoever wrote the text: aliases, nodes and depth are bounded, and what is beyond them is a problem like any other.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::{fmt, io, panic, thread};
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Number, Value};
@@ -41,6 +41,29 @@ impl Tree {
         if text.trim_start_matches('\u{feff}').lines().all(blank) {
             return Ok(Self::default());
         }
+        // The reader descends recursively through frames of many kilobytes: at the limits, more than a thread has.
+        let read = thread::scope(|scope| {
+            let thread = thread::Builder::new()
+                .name("yaml".into())
+                .stack_size(STACK_BYTES)
+                .spawn_scoped(scope, || Self::read(text))?;
+            Ok::<_, io::Error>(
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| panic::resume_unwind(panic)),
+            )
+        });
+        read.unwrap_or_else(|error| {
+            let what = format!("cannot be read for want of a thread: {error}");
+            Err(Problem::new(
+                "",
+                what,
+                "run it with fewer processes beside it",
+            ))
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Problem> {
         let options = serde_saphyr::options! {
             with_snippet: false,
             budget: serde_saphyr::budget! {
@@ -198,6 +221,9 @@ const MAX_COMMENTS: usize = 10_000;
 const MAX_DEPTH: usize = 64;
 const MAX_NODES: usize = 100_000;
 const MAX_REPLAYED: usize = 20_000;
+
+// Several times what the deepest text was measured to need; it is reserved, not filled.
+const STACK_BYTES: usize = 32 * 1024 * 1024;
 
 // Bytes of a key; Kubernetes takes 317 for an annotation's. Bytes of the path of a field, which each field below repeats.
 const MAX_KEY: usize = 512;

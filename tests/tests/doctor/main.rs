@@ -5,3 +5,4 @@ mod faults;
 mod other_end;
 mod random;
 mod setup;
+mod static_files;

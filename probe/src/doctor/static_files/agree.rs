@@ -182,7 +182,7 @@ impl Compared {
             ));
         }
         if self.count == 0 && self.open.is_empty() {
-            let said = "not checked: only one file says anything of the region; give region.yaml with values, policies or config.yaml";
+            let said = "not checked: give region.yaml together with values, policies or config.yaml to compare them";
             found.push(Finding::info(AGREE, said));
         }
         let open = self

@@ -40,7 +40,7 @@ pub(super) fn check(
             found.entry((by.policy, by.statement)).or_insert_with(|| {
                 let named = format!("{arn}:{}/{name}", action.resource_kind());
                 let narrow = narrower(&own, action);
-                excess(names, &by, holder, action.name(), &named, &narrow)
+                excess(&by, holder, action.name(), &named, &narrow)
             });
         }
     }
@@ -48,7 +48,7 @@ pub(super) fn check(
         found.entry(index).or_insert_with(|| {
             let by = statement_ref(documents, index, statement);
             let narrow = "take the action out: no party of the link uses it";
-            excess(names, &by, holder, action, &by.resource, narrow)
+            excess(&by, holder, action, &by.resource, narrow)
         });
     }
     if found.is_empty() {
@@ -87,17 +87,10 @@ impl Asking<'_> {
     }
 }
 
-fn excess(
-    names: &str,
-    by: &StatementRef,
-    holder: &Holder,
-    action: &str,
-    on: &str,
-    narrow: &str,
-) -> Finding {
+fn excess(by: &StatementRef, holder: &Holder, action: &str, on: &str, narrow: &str) -> Finding {
     let who = &holder.name;
     let said = format!(
-        "{names}: {by} allows `{action}` on `{on}` (its resource is `{}`), which {who} does not need",
+        "{by} allows `{action}` on `{on}` (its resource is `{}`), which {who} does not need",
         by.resource
     );
     let why = match action {
@@ -141,7 +134,7 @@ fn narrower(own: &[Document], action: PolicyAction) -> String {
 // What belongs to others, whatever the policies say.
 fn foreign(holder: &Holder) -> Vec<(PolicyAction, String)> {
     let connects = holder
-        .strangers
+        .foreign_ids
         .iter()
         .map(|id| (PolicyAction::Connect, id.clone()));
     let mut all: Vec<(PolicyAction, String)> = connects.collect();

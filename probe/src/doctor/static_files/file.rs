@@ -102,6 +102,7 @@ impl Files {
                 for warning in document.warnings() {
                     found.push(Finding::info(READ, format!("`{name}`: {warning}")));
                 }
+                let document = document.named(name.clone());
                 self.policies.push((name, document));
             }
             Content::Config(config) => self.configs.push((name, config)),

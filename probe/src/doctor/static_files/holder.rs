@@ -23,7 +23,7 @@ pub(super) struct Holder {
     /// What it would be otherwise, such as before it was one of several: allowed, and not needed.
     pub(super) also: Vec<Party>,
     /// Client ids of others.
-    pub(super) strangers: Vec<String>,
+    pub(super) foreign_ids: Vec<String>,
     /// Consumers of others, whose topics are foreign to an agent.
     pub(super) others: Vec<ConsumerName>,
     /// The topics.
@@ -50,7 +50,7 @@ impl Holder {
             (None, Some(source)) => bridge(source, asked, files, &scheme, documents, arn)?,
             (None, None) => told(asked, region, &scheme, documents, arn)?,
         };
-        holder.add_strangers(region);
+        holder.add_foreign(region);
         Ok(holder)
     }
 
@@ -59,13 +59,13 @@ impl Holder {
             name,
             party,
             also: Vec::new(),
-            strangers: Vec::new(),
+            foreign_ids: Vec::new(),
             others: Vec::new(),
             scheme: scheme.clone(),
         }
     }
 
-    fn add_strangers(&mut self, region: Option<&Region>) {
+    fn add_foreign(&mut self, region: Option<&Region>) {
         let own: Vec<String> = self
             .party
             .client_ids()
@@ -84,7 +84,7 @@ impl Holder {
             }
         }
         ids.retain(|id| !own.contains(id));
-        self.strangers = ids;
+        self.foreign_ids = ids;
         self.others = others;
     }
 }

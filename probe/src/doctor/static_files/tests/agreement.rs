@@ -208,7 +208,10 @@ fn a_value_that_looks_like_no_name_is_not_shown() {
 #[test]
 fn what_has_nothing_to_be_compared_with_is_said() {
     for (files, words) in [
-        (vec![("agent.yaml", AGENT_FILE)], "only one file"),
+        (
+            vec![("agent.yaml", AGENT_FILE)],
+            "give region.yaml together",
+        ),
         (
             vec![
                 ("a.yaml", REGION_FILE),

@@ -95,6 +95,11 @@ impl Code {
     pub fn page(self) -> String {
         format!("docs/faults/{self}.md")
     }
+
+    /// A hint that ends with the page, where an error outside of a report of findings is this fault.
+    pub fn with_page(self, hint: &str) -> String {
+        format!("{hint}; see {}", self.page())
+    }
 }
 
 impl fmt::Display for Code {

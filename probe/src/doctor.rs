@@ -4,6 +4,8 @@
 //! `--timeout`. A stage adds findings and says whether what needs it can go on; what is not looked at is said with the
 //! reason. Nothing that a stage meets ends the doctor: a file that cannot be read is a finding, not a failure.
 //!
+//! With `--static` no stage runs: files are held against each other before anything does ([`static_files`]).
+//!
 //! **Contract of a stage:** `check(&Context, &mut Findings) -> Next`. It ends within `Context::share` of a constant of its
 //! own, may be dropped at any await, and puts no secret into a finding ([`Findings::add`] looks once more).
 
@@ -31,6 +33,7 @@ mod policy;
 mod redact;
 mod session;
 mod statement;
+mod static_files;
 mod tls;
 mod who;
 
@@ -79,6 +82,10 @@ async fn look(
     args: &DoctorArgs,
     output: Output,
 ) -> Result<(FindingsReport, String, files::Looked), Failure> {
+    if !args.static_files.is_empty() {
+        let (report, about) = static_files::look(args, output).await?;
+        return Ok((report, about, files::Looked::default()));
+    }
     let deadline = Instant::now() + args.timeout;
     let mut findings = Findings::new(output);
     let start = files::start(args, output, deadline, &mut findings).await?;

@@ -8,6 +8,7 @@
 //! probe ping --identity /mnt/secrets -h HOST --count 100
 //! probe check --identity /mnt/secrets -h HOST --consumer cluster-1
 //! probe doctor --identity /mnt/secrets -h HOST --bundle doctor.tar
+//! probe doctor --static region.yaml --static agent.yaml
 //! probe bench --identity /mnt/secrets -h HOST --connections 10 --rate 200 --duration 30
 //! probe watch --api https://bridge.example --api-token-file token
 //! probe completions bash

@@ -1,4 +1,4 @@
-//! `probe doctor` up to TLS: each fault made for real, with real files and small servers that behave that way.
+//! `probe doctor` up to TLS, and `--static`: each fault made for real, with real files and small servers that behave that way.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +15,8 @@ mod files;
 mod pki;
 #[path = "doctor/servers.rs"]
 mod servers;
+#[path = "doctor/static_files.rs"]
+mod static_files;
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -2,6 +2,7 @@
 //!
 //! Adopting writes the tag and changes nothing else; what is not as the file says appears in the next plan.
 
+use region_file::tags::Owner;
 use serde::Serialize;
 
 use crate::aws::Cloud;
@@ -9,7 +10,6 @@ use crate::converge::StoppedError;
 use crate::progress::Progress;
 use crate::resource::{Manage as _, Resource};
 use crate::snapshot::Snapshot;
-use crate::tags::Owner;
 
 /// What could be taken over.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -9,7 +9,7 @@ pub use self::error::{AwsError, AwsErrorKind, Optional, Outcome};
 
 pub(crate) use self::query::QueryRequest;
 pub use self::query::{Query, QueryError};
-pub use self::session::{Access, Expected, OpenError, default_region};
+pub use self::session::{Expected, OpenError, default_region};
 
 mod broker;
 pub(crate) mod ec2;

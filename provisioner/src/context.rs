@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use link::error::{ExitKind, Failure, Hint};
 use link::id::ConsumerName;
+use region_file::{Access, ManagementCluster, Region};
 
 use crate::args::GlobalArgs;
-use crate::aws::{Access, Cloud, Expected, OpenError};
+use crate::aws::{Cloud, Expected, OpenError};
 use crate::desired;
-use crate::region::{ManagementCluster, Region};
 use crate::resource::Resource;
 use crate::scope::Scope;
 

@@ -6,9 +6,8 @@
 
 use std::fmt;
 
+use region_file::{ManagementCluster, Region};
 use serde::Serialize;
-
-use crate::region::{ManagementCluster, Region};
 
 pub use self::price_list::{Offer, PRICE_LIST};
 pub use self::prices::{IotPrices, Prices, PricesError, RdsPrices, RegionPrices, SecretsPrices};

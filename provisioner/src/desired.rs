@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 
 use link::party::Party;
+use region_file::{Addons, ManagementCluster, Region};
 use serde_json::{Value, json};
 
-use crate::region::{Addons, ManagementCluster, Region};
 use crate::resource::{
     Addon, Content, Database, IotPolicy, PodIdentity, Resource, Role, Secret, SecurityGroup,
     SubnetGroup, Thing, Undecided,

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use link::error::chain;
+use region_file::tags::Owner;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
@@ -14,7 +15,6 @@ use crate::converge::StoppedError;
 use crate::progress::Progress;
 use crate::resource::{Manage as _, Observed, Resource};
 use crate::snapshot::Snapshot;
-use crate::tags::Owner;
 
 /// What would be removed, in order.
 #[derive(Clone, Debug, Serialize)]

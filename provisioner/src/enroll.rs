@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 use link::clock::Clock;
+use region_file::tags::Owner;
 
 use crate::aws::Cloud;
 use crate::identity::document::Issued;
@@ -17,7 +18,6 @@ use crate::identity::{
     EnrollmentRequest, IdentityError, IdentitySpec, ProgressFn, SignedEnrollment, key,
 };
 use crate::scope::Scope;
-use crate::tags::Owner;
 
 /// What an enrolment may replace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

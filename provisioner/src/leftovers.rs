@@ -4,12 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use region_file::Region;
+use region_file::tags::OWNER;
+
 use crate::aws::{AwsError, Cloud, Outcome as _};
 use crate::desired;
-use crate::region::Region;
 use crate::resource::{Note, Resource};
 use crate::scope::Scope;
-use crate::tags::OWNER;
 
 /// One note for each thing of this region that the file does not ask for; none without the region's account.
 ///

@@ -1,7 +1,7 @@
 //! Plans and makes everything a region needs on AWS, and hands its names to Helm.
 //!
 //! ```text
-//! region.yaml ─▶ region ─▶ desired ─▶ resources ─┐
+//! region.yaml ─▶ Region ─▶ desired ─▶ resources ─┐
 //!                                                ├▶ plan ─▶ converge (apply), destroy, adopt
 //!                         AWS ─▶ snapshot ───────┘
 //! ```
@@ -27,8 +27,9 @@ pub mod cost;
 pub mod desired;
 pub mod destroy;
 pub mod enroll;
+#[cfg(test)]
+mod fixture;
 pub mod identity;
-mod input;
 pub mod leftovers;
 pub mod outcome;
 pub mod outputs;
@@ -37,22 +38,20 @@ pub mod plan;
 pub mod policy;
 pub mod preflight;
 pub mod progress;
-pub mod region;
 pub mod resource;
 pub mod revoke;
 pub mod rotate;
 pub mod scope;
 pub mod snapshot;
-pub mod tags;
 mod verbs;
 
 use link::cli::stdout_line;
 use link::error::Failure;
 use link::telemetry;
+use region_file::Region;
 
 use crate::args::{Args, Command};
 use crate::outcome::CommandOutcome;
-use crate::region::Region;
 
 /// Runs the command that was asked for.
 ///

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeMap;
 
+use region_file::{ManagementCluster, Region};
 use serde::Serialize;
 
-use crate::region::{ManagementCluster, Region};
 use crate::resource::{Address, Observed};
 use crate::scope::Scope;
 

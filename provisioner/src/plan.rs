@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use region_file::Problem;
+use region_file::tags::Owner;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::aws::{AwsError, Cloud};
-use crate::region::Problem;
 use crate::resource::{
     Address, Change, Difference, Facts, Manage as _, Note, Observed, Resource, State, compare,
 };
-use crate::tags::Owner;
 
 pub use self::text::PlanTable;
 

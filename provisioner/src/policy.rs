@@ -11,9 +11,8 @@ use link::error::Hint;
 use link::iot::{
     Context, Decision, Document, PolicyAction, Request, Resource, Statement, evaluate,
 };
+use region_file::Region;
 use serde::{Serialize, Serializer};
-
-use crate::region::Region;
 
 pub mod live;
 mod probe;

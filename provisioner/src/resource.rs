@@ -11,16 +11,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use region_file::tags::Owner;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::aws::{AwsError, Cloud};
 use crate::identity::IdentitySpec;
 use crate::scope::Scope;
-use crate::tags::Owner;
 
 pub use self::addon::Addon;
-pub use self::database::{Database, DatabaseSettings};
+pub use self::database::Database;
 pub use self::iot_policy::{IotPolicy, Undecided};
 pub use self::pod_identity::PodIdentity;
 pub use self::role::Role;

@@ -17,10 +17,10 @@ pub(crate) mod validate;
 
 use link::cli::stdout_line;
 use link::error::Failure;
+use region_file::Problem;
 use serde::Serialize;
 
 use crate::progress::{Progress as _, ProgressLines};
-use crate::region::Problem;
 
 /// Warnings of the region's file, on standard error: by `validate`, and with the plan that `plan` or `apply` shows.
 fn warn(warnings: &[Problem]) {

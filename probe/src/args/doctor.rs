@@ -23,6 +23,10 @@ pub struct DoctorArgs {
     /// Look at the topics of this consumer's agent, and say what its policy needs [default: the mount's `consumerName`]
     #[arg(long, value_name = "NAME")]
     pub consumer: Option<String>,
+    /// Only check this file, before anything runs: region.yaml, values of the charts, an IoT policy or a config.yaml, told by its
+    /// content; may be given up to 64 times, for files that belong together. Nothing is dialled
+    #[arg(long = "static", value_name = "FILE", conflicts_with_all = ["topic", "until", "account", "alpn_port", "bundle", "take_over", "watch", "payload", "secret", "aws_endpoint", "host", "port", "url", "config", "id_prefix", "identity", "cafile", "capath", "cert", "key"])]
+    pub static_files: Vec<PathBuf>,
     /// Look no further than this stage: files, dns, tcp, tls (until here the broker sees no client id), connect, subscribe,
     /// publish or round-trip
     #[arg(long, value_name = "STAGE", value_enum, hide_possible_values = true)]

@@ -2,9 +2,8 @@
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
 use aws_sdk_secretsmanager::types::Tag;
+use region_file::tags::{Owner, Tags};
 use serde_json::Value;
-
-use crate::tags::{Owner, Tags};
 
 use super::{Account, AwsError, Optional as _, Outcome as _};
 

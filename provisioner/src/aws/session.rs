@@ -16,18 +16,10 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 use link::error::Hint;
+use region_file::Access;
 
 use super::{Account, AwsError, AwsErrorKind, Outcome, ec2, rds};
 use crate::scope::Scope;
-
-/// How to get at an account.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Access {
-    /// A profile of the AWS configuration files; none for the usual chain.
-    pub profile: Option<String>,
-    /// A role to take on with these credentials.
-    pub role_arn: Option<String>,
-}
 
 /// The account a scope must be in.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::region::fixture::{CLUSTERS, LEAST};
+use crate::fixture::{CLUSTERS, LEAST};
 
 fn region(more: &str) -> Region {
     let text = LEAST.replace("us-east-2", "us-east-1");
@@ -89,7 +89,7 @@ fn what_has_no_price_is_unknown_and_no_part_of_the_total() {
         "{class}"
     );
 
-    let elsewhere = crate::region::fixture::two_clusters("");
+    let elsewhere = crate::fixture::two_clusters("");
     let elsewhere = estimate(&elsewhere, &Load::default(), &prices);
     assert_eq!(elsewhere.total, None);
     assert_eq!(elsewhere.unknown.len(), elsewhere.lines.len());
@@ -111,11 +111,7 @@ fn another_file_of_prices_stands_in() {
     let prices = Prices::built_in()
         .unwrap()
         .with(Prices::parse(other).unwrap());
-    let estimate = estimate(
-        &crate::region::fixture::two_clusters(""),
-        &Load::default(),
-        &prices,
-    );
+    let estimate = estimate(&crate::fixture::two_clusters(""), &Load::default(), &prices);
     assert_eq!(estimate.total, Some(720.0));
     assert_eq!(estimate.source, "mine");
     assert!(Prices::parse("seen: x\nsource: y\nregions: {a: {iot: {minutes: 1}}}\n").is_err());

@@ -1,9 +1,8 @@
 //! Texts that end up as mounted files: upstream's `config.yaml` and the registrations of clusters.
 
 use link::topic::Topics;
+use region_file::Region;
 use serde::Serialize;
-
-use crate::region::Region;
 
 /// `config.yaml` as the first deployment wrote it, for agent, bridge and the Go implementation alike. `{endpoint}` stands
 /// for the broker's host name.

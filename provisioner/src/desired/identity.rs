@@ -1,10 +1,10 @@
 //! Certificates: of the server and of each agent.
 
 use link::party::Party;
+use region_file::{ManagementCluster, Region, ServerSettings, Store};
 
 use super::scope;
 use crate::identity::IdentitySpec;
-use crate::region::{ManagementCluster, Region, ServerSettings, Store};
 use crate::scope::Scope;
 
 /// The server's identity.

@@ -7,7 +7,7 @@ use link::config::{Broker, Layers, from_mount};
 use proptest::prelude::*;
 
 use super::*;
-use crate::region::fixture::{region as parse, two_clusters};
+use crate::fixture::{region as parse, two_clusters};
 use crate::resource::{Change, Difference, Manage as _};
 
 fn addresses(resources: &[Resource]) -> String {

@@ -1,10 +1,10 @@
 //! Errors of enrolment, rotation and revocation.
 
 use link::error::{ExitKind, Hint};
+use region_file::tags::Owner;
 
 use crate::aws;
 use crate::scope::Scope;
-use crate::tags::Owner;
 
 use super::key::KeyError;
 

@@ -8,12 +8,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use region_file::tags::Owner;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, secrets};
 use crate::identity::IdentitySpec;
-use crate::tags::Owner;
 
 use super::key::{PrivateKey, hex};
 

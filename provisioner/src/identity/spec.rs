@@ -1,7 +1,8 @@
 //! The desired state of a party's identity.
 
+use region_file::tags::Tags;
+
 use crate::scope::Scope;
-use crate::tags::Tags;
 
 /// An identity: a key pair made where it is kept, its certificate in IoT Core, and what it is attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]

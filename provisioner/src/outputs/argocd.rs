@@ -6,11 +6,11 @@
 
 use std::collections::BTreeMap;
 
+use region_file::{ManagementCluster, Profile, Region};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::helm;
-use crate::region::{ManagementCluster, Profile, Region};
 
 /// Labels and annotations of the secret by which Argo CD knows a cluster, as a patch of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,10 +1,10 @@
 //! Values for our charts, `deploy/charts/server-bridge` and `deploy/charts/agent`. Names only: secrets stay where they are.
 
+use region_file::{Budget, ManagementCluster, POOL, Region, Store};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::desired::IAM_USER_KEY;
-use crate::region::{Budget, ManagementCluster, POOL, Region, Store};
 
 /// Values of the server's chart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

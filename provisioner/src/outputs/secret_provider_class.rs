@@ -5,9 +5,10 @@
 
 use std::fmt::Write as _;
 
+use region_file::{ManagementCluster, Region, Store};
+
 use super::helm::{AGENT, SERVER};
 use crate::desired::IAM_USER_KEY;
-use crate::region::{ManagementCluster, Region, Store};
 
 /// The server's: identity, configuration, database and registrations.
 pub fn server(region: &Region) -> String {

@@ -1,6 +1,6 @@
 //! What RDS alone can do for a server that signs in by IAM: its user. AWS has no call that makes one.
 
-use crate::region::Region;
+use region_file::Region;
 
 /// SQL that makes the user of `database.iamAuth`, for the master user; running it again changes nothing. None where the
 /// server does not sign in by IAM.

@@ -1,11 +1,11 @@
 //! The names of the first deployment's outputs, null for what is not there, and values the agent's chart takes.
 
+use region_file::tags::Owner;
 use serde_json::Value;
 
 use super::*;
-use crate::region::fixture::two_clusters;
+use crate::fixture::two_clusters;
 use crate::resource::Facts;
-use crate::tags::Owner;
 
 mod argocd;
 mod iam;

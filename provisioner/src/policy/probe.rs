@@ -3,9 +3,9 @@
 use link::id::ConsumerName;
 use link::iot::PolicyAction;
 use link::iot::lifecycle::PRESENCE_FILTERS;
+use region_file::Region;
 
 use super::PartyName;
-use crate::region::Region;
 
 /// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]

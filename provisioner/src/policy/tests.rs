@@ -3,7 +3,7 @@
 use link::error::Hint;
 
 use super::*;
-use crate::region::fixture::two_clusters;
+use crate::fixture::two_clusters;
 
 fn first_deployment_agent(region: &Region) -> Document {
     let arn = region.arn_prefix();

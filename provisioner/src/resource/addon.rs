@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_eks::types::{Addon as Live, AddonStatus, ResolveConflicts};
+use region_file::tags::{Owner, Tags};
 use serde_json::Value;
 
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::{Owner, Tags};
 
 use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, State, attributes, eks};
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use link::clock::Clock;
 use link::error::Hint as _;
+use region_file::tags::Owner;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -21,7 +22,6 @@ use crate::identity::secret::IdentitySecret;
 use crate::identity::state::ACTIVE;
 use crate::identity::{IdentitySpec, own};
 use crate::scope::Scope;
-use crate::tags::Owner;
 
 use super::{
     Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes, kms,

@@ -11,20 +11,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use region_file::DatabaseSettings;
+use region_file::tags::Tags;
 use serde_json::Value;
 
 use crate::aws::rds::{self, DbInstance};
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, QueryRequest};
 use crate::scope::Scope;
-use crate::tags::Tags;
 
 use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes, secret};
 
-pub use self::settings::DatabaseSettings;
-
 mod attributes;
 mod changes;
-mod settings;
 
 /// The region's PostgreSQL on RDS.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! Calls that the resources in EKS share.
 
+use region_file::tags::Tags;
+
 use crate::aws::{Account, AwsError, Outcome as _};
-use crate::tags::Tags;
 
 /// Writes tags to what is there under `arn`; others stay. `object` names it in errors.
 pub(super) async fn tag(

@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iot::types::{PolicyVersion, Tag};
+use region_file::tags::Tags;
 use serde_json::{Value, json};
 
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::Tags;
 
 use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes};
 

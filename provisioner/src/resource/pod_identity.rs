@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_eks::types::PodIdentityAssociation;
+use region_file::tags::Tags;
 use serde_json::Value;
 
 use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::Tags;
 
 use super::{
     Change, DesiredValue, Difference, Facts, Manage, Note, Observed, attributes, eks, role,
@@ -215,7 +215,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::tags::Owner;
+    use region_file::tags::Owner;
 
     fn association() -> PodIdentity {
         PodIdentity {

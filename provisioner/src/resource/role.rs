@@ -7,11 +7,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_iam::types::{AttachedPolicy, Role as Live, Tag};
+use region_file::tags::Tags;
 use serde_json::{Map, Value};
 
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::Tags;
 
 use super::{DesiredValue, Difference, Facts, Manage, Note, Observed, attributes};
 

@@ -11,11 +11,11 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use region_file::tags::{Owner, Tags};
 use serde_json::Value;
 
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome, secrets};
 use crate::scope::Scope;
-use crate::tags::{Owner, Tags};
 
 use super::{
     Change, DesiredValue, Difference, Facts, Manage, Note, Observed, State, attributes, kms,

@@ -6,12 +6,12 @@
 
 use std::collections::BTreeMap;
 
+use region_file::tags::{Tags, pairs};
 use serde_json::{Value, json};
 
 use crate::aws::ec2::{self, Ec2SecurityGroup as Live, IpPermission};
 use crate::aws::{Account, AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::{Tags, pairs};
 
 use super::{Change, DesiredValue, Difference, Facts, Manage, Observed, attributes};
 

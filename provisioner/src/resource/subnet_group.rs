@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use region_file::tags::{Tags, pairs};
 use serde_json::Value;
 
 use crate::aws::rds::{self, DbSubnetGroup};
 use crate::aws::{Account, AwsError, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::{Tags, pairs};
 
 use super::{DesiredValue, Difference, Facts, Manage, Observed, State, attributes};
 
@@ -147,7 +147,7 @@ fn sorted<'a>(subnets: impl Iterator<Item = &'a str>) -> Value {
 mod tests {
     use super::super::compare;
     use super::*;
-    use crate::tags::Owner;
+    use region_file::tags::Owner;
 
     fn group() -> SubnetGroup {
         SubnetGroup {

@@ -6,11 +6,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_iot::types::AttributePayload;
+use region_file::tags::{OWNER, Owner, Tags};
 use serde_json::{Value, json};
 
 use crate::aws::{AwsError, AwsErrorKind, Cloud, Optional, Outcome};
 use crate::scope::Scope;
-use crate::tags::{OWNER, Owner, Tags};
 
 use super::{DesiredValue, Difference, Facts, Manage, Observed, attributes};
 

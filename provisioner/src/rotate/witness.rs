@@ -13,6 +13,7 @@ use link::identity::Identity;
 use link::iot::{ArnPrefix, Document, PolicyAction, Statement};
 use link::mqtt::{self, Inbound, Session, State};
 use link::tls;
+use region_file::tags::Owner;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,6 @@ use crate::identity::state::{ACTIVE, INACTIVE};
 use crate::identity::{IdentityError, IdentitySpec, key};
 use crate::resource::{Facts, IotPolicy, Manage as _};
 use crate::scope::Scope;
-use crate::tags::Owner;
 
 use super::proof::Presence;
 

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 
 use link::error::{Failure, Hint};
+use region_file::{Region, input};
 
 use super::{print, print_json};
 use crate::args::{CostArgs, GlobalArgs};
 use crate::aws::public;
+use crate::context;
 use crate::cost::{Load, Offer, Prices, PricesError, estimate};
 use crate::progress::{Progress as _, ProgressLines};
-use crate::region::Region;
-use crate::{context, input};
 
 /// A file of prices could not be read.
 #[derive(Debug, thiserror::Error)]

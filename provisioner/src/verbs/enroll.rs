@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use link::clock::Clock;
 use link::error::{Failure, Hint};
 use link::id::ConsumerName;
+use region_file::{ManagementCluster, input};
 
 use crate::args::{EnrollArgs, EnrollStep, GlobalArgs};
 use crate::context::{Context, cluster_name, find_cluster};
@@ -14,11 +15,10 @@ use crate::enroll::{self, EnrollOptions, Requested};
 use crate::identity::{EnrollmentRequest, IdentitySpec, SignedEnrollment};
 use crate::plan::PlanTable;
 use crate::progress::{Progress as _, ProgressLines};
-use crate::region::ManagementCluster;
 use crate::resource::Resource;
 use crate::scope::Scope;
 use crate::snapshot::Snapshot;
-use crate::{desired, input, preflight};
+use crate::{desired, preflight};
 
 use super::print;
 

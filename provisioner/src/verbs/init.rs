@@ -6,13 +6,13 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use link::error::{ExitKind, Failure, Hint};
+use region_file::Problem;
+use region_file::init::{Answers, template};
 
 use super::print;
 use crate::args::{GlobalArgs, InitArgs};
 use crate::aws::default_region;
 use crate::context;
-use crate::region::Problem;
-use crate::region::init::{Answers, template};
 use crate::scope::Scope;
 
 /// The file could not be written.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use link::error::{ExitKind, Failure};
 use link::iot::Document;
+use region_file::Region;
 
 use super::{print, print_json};
 use crate::args::{GlobalArgs, PolicyCommand};
 use crate::context::{self, Context};
 use crate::policy::{self, Documents, PartyName, live};
-use crate::region::Region;
 use crate::scope::Scope;
 
 pub(crate) async fn run(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use link::clock::Clock;
 use link::error::Failure;
+use region_file::Region;
 
 use super::enroll::failed;
 use super::print;
@@ -12,7 +13,6 @@ use crate::context::{Context, cluster_name, find_cluster};
 use crate::desired;
 use crate::identity::IdentitySpec;
 use crate::progress::{Progress as _, ProgressLines};
-use crate::region::Region;
 use crate::rotate::{RotateOptions, rotate};
 use crate::scope::Scope;
 

@@ -1,11 +1,11 @@
 //! `provisioner validate`: the region's file alone, without AWS and without a network.
 
 use link::error::{ExitKind, Failure};
+use region_file::{Problem, Region};
 use serde::Serialize;
 
 use super::{print, print_json, warn};
 use crate::args::{GlobalArgs, JsonArgs};
-use crate::region::{Problem, Region};
 
 /// What is printed as JSON.
 #[derive(Debug, Serialize)]

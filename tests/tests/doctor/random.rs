@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
+use link::clock::Clock;
 use link::iot::{Document, PolicyAction};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -99,13 +100,10 @@ async fn no_random_setup_gets_a_false_green_or_a_false_red() -> Result<()> {
         wrong.len(),
         wrong.join("\n")
     );
-    #[expect(clippy::print_stderr, reason = "the test runner shows it")]
-    {
-        eprintln!(
-            "{count} set-ups, {broken} broken, {:.1} s",
-            begun.elapsed().as_secs_f32()
-        );
-    }
+    eprintln!(
+        "{count} set-ups, {broken} broken, {:.1} s",
+        begun.elapsed().as_secs_f32()
+    );
     if let Some(bed) = Arc::into_inner(bed) {
         bed.dir.passed();
     }
@@ -189,7 +187,7 @@ impl Setup {
         let state = self.state();
         let mut request = CertificateRequest::new(&format!("setup-{}", self.number));
         if self.has(Fault::Expired) {
-            let now = Timestamp::now();
+            let now = Clock::system().now();
             let day = SignedDuration::from_hours(24);
             request = request.valid(now - day * 2, now - day);
         }
@@ -264,7 +262,7 @@ impl Setup {
         let mut add = |more: &[&str]| options.extend(more.iter().map(|it| (*it).to_owned()));
         match self.place {
             Place::Operator if self.has(Fault::DeepTopic) => {
-                add(&["--topic", "test/1/2/3/4/5/6/7/8"])
+                add(&["--topic", "test/1/2/3/4/5/6/7/8"]);
             }
             Place::Operator => {}
             Place::Agent => add(&["--take-over", "--consumer", &self.consumer()]),

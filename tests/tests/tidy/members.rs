@@ -78,6 +78,7 @@ fn members_depend_only_on_those_below_them() {
             let allowed = match *member {
                 "link" => &[][..],
                 "agent" => &["link", "status-rules"][..],
+                "probe" | "provisioner" => &["link", "region-file"][..],
                 "sandbox" => &["link", "agent", "server-bridge"][..],
                 "tests" => return false,
                 _ => &["link"][..],

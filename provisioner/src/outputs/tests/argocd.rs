@@ -1,7 +1,7 @@
 //! What Argo CD gets.
 
+use crate::fixture::two_clusters;
 use crate::outputs::{argocd, helm};
-use crate::region::fixture::two_clusters;
 
 #[test]
 fn an_application_of_argo_cd_has_the_values_for_helm_and_the_namespace_of_the_file() {

@@ -1,7 +1,7 @@
 //! What a server that signs in to the database by IAM gets.
 
+use crate::fixture::two_clusters;
 use crate::outputs::{helm, secret_provider_class, sql};
-use crate::region::fixture::two_clusters;
 
 #[test]
 fn a_server_that_signs_in_by_iam_gets_no_password_and_its_user_by_sql() {

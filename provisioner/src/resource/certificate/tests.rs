@@ -1,4 +1,4 @@
-use crate::tags::Tags;
+use region_file::tags::Tags;
 
 use super::*;
 

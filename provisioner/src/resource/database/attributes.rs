@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use region_file::tags::pairs;
 use serde_json::{Value, json};
 
 use crate::aws::rds::DbInstance;
-use crate::tags::pairs;
 
 use super::super::{DesiredValue, Facts, Note, Observed, State, kms};
 use super::{Database, ENGINE, LOGS, STORAGE_TYPE};

@@ -1,7 +1,7 @@
+use region_file::tags::Owner;
 use serde_json::{Value, json};
 
 use crate::aws::rds::Pending;
-use crate::tags::Owner;
 
 use super::super::{State, compare};
 

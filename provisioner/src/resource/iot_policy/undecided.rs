@@ -64,9 +64,9 @@ impl Undecided {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::region::Region;
-    use crate::region::fixture::region;
+    use crate::fixture::region;
     use crate::resource::Resource;
+    use region_file::Region;
 
     fn undecided(region: &Region) -> Option<Box<Undecided>> {
         let resources = crate::desired::region(region).into_iter();

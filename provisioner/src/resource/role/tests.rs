@@ -1,8 +1,8 @@
 use aws_sdk_iam::primitives::DateTime;
+use region_file::tags::Owner;
 use serde_json::json;
 
 use crate::aws::{ec2, rds};
-use crate::tags::Owner;
 
 use super::super::compare;
 

@@ -1,5 +1,6 @@
+use region_file::tags::Owner;
+
 use crate::aws::ec2::{Peer, UserIdGroupPair};
-use crate::tags::Owner;
 
 use super::super::compare;
 

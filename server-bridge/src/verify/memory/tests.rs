@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 /// A cluster with these bundles, whose agent reported this at this minute.
-fn look(bundles: &[Value], works: Option<HeldWorks>, minute: i64) -> Look {
+fn look(bundles: &[Value], works: Option<&HeldWorks>, minute: i64) -> Look {
     let report_at = Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_mins(minute);
     let agent = json!({"state": "idle", "lastReportAt": report_at, "works": works});
     Look {
@@ -112,25 +112,25 @@ fn what_both_ends_hold_is_compared_only_by_a_report_between_two_equal_looks() {
         let compared = memory.compare(second);
         (compared.digests, compared.violations.len())
     };
-    let first = look(&b, Some(wrong.clone()), 0);
-    assert_eq!(compare(&first, &look(&b, Some(right), 1)), (1, 0));
-    assert_eq!(compare(&first, &look(&b, Some(wrong.clone()), 1)), (1, 1));
+    let first = look(&b, Some(&wrong), 0);
+    assert_eq!(compare(&first, &look(&b, Some(&right), 1)), (1, 0));
+    assert_eq!(compare(&first, &look(&b, Some(&wrong), 1)), (1, 1));
     assert_eq!(
-        compare(&first, &look(&b, Some(wrong.clone()), 0)),
+        compare(&first, &look(&b, Some(&wrong), 0)),
         (0, 0),
         "no report since"
     );
     assert_eq!(
-        compare(&first, &look(&newer, Some(wrong.clone()), 1)),
+        compare(&first, &look(&newer, Some(&wrong), 1)),
         (0, 0),
         "it changed"
     );
     assert_eq!(compare(&first, &look(&b, None, 1)), (0, 0), "a Go agent");
     let mut waiting = b.clone();
     waiting[0]["waiting_for"] = json!("send");
-    let waiting = look(&waiting, Some(wrong.clone()), 0);
+    let waiting = look(&waiting, Some(&wrong), 0);
     assert_eq!(
-        compare(&waiting, &look(&b, Some(wrong), 1)),
+        compare(&waiting, &look(&b, Some(&wrong), 1)),
         (0, 0),
         "under way"
     );

@@ -7,11 +7,9 @@ use std::time::Duration;
 use link::config::parse_duration;
 
 use super::Check;
+use crate::file::{self, Profile};
 use crate::input;
-use crate::region::file::{self, Profile};
-use crate::region::{
-    Addons, BrokerSettings, EksSettings, NetworkSettings, SecretSettings, grammar,
-};
+use crate::{Addons, BrokerSettings, EksSettings, NetworkSettings, SecretSettings, grammar};
 
 impl Check<'_> {
     pub(super) fn network(&mut self, file: file::NetworkSection) -> NetworkSettings {
@@ -186,7 +184,7 @@ impl Check<'_> {
 }
 
 /// Amazon Root CA 1 (RSA) and 3 (ECDSA): the roots that IoT Core's ATS endpoints chain to.
-const AMAZON_ROOTS: &str = include_str!("../../../data/amazon-root-ca.pem");
+const AMAZON_ROOTS: &str = include_str!("../../data/amazon-root-ca.pem");
 
 // A rotated certificate reaches a pod within 5 minutes for 8 640 looks a month and secret, about 0.04 USD each; the
 // driver's own 2 minutes would cost 0.11 USD, AWS's suggestion of an hour would make every rotation wait for an hour.

@@ -4,7 +4,7 @@
 //! the operating system and RDS's own processes need. How much that is AWS does not say; the estimate here is at the
 //! lower end of what is seen on such instances.
 
-use crate::resource::DatabaseSettings;
+use crate::DatabaseSettings;
 
 /// Connections of a database, of a class whose memory is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ const RESERVED: u32 = 10;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::region::fixture::region;
+    use crate::fixture::region;
 
     fn budget(class: &str) -> Option<Budget> {
         Budget::of(&DatabaseSettings {

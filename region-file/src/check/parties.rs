@@ -6,10 +6,8 @@ use link::party::Party;
 use link::topic::{Scheme, Topics};
 
 use super::{Check, STAND_IN};
-use crate::region::file::{self, SchemeName};
-use crate::region::{
-    Addons, ClusterNames, EksSettings, ManagementCluster, ServerSettings, Store, grammar,
-};
+use crate::file::{self, SchemeName};
+use crate::{Addons, ClusterNames, EksSettings, ManagementCluster, ServerSettings, Store, grammar};
 
 impl Check<'_> {
     pub(super) fn scheme(

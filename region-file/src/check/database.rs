@@ -1,9 +1,9 @@
 //! The database: defaults of the profile, forms, windows that do not overlap.
 
 use super::Check;
-use crate::region::file::{self, Profile};
-use crate::region::{grammar, window};
-use crate::resource::DatabaseSettings;
+use crate::DatabaseSettings;
+use crate::file::{self, Profile};
+use crate::{grammar, window};
 
 impl Check<'_> {
     pub(super) fn database(

@@ -1,8 +1,8 @@
 //! `region.yaml`: everything a region should be, read once and checked as a whole.
 //!
 //! [`Region`] holds nothing that AWS would refuse for its form, no two things of one name, and parties whose client
-//! ids, topics and policies fit each other; what follows from it ([`crate::desired`], [`crate::outputs`],
-//! [`crate::policy`], [`crate::cost`]) need not check again. Problems are reported all at once, each by its field. The
+//! ids, topics and policies fit each other; what follows from it (resources, values of charts,
+//! policies, costs) need not check again. Problems are reported all at once, each by its field. The
 //! only file read besides is the one `broker.ca` names.
 
 use std::collections::BTreeMap;
@@ -15,27 +15,28 @@ use link::party::Party;
 use link::topic::Scheme;
 use serde_json::Value;
 
-use crate::input;
-use crate::resource::DatabaseSettings;
-use crate::tags::Tags;
+use self::tags::Tags;
 
-pub use crate::aws::Access;
-
+pub use self::access::Access;
 pub use self::budget::{Budget, POOL};
+pub use self::database_settings::DatabaseSettings;
 pub use self::file::{Profile, Store};
 pub use self::names::{ClusterNames, Names};
 pub use self::problem::{Problem, Problems};
+pub use self::tree::Tree;
 
-use self::tree::Tree;
-
+mod access;
 mod budget;
 mod check;
+mod database_settings;
 mod file;
 mod grammar;
 pub mod init;
+pub mod input;
 mod names;
 mod problem;
 mod shape;
+pub mod tags;
 mod tree;
 mod warnings;
 mod window;

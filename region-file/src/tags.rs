@@ -45,7 +45,7 @@ impl Tags {
     }
 
     /// All of them, as a map.
-    pub(crate) fn to_map(&self) -> HashMap<String, String> {
+    pub fn to_map(&self) -> HashMap<String, String> {
         let all = self.all.iter();
         all.map(|(key, value)| (key.clone(), value.clone()))
             .collect()
@@ -86,10 +86,10 @@ impl Tags {
 }
 
 /// Tags as AWS tells them, for [`Tags::observed`].
-pub(crate) fn pairs(tags: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+pub fn pairs(tags: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     tags.iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
 }
 
 /// The tag that says whose a resource is. Things have no tags; an attribute of this name says it there.
-pub(crate) const OWNER: &str = "provisioner:region";
+pub const OWNER: &str = "provisioner:region";

@@ -77,14 +77,14 @@ pub fn template(answers: &Answers) -> String {
 
 type Rule = fn(&str) -> Checked;
 
-const TEMPLATE: &str = include_str!("../../data/region.template.yaml");
+const TEMPLATE: &str = include_str!("../data/region.template.yaml");
 
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::region::Region;
+    use crate::Region;
 
     fn answers() -> Answers {
         let some = |text: &str| Some(text.to_owned());

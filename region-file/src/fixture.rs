@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Region;
+use crate::Region;
 
 /// What must be in a file, and nothing else.
 pub(crate) const LEAST: &str = r#"

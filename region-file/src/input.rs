@@ -8,7 +8,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The system's; [`io::ErrorKind::FileTooLarge`] and [`io::ErrorKind::InvalidData`] for what is no such text.
-pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+pub fn read_text(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LIMIT {

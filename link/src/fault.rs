@@ -2,8 +2,8 @@
 //!
 //! A code is a statement that holds or does not, such as `MQ221`, "the peer speaks TLS". A code that ends in 0 is the general
 //! statement of its check: a check that found nothing wrong says so with it, and a failure whose cause could not be told
-//! more exactly carries it too. Codes are never used again for something else; each has a page `docs/faults/CODE.md`, and
-//! `tests/tests/docs/faults.rs` compares both.
+//! more exactly carries it too. Codes are never used again for something else; each has a page beside
+//! `docs/faults/README.md`, and `tests/tests/docs/faults.rs` compares pages, catalogue and code.
 //!
 //! **Invariant:** nothing in a finding is a secret. What is seen of a file is its path, size and kind, never its content.
 

@@ -59,7 +59,10 @@ fn everything_is_under_the_licence_that_lies_there() -> Result<()> {
     ensure!(said(&read("Cargo.toml")?, "license = ")? == "Apache-2.0");
     let license = read("LICENSE")?;
     ensure!(license.contains("Apache License") && license.contains("Version 2.0, January 2004"));
-    for member in PROGRAMS.iter().chain(&["link", "region-file", "status-rules", "tests"]) {
+    for member in PROGRAMS
+        .iter()
+        .chain(&["link", "region-file", "status-rules", "tests"])
+    {
         let manifest = read(&format!("{member}/Cargo.toml"))?;
         ensure!(
             manifest.contains("\nlicense.workspace = true\n"),

@@ -230,5 +230,5 @@ impl Hint for PlanError {
 /// Changes when a member of the result changes its meaning or goes.
 const SCHEMA: &str = "maestro-bench/1";
 
-// CONNECTs under way: below the 100 a second that the smallest AWS account takes (docs/IOT-CORE.md §1.2).
+// CONNECTs under way: below the 100 a second that the smallest AWS account takes.
 const AT_ONCE: usize = 16;

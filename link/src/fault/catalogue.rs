@@ -1,7 +1,6 @@
 //! All codes. MQ1 files and identity, MQ2 the way to the broker, MQ3 MQTT and the policy, MQ4 names, MQ5 the other end, MQ6 AWS
 //! and the mount, MQ7 the database, MQ8 files before anything runs, MQ9 a bundle on its way.
-
-// Long because it is one list, a line of text for each code.
+// Long because it is one table.
 
 use super::{Code, Entry};
 

@@ -2,8 +2,8 @@
 //!
 //! A code is a statement that holds or does not, such as `MQ221`, "the peer speaks TLS". A code that ends in 0 is the general
 //! statement of its check: a check that found nothing wrong says so with it, and a failure whose cause could not be told
-//! more exactly carries it too. Codes are never used again for something else; each has a page in `docs/faults`, and a test
-//! compares both.
+//! more exactly carries it too. Codes are never used again for something else; each has a page beside
+//! `docs/faults/README.md`, and `tests/tests/docs/faults.rs` compares pages, catalogue and code.
 //!
 //! **Invariant:** nothing in a finding is a secret. What is seen of a file is its path, size and kind, never its content.
 
@@ -94,6 +94,11 @@ impl Code {
     /// Its page, as a path in the repository.
     pub fn page(self) -> String {
         format!("docs/faults/{self}.md")
+    }
+
+    /// A hint that ends with the page, where an error outside of a report of findings is this fault.
+    pub fn with_page(self, hint: &str) -> String {
+        format!("{hint}; see {}", self.page())
     }
 }
 

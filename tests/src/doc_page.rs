@@ -78,6 +78,12 @@ impl DocPage {
         self.environment.insert(name.to_owned(), value.to_owned());
     }
 
+    /// The blocks with their names.
+    pub fn blocks(&self) -> impl Iterator<Item = (&str, &str)> {
+        let blocks = self.blocks.iter();
+        blocks.map(|(name, block)| (name.as_str(), block.as_str()))
+    }
+
     /// Runs the block of this name and gives what it printed.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The tables of `docs/CONFIGURATION.md` are what the code says: keys, metrics, and the flags of every command with their
 //! environment variables, defaults and meanings. A flag that the page lacks fails, and so does one that no program takes.
 //!
+//! Pages of faults are compared with their catalogue (`faults`).
+//!
 //! Prose stands outside the `generated` marks and is written by hand; `UPDATE_DOCS=1 cargo test -p tests --test docs`
 //! writes the tables anew.
 
@@ -12,6 +14,8 @@ use link::config::{Broker, reference_table};
 use tests::process::ProcessSpec;
 use tests::test_dir::TestDir;
 
+#[path = "docs/faults.rs"]
+mod faults;
 #[path = "docs/flags.rs"]
 mod flags;
 #[path = "docs/man.rs"]

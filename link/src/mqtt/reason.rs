@@ -6,12 +6,12 @@ use rumqttc::{ConnectReturnCode, ConnectionError, PubAckReason, StateError, Subs
 
 use self::codes::{connect_code, disconnect_name};
 use super::credentials::AttemptFailure;
-use crate::error::Hint;
 use crate::iot::limits::{LimitError, TOPIC_BYTES};
 use crate::telemetry::clip;
 use crate::tls::{TlsProblem, diagnose};
 
 mod codes;
+mod hint;
 
 /// Why a connection could not be made or ended.
 #[derive(Debug, thiserror::Error)]
@@ -229,39 +229,6 @@ impl ConnectError {
     }
 }
 
-impl Hint for ConnectError {
-    fn hint(&self) -> Option<String> {
-        let text = match self {
-            Self::Timeout | Self::Network(_) => {
-                "check host, port and the way out of the network; `probe doctor` says which hop fails and why"
-            }
-            Self::Tls(problem) => return problem.hint(),
-            Self::ClosedBeforeConnAck => {
-                "on IoT Core the certificate is unknown, INACTIVE or of another account or region; check it with `aws iot describe-certificate`"
-            }
-            Self::Refused { code: 0x85, .. } => "the broker does not accept this client id",
-            Self::Refused {
-                code: 0x86 | 0x87 | 0x8a,
-                ..
-            } => {
-                "no policy on this certificate allows `iot:Connect` for this client id; policy edits take some minutes"
-            }
-            Self::Disconnected { code: 0x8e, .. } => {
-                "another process uses the same client id: one id per process, and no second replica with the same one"
-            }
-            Self::Disconnected {
-                code: 0x95 | 0x90 | 0x99,
-                ..
-            } => "a message broke a broker limit; the log names its topic",
-            Self::Disconnected { code: 0x98, .. } => {
-                "an operator or a certificate change ended the connection"
-            }
-            _ => return None,
-        };
-        Some(text.into())
-    }
-}
-
 // === impl SubscribeError ===
 
 impl SubscribeError {
@@ -290,14 +257,6 @@ impl SubscribeError {
             filter: filter.to_string(),
             code,
             reason,
-        })
-    }
-}
-
-impl Hint for SubscribeError {
-    fn hint(&self) -> Option<String> {
-        (self.code == 0x87).then(|| {
-            format!("allow `iot:Subscribe` on `topicfilter/{}` and `iot:Receive` on the topics it matches", self.filter)
         })
     }
 }
@@ -352,22 +311,6 @@ impl PublishError {
             code: reason as u8,
             reason: name,
         })
-    }
-}
-
-impl Hint for PublishError {
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Limit { source, .. } => source.hint(),
-            Self::Refused { topic, code: 0x87, .. } => {
-                Some(format!("allow `iot:Publish` on `topic/{topic}`; policy edits take some minutes"))
-            }
-            Self::Refused { code: 0x97, .. } => {
-                Some("the account or connection is over a publish quota; see the CloudWatch metric `PublishIn.Throttle`".into())
-            }
-            Self::Poison { .. } => Some("look at the message's size and topic; it is not sent again".into()),
-            _ => None,
-        }
     }
 }
 

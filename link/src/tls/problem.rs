@@ -11,6 +11,7 @@ use rustls_pki_types::UnixTime;
 use super::ALPN_MQTT;
 use crate::clock::rfc3339_seconds;
 use crate::error::Hint;
+use crate::fault::Code;
 
 /// The server's chain leads to a root that the CA file does not have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -137,6 +138,24 @@ pub fn diagnose(error: &(dyn StdError + 'static)) -> TlsProblem {
 // === impl TlsProblem ===
 
 impl TlsProblem {
+    /// Its fault, as far as the handshake alone tells.
+    pub fn code(&self) -> Code {
+        Code::new(match self {
+            Self::ClientExpired => 112,
+            Self::NotTls => 221,
+            Self::Sni | Self::Alpn => 222,
+            Self::UnknownIssuer { .. } => 223,
+            Self::Version => 224,
+            Self::NameMismatch { .. } => 225,
+            Self::ServerExpired { .. } | Self::ServerNotYetValid { .. } => 226,
+            Self::ClientRefused { .. } => 301,
+            Self::ServerCertificate { .. }
+            | Self::Parameters
+            | Self::Closed
+            | Self::Other { .. } => 220,
+        })
+    }
+
     /// Whether the broker refused *us*: an identity that has just been replaced should be taken back.
     pub fn is_client_refused(&self) -> bool {
         matches!(self, Self::ClientRefused { .. } | Self::ClientExpired)

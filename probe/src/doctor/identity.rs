@@ -30,7 +30,11 @@ pub(super) fn of_problem(problem: &IdentityError, is_pod: bool) -> Finding {
         why = "no volume of this pod is mounted there, or the provider's aliases have other names; with EKS Pod Identity the mount itself fails when (1) the association is missing or for another namespace or service account, (2) the role does not trust `pods.eks.amazonaws.com`, (3) the role may not read the secret, (4) the secret does not exist".into();
         next.push_str("; `kubectl describe pod POD` shows FailedMount and which of the four");
     }
-    Finding::error(code(problem), seen).why(why).next(next)
+    let code = match problem {
+        E::NoDirectory { .. } if is_pod => NOT_MOUNTED,
+        _ => code(problem),
+    };
+    Finding::error(code, seen).why(why).next(next)
 }
 
 /// What is to be said of a certificate that can be read.
@@ -140,6 +144,7 @@ pub(super) const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 const CERTIFICATE: Code = Code::new(110);
 const EXPIRES_SOON: Code = Code::new(113);
 const NOT_SYNCED: Code = Code::new(605);
+const NOT_MOUNTED: Code = Code::new(610);
 
 #[cfg(test)]
 mod tests;

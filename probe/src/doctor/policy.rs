@@ -110,7 +110,7 @@ pub(crate) fn published(who: &Who, taken: &[impl AsRef<str>]) -> Finding {
         )
         .why("whoever holds this certificate can speak for another consumer, or for the bridge")
         .next(format!(
-            "allow `iot:Publish` on {} alone (`provisioner policy` prints the whole policy)",
+            "allow `iot:Publish` on {} alone (`provisioner policy check` shows who may do what)",
             list(who.party.publishes())
         )),
     }

@@ -156,7 +156,7 @@ fn a_missing_or_empty_mount_is_told_as_a_pod_sees_it() {
     doctor(&at(&bed.port, &nowhere)).has(&[("MQ101", "error")]);
     let pod = [("KUBERNETES_SERVICE_HOST", "10.0.0.1")];
     let run = doctor_in(&pod, &at(&bed.port, &nowhere));
-    run.has(&[("MQ101", "error")]);
+    run.has(&[("MQ610", "error")]);
     assert!(
         run.all.contains("association") && run.all.contains("kubectl describe pod"),
         "{}",

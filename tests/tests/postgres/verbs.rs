@@ -158,7 +158,11 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
     let output = run(&["copy", "--from", &from, "--to", "postgres"]).await?;
     ended(&output, 1, &["is not empty", "--db-schema"])?;
     std::fs::write(files.path().join("db.password"), "wrong")?;
-    ended(&run(&["status"]).await?, 1, &["refuses the user", "hint: "])?;
+    ended(
+        &run(&["status"]).await?,
+        1,
+        &["refuses the user", "hint: ", "see docs/faults/MQ703.md"],
+    )?;
     test_dir.passed();
     Ok(())
 }

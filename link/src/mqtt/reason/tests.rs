@@ -3,6 +3,7 @@
 use rumqttc::DisconnectReasonCode;
 
 use super::*;
+use crate::error::Hint as _;
 
 #[test]
 fn a_denied_publish_says_which_statement_is_missing() {
@@ -33,7 +34,9 @@ fn a_takeover_counts_as_a_refusal_and_names_the_second_process() {
         error.to_string(),
         "the broker disconnected: session taken over (0x8e)"
     );
-    assert!(error.hint().unwrap().contains("same client id"));
+    let hint = error.hint().unwrap();
+    assert!(hint.contains("same client id"), "{hint}");
+    assert!(hint.ends_with("see docs/faults/MQ304.md"), "{hint}");
 }
 
 #[test]

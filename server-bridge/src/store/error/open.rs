@@ -1,10 +1,11 @@
-//! Errors of opening a store, each with a hint.
+//! Errors of opening a store, each with a hint and its fault.
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use link::error::Hint;
+use link::fault::Code;
 use link::id::SourceId;
 use link::tls::TlsProblem;
 
@@ -201,7 +202,47 @@ impl OpenError {
             _ => None,
         }
     }
+
+    /// Its fault: of a server which of five, of a file the general one.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unreachable(_) => UNREACHED,
+            Self::Tls { .. } | Self::NoTls | Self::Plain => UNTRUSTED,
+            Self::Denied(_)
+            | Self::TokenDenied { .. }
+            | Self::Token { .. }
+            | Self::Privileges { .. } => NOT_LET_IN,
+            Self::NoDatabase(_)
+            | Self::Unfit { .. }
+            | Self::Newer { .. }
+            | Self::Older { .. }
+            | Self::Copying
+            | Self::Schema { .. }
+            | Self::OtherSource { .. }
+            | Self::Foreign { .. } => UNFIT,
+            Self::Connect(_)
+            | Self::Migrate(_)
+            | Self::Files(_)
+            | Self::HardLinks
+            | Self::MountedAlone
+            | Self::Locked { .. }
+            | Self::Given { .. }
+            | Self::Connections(_)
+            | Self::ReadOnly
+            | Self::Full(_)
+            | Self::Changing { .. }
+            | Self::Blocked { .. }
+            | Self::Silent { .. }
+            | Self::Server(_) => UNUSABLE,
+        }
+    }
 }
+
+const UNUSABLE: Code = Code::new(700);
+const UNREACHED: Code = Code::new(701);
+const UNTRUSTED: Code = Code::new(702);
+const NOT_LET_IN: Code = Code::new(703);
+const UNFIT: Code = Code::new(704);
 
 fn named(holder: Option<&str>) -> String {
     holder.map_or_else(String::new, |holder| format!(": {holder}"))
@@ -209,7 +250,7 @@ fn named(holder: Option<&str>) -> String {
 
 impl Hint for OpenError {
     fn hint(&self) -> Option<String> {
-        Some(match self {
+        let next: String = match self {
             Self::Locked { .. } => {
                 "one bridge per file: stop the other one, or name another file with `--db`".into()
             }
@@ -286,7 +327,8 @@ impl Hint for OpenError {
                  set `{schema}.installation.source`"
             ),
             Self::Foreign { .. } => "name another schema with `--db-schema`".into(),
-        })
+        };
+        Some(self.code().with_page(&next))
     }
 }
 
@@ -309,5 +351,19 @@ mod tests {
         }
         let denied = OpenError::Files(io::ErrorKind::PermissionDenied.into());
         assert!(denied.hint().unwrap().contains("may write"));
+    }
+
+    #[test]
+    fn the_hint_leads_to_the_page_of_the_fault() {
+        let refused = || sqlx::Error::from(io::Error::from(io::ErrorKind::ConnectionRefused));
+        for (error, page) in [
+            (OpenError::ReadOnly, "docs/faults/MQ700.md"),
+            (OpenError::Unreachable(refused()), "docs/faults/MQ701.md"),
+            (OpenError::NoTls, "docs/faults/MQ702.md"),
+            (OpenError::Denied(refused()), "docs/faults/MQ703.md"),
+            (OpenError::Copying, "docs/faults/MQ704.md"),
+        ] {
+            assert!(error.hint().unwrap().ends_with(page), "{error}");
+        }
     }
 }

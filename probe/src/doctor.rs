@@ -79,6 +79,10 @@ async fn look(
     args: &DoctorArgs,
     output: Output,
 ) -> Result<(FindingsReport, String, files::Looked), Failure> {
+    // What would fail at the end fails at the beginning.
+    if let Some(file) = &args.bundle {
+        archive::check(file).map_err(Failure::usage)?;
+    }
     let deadline = Instant::now() + args.timeout;
     let mut findings = Findings::new(output);
     let start = files::start(args, output, deadline, &mut findings).await?;

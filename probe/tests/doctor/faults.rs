@@ -66,8 +66,8 @@ fn a_port_that_is_blocked_refused_or_silent_is_told_apart() {
     let seen = run(&blocked.port, &beside).has(&[("MQ211", "error")]);
     assert!(seen.contains("x-amzn-mqtt-ca` works"), "{seen}");
     // TLS without the application protocol is somebody else's.
-    let stranger = Tls::new(&server).start();
-    run(&blocked.port, &stranger).has(&[("MQ212", "error")]);
+    let foreign = Tls::new(&server).start();
+    run(&blocked.port, &foreign).has(&[("MQ212", "error")]);
 }
 
 #[test]
@@ -269,8 +269,8 @@ fn the_clock_here_is_compared_with_the_servers_also_when_its_certificate_seems_o
     let both = run(&Tls::new(&over).start(), &dated(&over, -24 * 15));
     both.has(&[("MQ226", "error"), ("MQ121", "error")]);
     // Somebody else's word counts for nothing.
-    let stranger = authority("a stranger");
-    let unbelieved = run(&port, &dated(&good(&stranger), 26));
+    let foreign = authority("a foreign CA");
+    let unbelieved = run(&port, &dated(&good(&foreign), 26));
     unbelieved.has(&[]);
     assert!(
         unbelieved.found().contains(&("MQ120", "info")),

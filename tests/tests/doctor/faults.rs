@@ -48,11 +48,11 @@ async fn a_certificate_that_does_not_connect_is_told_by_aws_and_ranked_without()
         assert!(candidates.contains("MQ301") && candidates.contains("MQ302"));
         assert!(candidates.contains("client/cluster-1-work-agent-client"));
     }
-    let stranger = bed.mounted(operator(&bed.arn())?, Inactive)?;
+    let foreign = bed.mounted(operator(&bed.arn())?, Inactive)?;
     bed.broker
         .registry()
-        .delete_certificate(&stranger.id, true)?;
-    let report = bed.with_aws(&stranger.path, &[]).await?;
+        .delete_certificate(&foreign.id, true)?;
+    let report = bed.with_aws(&foreign.path, &[]).await?;
     assert_faults(&report, &[301]);
     assert!(told(&report, 301).contains("not registered"));
     bed.dir.passed();

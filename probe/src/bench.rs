@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use link::error::{ExitKind, Failure, Hint};
 use link::identity::Identity;
-use link::iot::limits::PACKET_BYTES;
+use link::iot::limits::{ACCOUNT_CONNECTS_PER_SECOND, PACKET_BYTES};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -230,5 +230,5 @@ impl Hint for PlanError {
 /// Changes when a member of the result changes its meaning or goes.
 const SCHEMA: &str = "maestro-bench/1";
 
-// CONNECTs under way: below the 100 a second that the smallest AWS account takes.
-const AT_ONCE: usize = 16;
+// CONNECTs under way: a fraction of what the smallest AWS account takes in a second.
+const AT_ONCE: usize = (ACCOUNT_CONNECTS_PER_SECOND / 6) as usize;

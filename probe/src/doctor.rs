@@ -82,6 +82,10 @@ async fn look(
     args: &DoctorArgs,
     output: Output,
 ) -> Result<(FindingsReport, String, files::Looked), Failure> {
+    // What would fail at the end fails at the beginning.
+    if let Some(file) = &args.bundle {
+        archive::check(file).map_err(Failure::usage)?;
+    }
     if !args.static_files.is_empty() {
         let (report, about) = static_files::look(args, output).await?;
         return Ok((report, about, files::Looked::default()));

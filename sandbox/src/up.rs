@@ -148,7 +148,9 @@ impl Settings {
         account.save(&home.registry_file())?;
         let control = match self.control {
             Some(listen) => {
-                let config = control::ControlConfig::new(listen, authority, broker.handle());
+                let mut config = control::ControlConfig::new(listen, authority, broker.handle());
+                // As the mounted directories have it: whoever compares the two finds the same name.
+                config.endpoint = broker.local_addr().ip().to_string();
                 let file = RegistryFile::new(account, home.registry_file());
                 Some((Control::bind(config).await?, file))
             }

@@ -41,6 +41,10 @@ pub const BYTES_PER_SECOND: u32 = 512 * 1024;
 pub const IN_FLIGHT: u16 = 100;
 /// How long a QoS 1 message is offered to a connected client that does not acknowledge (documented).
 pub const REDELIVERY: Duration = Duration::from_secs(60 * 60);
+/// How long a change of a policy or a certificate takes to reach every host, at most (documented: 6 to 8 minutes).
+pub const POLICY_SPREADS: Duration = Duration::from_secs(8 * 60);
+/// CONNECTs per second of the smallest account (documented).
+pub const ACCOUNT_CONNECTS_PER_SECOND: u32 = 100;
 /// The least time between two CONNECTs of one client id (documented).
 pub const CONNECT_INTERVAL: Duration = Duration::from_secs(1);
 /// The same, when both CONNECTs reach one front-end host (measured by Greengrass: 0.1 per second).

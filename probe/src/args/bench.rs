@@ -43,7 +43,7 @@ pub struct BenchArgs {
 /// Connections at once: a file descriptor and about 100 KiB each, on both sides.
 pub(crate) const MOST_CONNECTIONS: u16 = 1000;
 
-/// Messages a second: what one broker on two cores takes; a quarter of what an AWS account takes.
+/// Messages a second: what one broker on two cores takes; a quarter of what a large AWS account takes.
 pub(crate) const MOST_RATE: u32 = 5000;
 
 /// Bytes of a payload that tell it from others: run, connection and number in text. What is left is padding.

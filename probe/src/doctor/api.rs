@@ -83,11 +83,13 @@ async fn facts(client: &ApiClient, consumer: Option<&str>) -> Result<ApiFacts, S
     };
     let Some(name) = consumer else {
         let list = query("/consumers", &[("size", "1")]);
-        client.get(&list).await.map_err(|error| told(&error))?;
+        let list = client.get(&list).await.map_err(|error| told(&error))?;
+        names_of(&list)?;
         return Ok(facts);
     };
     let registered = match client.get(&format!("/consumers/{name}")).await {
-        Ok(_) => true,
+        Ok(consumer) if has_kind(&consumer) => true,
+        Ok(_) => return Err(no_api("a consumer")),
         Err(ApiError::NotFound { .. }) => false,
         Err(error) => return Err(told(&error)),
     };
@@ -105,9 +107,9 @@ async fn facts(client: &ApiClient, consumer: Option<&str>) -> Result<ApiFacts, S
         facts.waiting = story.and_then(|story| waiting_of(&story["waiting"]));
     } else {
         let list = query("/consumers", &[("size", NAMES), ("fields", "id,name")]);
-        let list = client.get(&list).await.unwrap_or_default();
-        let items = list["items"].as_array().into_iter().flatten();
-        others.extend(items.filter_map(|item| text(item, &["name"])));
+        // Anything answers 404; only who lists consumers knows that this one is none.
+        let list = client.get(&list).await.map_err(|error| told(&error))?;
+        others = names_of(&list)?;
     }
     facts.consumer = Some(ConsumerFacts {
         name: name.to_owned(),
@@ -115,6 +117,23 @@ async fn facts(client: &ApiClient, consumer: Option<&str>) -> Result<ApiFacts, S
         others,
     });
     Ok(facts)
+}
+
+// The names of a list of consumers.
+fn names_of(list: &Value) -> Result<Vec<String>, String> {
+    let items = list["items"].as_array().filter(|_| has_kind(list));
+    let items = items.ok_or_else(|| no_api("a list of consumers"))?;
+    let names = items.iter().filter_map(|item| text(item, &["name"]));
+    Ok(names.collect())
+}
+
+// Every object and list of the API says what it is.
+fn has_kind(value: &Value) -> bool {
+    value["kind"].is_string()
+}
+
+fn no_api(what: &str) -> String {
+    format!("the answer is not {what}; another server than a bridge answers there")
 }
 
 fn presence_of(value: &Value) -> PresenceFacts {
@@ -186,5 +205,14 @@ mod tests {
         let presence =
             presence_of(&json!({"state": "away", "reason": "x", "report": {"version": "1.2.3"}}));
         assert_eq!(presence.version.as_deref(), Some("1.2.3"));
+    }
+
+    #[test]
+    fn what_does_not_list_consumers_is_no_api() {
+        let list = json!({"kind": "ConsumerList", "items": [{"name": "a"}]});
+        assert_eq!(names_of(&list), Ok(vec!["a".to_owned()]));
+        for other in [json!({}), json!([1, 2]), json!({"items": []}), json!(null)] {
+            assert!(names_of(&other).is_err(), "{other}");
+        }
     }
 }

@@ -60,6 +60,25 @@ pub(super) fn write(
     written.and_then(|()| file.sync_all()).map_err(of)
 }
 
+/// Whether an archive can be written there, before anything is looked at.
+///
+/// # Errors
+/// There is a file already, or no directory for one.
+pub(super) fn check(path: &Path) -> Result<(), ArchiveError> {
+    let of = |kind: io::ErrorKind| ArchiveError::Write {
+        path: path.to_owned(),
+        source: kind.into(),
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(of(io::ErrorKind::AlreadyExists));
+    }
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    match parent.is_none_or(Path::is_dir) && path.file_name().is_some() {
+        true => Ok(()),
+        false => Err(of(io::ErrorKind::NotFound)),
+    }
+}
+
 // === impl ArchiveError ===
 
 impl Hint for ArchiveError {
@@ -142,3 +161,23 @@ fn certificates(inspection: &Inspection) -> String {
 
 // As much as the configuration itself may have.
 const MOST_BYTES: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_taken_or_has_no_directory_is_refused_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.tar");
+        assert!(check(&file).is_ok() && check(Path::new("a-file-that-is-not-there.tar")).is_ok());
+        std::fs::write(&file, "").unwrap();
+        for refused in [
+            file.as_path(),
+            &directory.path().join("b/a.tar"),
+            directory.path(),
+        ] {
+            assert!(check(refused).is_err(), "{}", refused.display());
+        }
+    }
+}

@@ -8,6 +8,8 @@ mod calls;
 pub(crate) mod facts;
 mod sign;
 
+use std::net::IpAddr;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
@@ -21,30 +23,36 @@ use link::telemetry::clip;
 use tokio::time::timeout;
 
 use self::calls::Aws;
-use self::facts::{AwsFacts, CertificateState, Unknown};
+use self::facts::{AwsFacts, CertificateState, ConnectionState, Unknown};
 use super::Context;
 use super::who::Who;
 
+// What is asked, with keys.
+async fn service(context: &Context, within: Duration) -> Result<Aws, String> {
+    let far = &context.args.far;
+    let keys = keys(far.aws_endpoint.as_deref()).await?;
+    let endpoint = match &far.aws_endpoint {
+        None => None,
+        Some(url) => Some(HttpAddress::parse(url).map_err(|error| chain(&error))?),
+    };
+    Ok(Aws {
+        endpoint,
+        region: region(context),
+        data_host: context.target.host.clone(),
+        keys,
+        within,
+        date: OnceLock::new(),
+    })
+}
+
 /// Asks AWS; never fails, because what is not known is said by each fact.
 pub(crate) async fn ask(context: &Context, who: &Who) -> AwsFacts {
-    let far = &context.args.far;
-    if far.aws_endpoint.is_none() && !context.is_aws() {
+    if context.args.far.aws_endpoint.is_none() && !context.is_aws() {
         return AwsFacts::none("the broker is not AWS IoT Core by its name");
     }
     let within = context.share(ASK_WITHIN);
     let asked = async {
-        let keys = keys(far.aws_endpoint.as_deref()).await?;
-        let endpoint = match &far.aws_endpoint {
-            None => None,
-            Some(url) => Some(HttpAddress::parse(url).map_err(|error| chain(&error))?),
-        };
-        let aws = Aws {
-            endpoint,
-            region: region(context),
-            data_host: context.target.host.clone(),
-            keys,
-            within,
-        };
+        let aws = service(context, within).await?;
         Ok::<AwsFacts, String>(Box::pin(all(&aws, context, who)).await)
     };
     match timeout(within, asked).await {
@@ -99,8 +107,56 @@ async fn all(aws: &Aws, context: &Context, who: &Who) -> AwsFacts {
         subscriptions,
         secret,
         client_id: who.own.clone(),
+        date: aws.date.get().copied(),
         now: Clock::system().now(),
     }
+}
+
+/// Whether a client id that AWS calls connected is so all the time: two processes with one id take turns. `None` where it
+/// was not called that, or cannot be asked again.
+pub(crate) async fn takes_turns(
+    context: &Context,
+    who: &Who,
+    facts: &AwsFacts,
+    looked: Duration,
+) -> Option<Finding> {
+    let before = facts.connection.as_ref().ok().filter(|it| it.connected)?;
+    let within = context.share(ASK_WITHIN);
+    let asking = async {
+        let aws = service(context, within).await.ok()?;
+        aws.connection(&who.own).await.ok()
+    };
+    let after = timeout(within, asking).await.ok().flatten()?;
+    of_turns(&who.own, before, &after, looked)
+}
+
+fn of_turns(
+    id: &str,
+    before: &ConnectionState,
+    after: &ConnectionState,
+    looked: Duration,
+) -> Option<Finding> {
+    let (first, then) = (before.since?, after.since?);
+    let looked = looked.as_secs_f32();
+    if after.connected && first == then {
+        return Some(Finding::ok(
+            IN_USE,
+            format!("AWS: `{id}` is connected since {first:.0}, and was so {looked:.1} s later"),
+        ));
+    }
+    let now = if after.connected {
+        "connected anew"
+    } else {
+        "gone"
+    };
+    Some(
+        Finding::warning(
+            IN_USE,
+            format!("AWS: `{id}` was connected since {first:.3}, and {looked:.1} s later it is {now} (since {then:.3})"),
+        )
+        .why("two processes with one client id throw each other out for ever; one that is just being restarted looks like this once")
+        .next("run it again; if it stays, look for a second process with this certificate: an old pod, or a second cluster"),
+    )
 }
 
 /// What is said of AWS itself; what it knows of the connection is said where that is checked.
@@ -157,12 +213,15 @@ fn endpoint_finding(context: &Context, endpoint: &str) -> Finding {
     }
     let seen =
         format!("`{host}` is dialled, and the endpoint of this account and region is `{endpoint}`");
-    if context.is_aws() || context.args.far.aws_endpoint.is_some() {
+    // An address says nothing of the name.
+    let is_address = host.parse::<IpAddr>().is_ok();
+    if !is_address && (context.is_aws() || context.args.far.aws_endpoint.is_some()) {
         return Finding::error(ENDPOINT, seen)
             .why("a certificate is known in the account and region alone in which it is registered")
-            .next(format!("set `brokerHost: {endpoint}:8883`, or use the certificate of the other account and region"));
+            .next(format!("set `brokerHost: {endpoint}:{}`, or use the certificate of the other account and region", context.target.port));
     }
-    Finding::info(ENDPOINT, seen).why("an own domain or a VPC endpoint has another name")
+    Finding::info(ENDPOINT, seen)
+        .why("an address, an own domain or a VPC endpoint is not called like it")
 }
 
 // In a pod keys come with its creation, from an association of its namespace and service account.
@@ -246,9 +305,31 @@ const TRUST: Code = Code::new(602);
 const MAY_READ: Code = Code::new(603);
 const SECRET: Code = Code::new(604);
 const ENDPOINT: Code = Code::new(203);
+const IN_USE: Code = Code::new(304);
 
 // A cold credential service and three calls one after another.
 const ASK_WITHIN: Duration = Duration::from_secs(4);
 
 // The SDK says of each source that it asked what was wrong.
 const CLIP: usize = 300;
+
+#[cfg(test)]
+mod tests {
+    use link::fault::Severity;
+
+    use super::*;
+
+    #[test]
+    fn a_client_id_that_is_connected_anew_within_a_look_is_two_processes() {
+        let at = |second: i64| ConnectionState {
+            connected: true,
+            since: jiff::Timestamp::from_second(second).ok(),
+            reason: None,
+        };
+        let look = Duration::from_secs(2);
+        let same = of_turns("a", &at(1), &at(1), look).unwrap();
+        assert_eq!((same.code, same.severity), (IN_USE, Severity::Ok));
+        let other = of_turns("a", &at(1), &at(3), look).unwrap();
+        assert_eq!((other.code, other.severity), (IN_USE, Severity::Warning));
+    }
+}

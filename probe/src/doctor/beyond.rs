@@ -2,9 +2,13 @@
 
 use link::fault::Code;
 
+use tokio::time::{Instant, sleep};
+
 use super::evidence::Evidence;
 use super::who::Who;
-use super::{Context, Findings, NOT_ASKED, Next, aws, far_end, in_time, limits, names, session};
+use super::{
+    Context, Findings, NOT_ASKED, Next, aws, clock, far_end, in_time, limits, names, session,
+};
 use crate::stage::Stage;
 
 /// Goes through them; `below` is whether there is a way to the broker.
@@ -32,6 +36,7 @@ pub(super) async fn check(context: &Context, below: Next, findings: &mut Finding
         Next::Continue
     })
     .await;
+    let asked = Instant::now();
     let Some(evidence) = evidence else {
         findings.skip(SESSION, "the time was up");
         return;
@@ -48,6 +53,19 @@ pub(super) async fn check(context: &Context, below: Next, findings: &mut Finding
     }
     if !context.wants_all() {
         return;
+    }
+    if let Some(finding) = clock::by_aws(&evidence.aws, findings) {
+        findings.add(finding);
+    }
+    // Who was left alone is looked at from outside.
+    if who.shared
+        && evidence.connected(&who.own).is_some_and(|(it, _)| it)
+        && !context.args.far.take_over
+    {
+        let watch = context.args.far.watch;
+        sleep(context.share(watch.saturating_sub(asked.elapsed()))).await;
+        let turns = aws::takes_turns(context, &who, &evidence.aws, asked.elapsed()).await;
+        findings.extend(turns);
     }
     for finding in far_end::findings(&evidence, &who) {
         findings.add(finding);

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use link::clock::Clock;
 use link::fault::{Code, Finding};
 use link::identity::Identity;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::aws::facts::AwsFacts;
 use super::context::Context;
 use super::findings::Findings;
 use super::network::at_port;
@@ -38,7 +39,7 @@ struct ServerTime {
     asked: Timestamp,
     answered: Timestamp,
     /// Who answered.
-    port: u16,
+    who: String,
 }
 
 // === impl Look ===
@@ -50,7 +51,11 @@ impl Look {
         };
         let host = context.target.host.clone();
         let addresses = context.addresses.clone();
-        let mut ports = vec![(context.args.alpn_port, Proof::None)];
+        let beside = context.args.alpn_port;
+        let mut ports = vec![
+            (beside, Proof::None),
+            (beside, Proof::CertificateAndProtocol),
+        ];
         if context.is_aws() {
             ports.push((HTTPS_WITH_CERTIFICATE, Proof::Certificate));
         }
@@ -58,6 +63,19 @@ impl Look {
             tokio::spawn(async move { first(&host, &addresses, &ports, &identity).await });
         Self(Some(AbortOnDropHandle::new(looking)))
     }
+}
+
+/// What the clock of AWS shows, where nobody else told the time.
+pub(super) fn by_aws(facts: &AwsFacts, findings: &Findings) -> Option<Finding> {
+    let (date, answered) = facts.date?;
+    let time = ServerTime {
+        date,
+        // How long an answer takes is not known here; it was waited for no longer.
+        asked: answered - ASKED_AWS,
+        answered,
+        who: "AWS".into(),
+    };
+    (!findings.has_looked_at(CLOCK, WRONG)).then(|| verdict(&time, None))
 }
 
 /// Waits for the look, and says what it means.
@@ -96,10 +114,7 @@ fn verdict(time: &ServerTime, valid: Option<(Timestamp, Timestamp)>) -> Finding 
     };
     let here = link::clock::rfc3339_seconds(time.answered);
     let there = link::clock::rfc3339_seconds(time.date);
-    let seen = format!(
-        "the clock here shows {here}, the server's (port {}) {there}",
-        time.port
-    );
+    let seen = format!("the clock here shows {here}, that of {} {there}", time.who);
     let distance = off.unsigned_abs();
     if distance <= NEAR_MS {
         let expired = valid.filter(|(from, until)| time.date < *from || time.date >= *until);
@@ -136,6 +151,8 @@ fn verdict(time: &ServerTime, valid: Option<(Timestamp, Timestamp)>) -> Finding 
 enum Proof {
     None,
     Certificate,
+    /// And the application protocol that chooses HTTPS beside MQTT.
+    CertificateAndProtocol,
 }
 
 // The first port that answers.
@@ -172,7 +189,12 @@ async fn ask(
     identity: &Identity,
 ) -> Option<ServerTime> {
     let (socket, _) = dial::connect(addresses, ASK).await.ok()?;
-    let config = verifier::config(identity, matches!(proof, Proof::Certificate))?;
+    let alpn = match proof {
+        Proof::CertificateAndProtocol => Some(ALPN_HTTPS),
+        Proof::None | Proof::Certificate => None,
+    };
+    let with_certificate = !matches!(proof, Proof::None);
+    let config = verifier::config(identity, with_certificate, alpn)?;
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let mut stream = TlsConnector::from(config)
         .connect(name, socket)
@@ -180,18 +202,24 @@ async fn ask(
         .ok()?;
     let started = Instant::now();
     let date = answer::date(&mut stream, host).await?;
-    let took = jiff::SignedDuration::try_from(started.elapsed()).ok()?;
+    let took = SignedDuration::try_from(started.elapsed()).ok()?;
     let answered = Clock::system().now();
     Some(ServerTime {
         date,
         asked: answered - took,
         answered,
-        port,
+        who: format!("the server (port {port})"),
     })
 }
 
 // Where AWS IoT Core speaks HTTPS to whoever shows a certificate.
 const HTTPS_WITH_CERTIFICATE: u16 = 8443;
+
+// HTTPS with a certificate at the port of both (the protocols page of the AWS IoT Developer Guide).
+const ALPN_HTTPS: &str = "x-amzn-http-ca";
+
+// Longer than an answer of AWS takes, and much nearer than clocks must be.
+const ASKED_AWS: SignedDuration = SignedDuration::from_secs(5);
 
 // TCP, TLS and one question.
 const ASK: Duration = Duration::from_millis(2500);
@@ -216,9 +244,9 @@ mod tests {
         let answered: Timestamp = here.parse().unwrap();
         ServerTime {
             date: date.parse().unwrap(),
-            asked: answered - jiff::SignedDuration::from_millis(200),
+            asked: answered - SignedDuration::from_millis(200),
             answered,
-            port: 443,
+            who: "the server (port 443)".into(),
         }
     }
 

@@ -4,7 +4,7 @@
 use super::Context;
 use super::api::{self, ApiFacts};
 use super::aws;
-use super::aws::facts::AwsFacts;
+use super::aws::facts::{AwsFacts, CertificateState};
 use super::who::{Role, Who};
 
 /// All of it.
@@ -32,15 +32,21 @@ impl Evidence {
         if let Ok(connection) = &self.aws.connection
             && self.aws.client_id == id
         {
-            return Some((connection.connected, "AWS says so".into()));
+            // Another account or region knows of no connection either; one where the certificate is registered is meant.
+            let is_known = matches!(
+                self.aws.certificate,
+                Ok(CertificateState::Registered { .. })
+            );
+            if connection.connected || is_known {
+                return Some((connection.connected, "AWS says so".into()));
+            }
         }
         let Some(Ok(api)) = &self.api else {
             return None;
         };
-        let said = |connected| Some((connected, "the region's API says so".into()));
+        // That it heard of nobody may be because it is another region's.
         match api.presence.as_ref()?.state.as_str() {
-            "connected" | "idle" => said(true),
-            "away" | "never" => said(false),
+            "connected" | "idle" => Some((true, "the region's API says so".into())),
             _ => None,
         }
     }
@@ -51,5 +57,43 @@ fn consumer<'a>(context: &'a Context, who: &'a Who) -> Option<&'a str> {
     match &who.role {
         Role::Agent(consumer) => Some(consumer.as_str()),
         _ => context.consumer.as_ref().map(|name| name.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::aws::facts::ConnectionState;
+    use super::*;
+
+    #[test]
+    fn a_client_id_is_free_only_by_the_word_of_who_knows_its_certificate() {
+        let mut evidence = Evidence {
+            aws: AwsFacts::none("no credentials"),
+            api: None,
+        };
+        evidence.aws.client_id = "a".into();
+        evidence.aws.connection = Ok(ConnectionState::default());
+        evidence.aws.certificate = Ok(CertificateState::Absent);
+        assert_eq!(evidence.connected("a"), None);
+        evidence.aws.certificate = Ok(CertificateState::Registered {
+            status: "ACTIVE".into(),
+            arn: String::new(),
+            modified: None,
+        });
+        let free = evidence.connected("a").map(|(connected, _)| connected);
+        assert_eq!(free, Some(false));
+
+        evidence.aws = AwsFacts::none("no credentials");
+        for (state, expected) in [("connected", Some(true)), ("never", None), ("away", None)] {
+            evidence.api = Some(Ok(ApiFacts {
+                presence: Some(api::PresenceFacts {
+                    state: state.into(),
+                    ..api::PresenceFacts::default()
+                }),
+                ..ApiFacts::default()
+            }));
+            let said = evidence.connected("a").map(|(connected, _)| connected);
+            assert_eq!(said, expected, "{state}");
+        }
     }
 }

@@ -69,6 +69,13 @@ impl Findings {
             .any(|finding| finding.code == code && finding.severity == Severity::Error)
     }
 
+    /// Whether a check came to an end: it is good, or has this fault.
+    pub fn has_looked_at(&self, general: Code, fault: Code) -> bool {
+        self.all.iter().any(|finding| {
+            finding.code == fault || finding.code == general && finding.severity == Severity::Ok
+        })
+    }
+
     /// The number of findings so far.
     pub fn count(&self) -> usize {
         self.all.len()

@@ -19,11 +19,7 @@ pub(crate) fn check(context: &Context, who: &Who) -> Vec<Finding> {
     if let Some(path) = &context.args.far.payload {
         found.push(match file::read_text(path, LARGEST) {
             Ok(text) => payload(&path.display().to_string(), &text, &who.topic),
-            Err(error) => Finding::error(
-                SIZE,
-                format!("`{}` cannot be read: {}", path.display(), chain(&error)),
-            )
-            .next("give a file with a bundle or manifests"),
+            Err(error) => unreadable(&path.display().to_string(), &chain(&error)),
         });
     }
     found
@@ -48,6 +44,13 @@ pub(crate) fn granted(maximum_packet: Option<u32>, receive_maximum: u16) -> Opti
             format!("this broker lets {receive_maximum} messages wait for their acknowledgement (AWS IoT Core: {IN_FLIGHT})"),
         )
     })
+}
+
+// A green would say that it can be sent.
+fn unreadable(name: &str, why: &str) -> Finding {
+    Finding::warning(PUBLISH, format!("`{name}` cannot be read: {why}"))
+        .why("whether it can be sent is not known")
+        .next("give a file with a bundle (JSON) or manifests (JSON or YAML)")
 }
 
 fn topics(who: &Who) -> Vec<Finding> {
@@ -78,6 +81,7 @@ fn payload(name: &str, text: &str, topic: &str) -> Finding {
     let bytes = text.len();
     let message = Message::new(topic, text.to_owned());
     match limits::fits(&message) {
+        Ok(()) if !largest::is_readable(text) => unreadable(name, "it is neither JSON nor YAML"),
         Ok(()) => Finding::ok(
             SIZE,
             format!("`{name}` has {bytes} of {PAYLOAD_BYTES} bytes"),
@@ -107,6 +111,7 @@ const DEPTH: Code = Code::new(323);
 const FILTERS: Code = Code::new(322);
 const SIZE: Code = Code::new(332);
 const RATE: Code = Code::new(333);
+const PUBLISH: Code = Code::new(330);
 
 // Objects that are named.
 const SHOWN: usize = 5;
@@ -142,6 +147,18 @@ mod tests {
         let mut who = on("a");
         who.filters = (0..51).map(|n| format!("a/{n}")).collect();
         assert_eq!(topics(&who)[0].code, FILTERS);
+    }
+
+    #[test]
+    fn a_payload_that_is_no_json_and_no_yaml_is_not_called_good() {
+        for broken in ["{\"manifests\": [", "a: [1\nb: }"] {
+            let finding = payload("b", broken, "t");
+            assert_eq!(finding.code, PUBLISH, "{finding:?}");
+            assert_eq!(finding.severity, link::fault::Severity::Warning);
+        }
+        for good in ["{\"manifests\": []}", "kind: A\n---\nkind: B\n"] {
+            assert_eq!(payload("b", good, "t").code, SIZE, "{good}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use link::config::Broker;
 pub(super) fn text(text: &str) -> String {
     let text = without_private_keys(text);
     let text = without_users(&text);
+    let text = without_named(&text);
     words(&text)
 }
 
@@ -112,6 +113,68 @@ fn without_users(text: &str) -> String {
     kept
 }
 
+// `name: value` and `"name":"value"`, where the name is a secret's.
+fn without_named(text: &str) -> String {
+    let mut left = text;
+    let mut kept = String::with_capacity(text.len());
+    while let Some(at) = left.find(':') {
+        let (before, after) = (&left[..at], &left[at + 1..]);
+        kept.push_str(before);
+        kept.push(':');
+        left = after;
+        let bare = before.trim_end_matches(['"', '\'']);
+        let is_quoted = bare.len() < before.len();
+        let start = bare.rfind(is_boundary).map_or(0, |at| {
+            at + bare[at..].chars().next().map_or(1, char::len_utf8)
+        });
+        // Not a longer one, such as a path or an option.
+        let is_whole = bare[start..].chars().all(is_of_name) && !bare[start..].starts_with('-');
+        if !is_whole || !is_secret_name(&bare[start..]) {
+            continue;
+        }
+        let value = after.trim_start_matches([' ', '\t']);
+        let space = &after[..after.len() - value.len()];
+        let quote = value.chars().next().filter(|c| "\"'`".contains(*c));
+        // `service:action` and addresses are no entries.
+        if space.is_empty() && !is_quoted && quote.is_none() {
+            continue;
+        }
+        let inside = &value[quote.map_or(0, char::len_utf8)..];
+        let end = match quote {
+            Some(quote) => end_of_quoted(inside, quote),
+            None => inside.find(is_boundary).unwrap_or(inside.len()),
+        };
+        let is_scheme = ["bearer", "basic"]
+            .iter()
+            .any(|scheme| inside[..end].eq_ignore_ascii_case(scheme));
+        if end == 0 || is_scheme {
+            continue;
+        }
+        kept.push_str(space);
+        kept.extend(quote);
+        kept.push_str(REMOVED);
+        left = &inside[end..];
+    }
+    kept.push_str(left);
+    kept
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._-".contains(c)
+}
+
+// The end of a quoted text, past what is escaped.
+fn end_of_quoted(text: &str, quote: char) -> usize {
+    let mut is_escaped = false;
+    for (at, c) in text.char_indices() {
+        if c == quote && !is_escaped {
+            return at;
+        }
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    text.len()
+}
+
 fn words(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut after_scheme = false;
@@ -203,11 +266,18 @@ mod tests {
                 "Authorization: Bearer abcdefgh12 x",
                 "Authorization: Bearer <removed> x",
             ),
+            ("db_password: hunter2 x", "db_password: <removed> x"),
+            (
+                r#"{"clientSecret":"a\"b c","token": 12,"x":"y"}"#,
+                r#"{"clientSecret":"<removed>","token": <removed>,"x":"y"}"#,
+            ),
             ("id AKIAIOSFODNN7EXAMPLE.", "id <removed>"),
             ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc", "<removed>"),
         ] {
             assert_eq!(text(before), after);
         }
+        let action = "allow secretsmanager:DescribeSecret: it is refused; /run/secrets: not there";
+        assert_eq!(text(action), action);
         let plain =
             "-----BEGIN CERTIFICATE----- `kubectl get secret -n a` https://a.b/c?d=e `x`: 12";
         assert_eq!(text(plain), plain);

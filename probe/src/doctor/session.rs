@@ -76,18 +76,23 @@ pub(crate) async fn check(
         RawClient::connect(&context.target, identity, asked, within).await
     };
     let (foreign_client, foreign_answer) = split(dial(who.foreign.clone(), None).await);
-    let mut throttled = 0;
+    let (mut throttled, mut refused) = (0, 0);
     let (own_client, own) = match plan(context, who, evidence) {
         Own::Taken => {
             let keep = who.shared.then_some(KEEP);
             let mut answer = dial(who.own.clone(), keep).await;
+            let is_explained =
+                !is_recent(&evidence.aws) && certificate::of_connect(&evidence.aws, who).is_some();
             for pause in AGAIN {
                 let Err(ended) = &answer else { break };
-                let again = ended.is_throttled() || ended.is_refusal() && is_recent(&evidence.aws);
+                let denied = ended.is_denied() || ended.is_refusal() && is_recent(&evidence.aws);
+                // Where AWS says why, asking again brings nothing.
+                let again = ended.is_throttled() || denied && !is_explained;
                 if !again || context.share(pause) < pause {
                     break;
                 }
                 throttled += u32::from(ended.is_throttled());
+                refused += u32::from(denied);
                 sleep(pause).await;
                 answer = dial(who.own.clone(), keep).await;
             }
@@ -102,6 +107,7 @@ pub(crate) async fn check(
         foreign: foreign_answer,
         own,
         throttled,
+        refused,
     };
     let allow = |id: &str| statement(PolicyAction::Connect, id, &stage.arn);
     let found = connect::findings(&tries, who, &evidence.aws, allow);
@@ -114,7 +120,11 @@ pub(crate) async fn check(
     if let Some(spreading) = spreading(&tries, &evidence.aws) {
         stage.add(spreading);
     }
-    let own_id = own_client.is_some();
+    let held = Held {
+        own_id: own_client.is_some(),
+        // Taken because it was free, its owner may come back to it; whoever gives it away knows what he does.
+        by_owner: who.role != Role::Operator && !context.args.far.take_over,
+    };
     let client = match (own_client, foreign_client) {
         (Some(own), foreign) => {
             leave(foreign).await;
@@ -123,7 +133,7 @@ pub(crate) async fn check(
         (None, foreign) => foreign,
     };
     match client {
-        Some(client) => on(context, who, &mut stage, client, own_id).await,
+        Some(client) => on(context, who, &mut stage, client, held).await,
         None => without(context, who, &mut stage),
     }
 }
@@ -150,13 +160,22 @@ pub(crate) fn unreached(
     without(context, who, &mut stage);
 }
 
+// What a connection is held with.
+#[derive(Clone, Copy)]
+struct Held {
+    /// The party's own client id.
+    own_id: bool,
+    /// Whether one takeover may be its owner's, who comes back.
+    by_owner: bool,
+}
+
 // All that needs a connection.
 async fn on(
     context: &Context,
     who: &Who,
     stage: &mut SessionStage<'_>,
     mut client: RawClient,
-    own_id: bool,
+    Held { own_id, by_owner }: Held,
 ) {
     let started = Instant::now();
     if let Some(finding) = limits::granted(
@@ -165,19 +184,29 @@ async fn on(
     ) {
         stage.add(finding);
     }
-    let ended = exchange(context, who, stage, &mut client).await.err();
-    let ended = match ended {
-        None if own_id && who.shared => {
-            let look = context.share(context.args.far.watch);
-            client.watch(look).await
-        }
-        ended => ended,
+    let step = exchange(context, who, stage, &mut client).await.err();
+    let look = context.share(context.args.far.watch);
+    let is_watched = own_id && who.shared;
+    let watched = match step {
+        None if is_watched => client.watch(look).await,
+        _ => None,
     };
-    match ended {
-        Some(ended) if ended.is_takeover() => {
-            let after = format!("after {} ms", started.elapsed().as_millis());
-            stage.add(connect::taken_over(who, &after));
+    if step.iter().chain(&watched).any(Ended::is_takeover) {
+        let after = format!("after {} ms", started.elapsed().as_millis());
+        stage.add(match by_owner {
+            true => connect::owner_is_back(who, &after),
+            false => connect::taken_over(who, &after),
+        });
+        return;
+    }
+    // What ended a step was said there.
+    if step.is_some() {
+        if is_watched {
+            stage.findings.skip(IN_USE, "the connection had ended");
         }
+        return;
+    }
+    match watched {
         Some(ended) => stage.add(
             Finding::error(connect::CONNECT, format!("the connection ended: {ended}"))
                 .why("it was idle, and nothing was asked of the broker")
@@ -186,11 +215,14 @@ async fn on(
                 ),
         ),
         None => {
-            if own_id && who.shared {
-                let look = context.args.far.watch.as_secs_f32();
+            if is_watched {
                 stage.add(Finding::ok(
                     IN_USE,
-                    format!("nobody else took `{}` within {look} s", who.own),
+                    format!(
+                        "nobody else took `{}` within {:.2} s",
+                        who.own,
+                        look.as_secs_f32()
+                    ),
                 ));
             }
             client.leave().await;

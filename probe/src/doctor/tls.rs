@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use link::fault::{Code, Finding};
 use link::identity::{Identity, subject_and_issuer};
-use link::tls::{self, MinVersion, TlsOptions, TlsProblem};
+use link::tls::{self, ALPN_MQTT, MinVersion, TlsOptions, TlsProblem};
 use rustls::ProtocolVersion;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
@@ -35,14 +35,15 @@ pub(super) async fn check(context: &Context, socket: TcpStream, findings: &mut F
         min_version: target.tls.min_version,
         arn: target.arn.clone(),
     };
-    let problem = match shake(context, socket, identity).await {
+    let (problem, is_after) = match shake(context, socket, identity).await {
         Ok(stream) => {
             findings.add(described(&stream, context.target.tls.alpn.as_deref()));
             findings.extend(spoken(&stream, target.tls.min_version));
             return Next::Continue;
         }
-        Err(Some(problem)) => problem,
-        Err(None) => {
+        Err(Failed::Handshake(problem)) => (problem, false),
+        Err(Failed::After(problem)) => (problem, true),
+        Err(Failed::Silent) => {
             // The port accepts and is silent: something else may be spoken there.
             findings.add(match recognised(context, identity).await {
                 Some(peer) => verdict::of_peer(peer),
@@ -51,29 +52,39 @@ pub(super) async fn check(context: &Context, socket: TcpStream, findings: &mut F
             return Next::Stop("the TLS handshake did not end".into());
         }
     };
-    let seen = look_closer(context, identity, &problem).await;
+    let mut seen = look_closer(context, identity, &problem).await;
+    seen.certificate_was_seen = is_after;
     findings.add(verdict::of_problem(&problem, &dialled, &seen));
     Next::Stop("the TLS handshake failed".into())
 }
 
-// `None` when nothing came in time.
+// Where a handshake failed.
+enum Failed {
+    /// Before our side was done with it.
+    Handshake(TlsProblem),
+    /// After our certificate was sent.
+    After(TlsProblem),
+    /// Nothing came in time.
+    Silent,
+}
+
 async fn shake(
     context: &Context,
     socket: TcpStream,
     identity: &Identity,
-) -> Result<TlsStream<TcpStream>, Option<TlsProblem>> {
+) -> Result<TlsStream<TcpStream>, Failed> {
     let target = &context.target;
     let starting = start_tls(socket, &target.host, identity, &target.tls);
     let mut stream = match timeout(context.share(HANDSHAKE), starting).await {
-        Ok(stream) => stream.map_err(Some)?,
-        Err(_) => return Err(None),
+        Ok(stream) => stream.map_err(Failed::Handshake)?,
+        Err(_) => return Err(Failed::Silent),
     };
     // In TLS 1.3 our side is done before the server has looked at our certificate: its alert comes as the first thing to
     // read. Silence for a moment means that it had no objection.
     let mut byte = [0];
     match timeout(context.share(ALERT), stream.read(&mut byte)).await {
-        Ok(Err(error)) => Err(Some(tls::diagnose(&error))),
-        Ok(Ok(0)) => Err(Some(TlsProblem::ClientRefused { alert: SILENT })),
+        Ok(Err(error)) => Err(Failed::After(tls::diagnose(&error))),
+        Ok(Ok(0)) => Err(Failed::After(TlsProblem::ClientRefused { alert: SILENT })),
         Ok(Ok(_)) | Err(_) => Ok(stream),
     }
 }
@@ -91,8 +102,13 @@ async fn look_closer(context: &Context, identity: &Identity, problem: &TlsProble
         seen.version = stream.as_ref().map(version_of);
         return seen;
     }
-    let expected = TlsOptions::for_port(target.port);
-    let is_other = expected.alpn != target.tls.alpn;
+    let offered = &target.tls.alpn;
+    let expected = TlsOptions::for_port(target.port).alpn;
+    // What the port expects by its number; else, where none was offered, the one of MQTT.
+    let other = match (offered, expected) {
+        (None, None) => Some(ALPN_MQTT.to_owned()),
+        (_, expected) => expected,
+    };
     let may_be_protocol = matches!(
         problem,
         TlsProblem::Alpn
@@ -100,14 +116,16 @@ async fn look_closer(context: &Context, identity: &Identity, problem: &TlsProble
             | TlsProblem::Other { .. }
             | TlsProblem::ClientRefused { .. }
     );
-    if is_other && may_be_protocol {
+    if other != *offered && may_be_protocol {
         let options = TlsOptions {
             min_version: target.tls.min_version,
-            alpn: expected.alpn,
+            alpn: other.clone(),
         };
-        seen.without_alpn = again(context, identity, &options).await.is_some();
+        if again(context, identity, &options).await.is_some() {
+            seen.works_with = Some(other);
+        }
     }
-    if !seen.without_alpn && peer::may_explain_tls(problem) {
+    if seen.works_with.is_none() && peer::may_explain_tls(problem) {
         seen.peer = recognised(context, identity).await;
     }
     seen

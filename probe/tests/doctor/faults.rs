@@ -269,7 +269,7 @@ fn the_clock_here_is_compared_with_the_servers_also_when_its_certificate_seems_o
     let both = run(&Tls::new(&over).start(), &dated(&over, -24 * 15));
     both.has(&[("MQ226", "error"), ("MQ121", "error")]);
     // Somebody else's word counts for nothing.
-    let foreign = authority("a foreign");
+    let foreign = authority("a foreign CA");
     let unbelieved = run(&port, &dated(&good(&foreign), 26));
     unbelieved.has(&[]);
     assert!(

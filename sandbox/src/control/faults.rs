@@ -21,6 +21,7 @@ mod apply;
 mod catalogue;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Setting {
     value: Option<String>,
 }
@@ -68,6 +69,12 @@ async fn set(
             knob.values
         )));
     };
+    if has_empty(value) {
+        return Err(bad(format!(
+            "fault `{name}` does not take an empty value, but {}",
+            knob.values
+        )));
+    }
     apply::set(&plane, knob.name, Some(value)).map_err(|takes| {
         bad(format!(
             "fault `{name}` does not take `{value}`, but {takes}"
@@ -100,6 +107,11 @@ fn named(name: &str) -> Result<&'static Knob, Problem> {
         .ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("there is no fault `{name}`")))
 }
 
+// An empty name would match nothing, and the fault would seem to be on.
+fn has_empty(value: &str) -> bool {
+    value.split(',').any(|part| part.trim().is_empty())
+}
+
 fn bad(message: String) -> Problem {
     Problem(StatusCode::BAD_REQUEST, message)
 }
@@ -114,6 +126,17 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_has_no_empty_part_and_a_body_no_unknown_member() {
+        for empty in ["", " ", "a,", ",a", "a,,b"] {
+            assert!(has_empty(empty), "{empty}");
+        }
+        assert!(!has_empty("a,b") && !has_empty("*"));
+        let parsed = serde_json::from_str::<Setting>;
+        assert!(parsed(r#"{"value": "a"}"#).is_ok() && parsed("{}").is_ok());
+        assert!(parsed(r#"{"valeu": "a"}"#).is_err());
+    }
 
     #[test]
     fn every_code_is_in_the_catalogue_and_every_name_is_there_once() {

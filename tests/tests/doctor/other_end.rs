@@ -150,7 +150,10 @@ async fn a_consumer_that_is_not_registered_is_shown_with_near_names() -> Result<
     let mount = bed.mounted(agent(&bed.arn(), "cluster-11")?, Active)?;
     let api = Api::start(Router::new().route(
         "/api/maestro/v1/consumers",
-        get(async || json!({"items": [{"name": "prod-eu"}, {"name": CONSUMER}]}).to_string()),
+        get(async || {
+            json!({"kind": "ConsumerList", "items": [{"name": "prod-eu"}, {"name": CONSUMER}]})
+                .to_string()
+        }),
     ))
     .await?;
     let options = [
@@ -238,9 +241,12 @@ fn region(presence: &Value, story: &Value) -> Router {
     Router::new()
         .route(
             "/api/maestro/v1/consumers",
-            get(async || json!({"items": []}).to_string()),
+            get(async || json!({"kind": "ConsumerList", "items": []}).to_string()),
         )
-        .route(&base, get(async || json!({"name": CONSUMER}).to_string()))
+        .route(
+            &base,
+            get(async || json!({"kind": "Consumer", "name": CONSUMER}).to_string()),
+        )
         .route(&format!("{base}/presence"), say(presence))
         .route(&format!("{base}/explain"), say(story))
 }

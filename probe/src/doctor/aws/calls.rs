@@ -1,10 +1,11 @@
 //! The calls: one address per service, or one for all of them.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, DATE, HOST, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request};
 use jiff::Timestamp;
 use link::clock::Clock;
@@ -26,6 +27,8 @@ pub(crate) struct Aws {
     pub(crate) data_host: String,
     pub(crate) keys: Credentials,
     pub(crate) within: Duration,
+    /// The time of the first answer: the server's and the one here.
+    pub(crate) date: OnceLock<(Timestamp, Timestamp)>,
 }
 
 /// One call.
@@ -75,10 +78,11 @@ impl Aws {
             Err(refusal) if refusal.kind == NOT_FOUND => Ok(CertificateState::Absent),
             Err(refusal) => Err(refusal.unknown("iot:DescribeCertificate")),
             Ok(answer) => {
+                let action = "iot:DescribeCertificate";
                 let certificate = &answer["certificateDescription"];
                 Ok(CertificateState::Registered {
-                    status: text(certificate, "status"),
-                    arn: text(certificate, "certificateArn"),
+                    status: named(certificate, "status", action)?,
+                    arn: named(certificate, "certificateArn", action)?,
                     modified: seconds(&certificate["lastModifiedDate"]),
                 })
             }
@@ -92,12 +96,13 @@ impl Aws {
         let answer = self.json(call, "iot:ListAttachedPolicies").await?;
         let mut policies = Vec::new();
         // A certificate has ten at most (docs/IOT-CORE.md §1.2), which is one page.
-        for policy in answer["policies"].as_array().into_iter().flatten() {
-            let name = text(policy, "policyName");
+        for policy in listed(&answer, "policies", "iot:ListAttachedPolicies")? {
+            let name = named(policy, "policyName", "iot:ListAttachedPolicies")?;
             let call = self.control(Method::GET, format!("/policies/{}", escaped(&name)));
             let policy = self.json(call, "iot:GetPolicy").await?;
+            let document = named(&policy, "policyDocument", "iot:GetPolicy")?;
             policies.push(AttachedPolicy {
-                document: Document::read(&text(&policy, "policyDocument")).named(name),
+                document: Document::read(&document).named(name),
                 modified: seconds(&policy["lastModifiedDate"]),
             });
         }
@@ -109,7 +114,7 @@ impl Aws {
         let path = "/endpoint?endpointType=iot%3AData-ATS".to_owned();
         let call = self.control(Method::GET, path);
         let answer = self.json(call, "iot:DescribeEndpoint").await?;
-        Ok(text(&answer, "endpointAddress"))
+        named(&answer, "endpointAddress", "iot:DescribeEndpoint")
     }
 
     /// Whether a client id is connected, and why it went.
@@ -120,7 +125,9 @@ impl Aws {
             Err(refusal) if refusal.kind == NOT_FOUND => Ok(ConnectionState::default()),
             Err(refusal) => Err(refusal.unknown("iot:GetConnection")),
             Ok(answer) => {
-                let connected = answer["connected"].as_bool().unwrap_or_default();
+                let connected = answer["connected"]
+                    .as_bool()
+                    .ok_or_else(|| lacks("connected", "iot:GetConnection"))?;
                 let since = match connected {
                     true => &answer["connectedSince"],
                     false => &answer["disconnectedSince"],
@@ -146,7 +153,7 @@ impl Aws {
             Err(refusal) if refusal.kind == NOT_FOUND => Ok(Vec::new()),
             Err(refusal) => Err(refusal.unknown("iot:ListSubscriptions")),
             Ok(answer) => {
-                let all = answer["subscriptions"].as_array().into_iter().flatten();
+                let all = listed(&answer, "subscriptions", "iot:ListSubscriptions")?.iter();
                 Ok(all.map(|one| text(one, "topicFilter")).collect())
             }
         }
@@ -166,7 +173,7 @@ impl Aws {
             ],
         };
         match self.send(call, "secretsmanager:DescribeSecret").await? {
-            Ok(_) => Ok(true),
+            Ok(answer) => named(&answer, "Name", "secretsmanager:DescribeSecret").map(|_| true),
             Err(refusal) if refusal.kind == NOT_FOUND => Ok(false),
             Err(refusal) => Err(refusal.unknown("secretsmanager:DescribeSecret")),
         }
@@ -191,6 +198,16 @@ impl Aws {
             path,
             body: Bytes::new(),
             headers: &[],
+        }
+    }
+
+    // The first date that an answer carries.
+    fn heard(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|value| value.to_str().ok());
+        let parsed = date.and_then(|date| jiff::fmt::rfc2822::parse(date.trim()).ok());
+        if let Some(date) = parsed {
+            let answered = Clock::system().now();
+            let _ = self.date.set((date.timestamp(), answered));
         }
     }
 
@@ -241,10 +258,16 @@ impl Aws {
             .await
             .map_err(|error| failed(chain(&error)))?;
         let (parts, body) = answer.into_parts();
-        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        self.heard(&parts.headers);
+        let value = serde_json::from_slice(&body);
         if parts.status.is_success() {
-            return Ok(Ok(value));
+            // A proxy or a sign-in page answers with a success too.
+            return match value {
+                Ok(value @ Value::Object(_)) => Ok(Ok(value)),
+                _ => Err(failed("the answer is no object of JSON".into())),
+            };
         }
+        let value: Value = value.unwrap_or_default();
         let kind = parts
             .headers
             .get("x-amzn-errortype")
@@ -286,6 +309,20 @@ impl Refusal {
             false => Unknown::Failed(words),
         }
     }
+}
+
+/// A member without which an answer means nothing.
+fn named(value: &Value, key: &str, action: &str) -> Known<String> {
+    let text = value[key].as_str().filter(|text| !text.is_empty());
+    text.map(str::to_owned).ok_or_else(|| lacks(key, action))
+}
+
+fn listed<'a>(value: &'a Value, key: &str, action: &str) -> Known<&'a Vec<Value>> {
+    value[key].as_array().ok_or_else(|| lacks(key, action))
+}
+
+fn lacks(key: &str, action: &str) -> Unknown {
+    Unknown::Failed(format!("{action}: no `{key}` in the answer"))
 }
 
 fn text(value: &Value, key: &str) -> String {

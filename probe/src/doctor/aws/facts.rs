@@ -1,6 +1,7 @@
 //! What AWS says of the certificate, its policies and the connection, and what follows from it; pure.
 
 use jiff::Timestamp;
+use link::iot::limits::POLICY_SPREADS;
 use link::iot::{
     ArnPrefix, Certificate, ConnectAttributes, Context as Connection, Decision, Document,
     PolicyAction, Request, Resource, evaluate,
@@ -73,6 +74,8 @@ pub(crate) struct AwsFacts {
     pub(crate) secret: Known<bool>,
     /// The party's client id.
     pub(crate) client_id: String,
+    /// The time of the first answer: AWS's and the one here.
+    pub(crate) date: Option<(Timestamp, Timestamp)>,
     pub(crate) now: Timestamp,
 }
 
@@ -92,6 +95,7 @@ impl AwsFacts {
             subscriptions: Err(unknown.clone()),
             secret: Err(unknown),
             client_id: String::new(),
+            date: None,
             now: Timestamp::UNIX_EPOCH,
         }
     }
@@ -167,8 +171,8 @@ impl AwsFacts {
     /// What was changed in the last minutes, in words.
     pub(crate) fn recent(&self) -> Option<String> {
         let minutes = |at: &Timestamp| {
-            let age = self.now.duration_since(*at).as_mins();
-            (0..SPREADS_MINUTES).contains(&age).then_some(age)
+            let age = u64::try_from(self.now.duration_since(*at).as_secs()).ok()?;
+            (age < POLICY_SPREADS.as_secs()).then_some(age / 60)
         };
         let policies = self.policies.iter().flatten();
         let mut changed = policies.filter_map(|policy| {
@@ -190,6 +194,3 @@ impl Unknown {
         }
     }
 }
-
-/// Minutes that a change of a policy takes to arrive everywhere, at most (docs/IOT-CORE.md §1.2).
-const SPREADS_MINUTES: i64 = 8;

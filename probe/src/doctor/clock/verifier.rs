@@ -15,7 +15,11 @@ use rustls::{
 
 /// A configuration that trusts the CA of the identity and shows its certificate only if asked to; `None` when the library does
 /// not take one of them.
-pub(super) fn config(identity: &Identity, with_certificate: bool) -> Option<Arc<ClientConfig>> {
+pub(super) fn config(
+    identity: &Identity,
+    with_certificate: bool,
+    alpn: Option<&str>,
+) -> Option<Arc<ClientConfig>> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(identity.ca_certificates().iter().cloned());
@@ -36,6 +40,7 @@ pub(super) fn config(identity: &Identity, with_certificate: bool) -> Option<Arc<
     } else {
         builder.with_no_client_auth()
     };
+    config.alpn_protocols = alpn.into_iter().map(Into::into).collect();
     config.resumption = Resumption::disabled();
     Some(Arc::new(config))
 }

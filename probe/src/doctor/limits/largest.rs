@@ -12,6 +12,20 @@ pub(super) fn objects(text: &str) -> Vec<(String, usize)> {
     found
 }
 
+/// Whether a text is JSON, or documents of YAML, with objects in it.
+pub(super) fn is_readable(text: &str) -> bool {
+    if let Ok(value) = serde_json::from_str::<Value>(text) {
+        return value.is_object() || value.is_array();
+    }
+    let mut documents = text
+        .split("\n---")
+        .map(|document| document.trim_start_matches("---"));
+    documents.all(|document| {
+        let parsed = serde_saphyr::from_str::<Value>(document);
+        parsed.is_ok_and(|value| value.is_object() || value.is_null())
+    })
+}
+
 fn of_json(value: &Value) -> Vec<(String, usize)> {
     for inside in ["manifests", "items", "data", "spec", "workload", "payload"] {
         match &value[inside] {

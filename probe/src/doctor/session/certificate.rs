@@ -5,7 +5,7 @@ use link::iot::{Decision, PolicyAction};
 
 use crate::doctor::aws::facts::{AwsFacts, CertificateState};
 use crate::doctor::statement::statement;
-use crate::doctor::who::Who;
+use crate::doctor::who::{Role, Who};
 
 /// What is certain, whatever the broker said; `None` where nothing is, or nothing is wrong.
 pub(crate) fn of_connect(facts: &AwsFacts, who: &Who) -> Option<Finding> {
@@ -50,8 +50,19 @@ fn of_policies(facts: &AwsFacts, who: &Who, certificate: &str) -> Option<Finding
         .recent()
         .map(|it| format!(" ({it})"))
         .unwrap_or_default();
+    let seen = format!("{}{recent}", decision.explain());
+    if who.role == Role::Operator && !who.shared {
+        return Some(
+            Finding::warning(CLIENT_ID, seen)
+                .why("an agent's or a bridge's policy refuses an operator's client id, which is right")
+                .next(format!(
+                    "say whose certificate it is: give `--consumer NAME` or `--source NAME` (or `-i ID`); an operator's needs {}",
+                    statement(PolicyAction::Connect, &who.own, &arn)
+                )),
+        );
+    }
     Some(
-        Finding::error(CLIENT_ID, format!("{}{recent}", decision.explain()))
+        Finding::error(CLIENT_ID, seen)
             .why(format!(
                 "this party connects as `{}` and as nobody else",
                 who.own

@@ -5,6 +5,7 @@ use link::fault::{Code, Finding};
 use super::certificate;
 use super::seen::Ended;
 use crate::doctor::aws::facts::AwsFacts;
+use crate::doctor::policy::FLAPPING;
 use crate::doctor::who::{Role, Who};
 
 /// Whether the party's own client id was tried, and how it went.
@@ -29,6 +30,8 @@ pub(crate) struct Tries {
     pub(crate) own: Own,
     /// How often the broker said that connects come too fast before it answered otherwise.
     pub(crate) throttled: u32,
+    /// How often it said that it is not allowed before the last answer.
+    pub(crate) refused: u32,
 }
 
 /// What CONNECT says of certificate, policy and client id.
@@ -58,6 +61,17 @@ pub(crate) fn findings(
         found.push(
             Finding::info(THROTTLED, seen)
                 .why("one client id may connect once per second, or once in ten"),
+        );
+    }
+    if tries.refused > 0 && tries.own == Own::Taken {
+        let seen = format!(
+            "the broker refused `{}` {} time(s), then took it",
+            who.own, tries.refused
+        );
+        found.push(
+            Finding::warning(FLAPPING, seen)
+                .why("a change of a policy or a certificate takes 6 to 8 minutes to reach every host of the broker, which answer differently meanwhile")
+                .next("change nothing; run it again in 8 minutes, and look at the policy only if the answers still differ"),
         );
     }
     found
@@ -184,11 +198,27 @@ fn refused(
         Role::Operator => "",
         _ => "; a foreign id is refused too, which excludes none of them",
     };
-    Finding::error(CONNECT, format!("CONNECT as `{id}` is refused ({ended})"))
+    let seen = format!("CONNECT as `{id}` is refused ({ended})");
+    if who.role == Role::Operator && !who.shared {
+        return Finding::warning(CONNECT, seen)
+            .why(format!("an agent's or a bridge's policy refuses an operator's client id, which is right; else, likeliest first: 1. {first}; 2. {second}; 3. {third}"))
+            .next("say whose certificate it is: give `--consumer NAME` or `--source NAME` (or `-i ID`); an operator's needs the policy of `provisioner policy`");
+    }
+    Finding::error(CONNECT, seen)
         .why(format!(
             "the broker does not say which, likeliest first: 1. {first}; 2. {second}; 3. {third}{other}"
         ))
         .next("give credentials of AWS, which tell them apart; else `aws iot describe-certificate --certificate-id ID` and `aws iot list-attached-policies --target ARN`")
+}
+
+/// The owner of a client id that was free came back while it was held.
+pub(crate) fn owner_is_back(who: &Who, when: &str) -> Finding {
+    Finding::info(
+        IN_USE,
+        format!("another connection took `{}` {when} (DISCONNECT 0x8E), most likely its owner, who was away", who.own),
+    )
+    .why("the id was free when it was taken; two processes with it throw each other out for ever, and this was once")
+    .next("run it again: whoever is there now is left alone")
 }
 
 /// Another process has the client id.
@@ -215,3 +245,43 @@ const CLIENT_ID: Code = Code::new(303);
 const IN_USE: Code = Code::new(304);
 const THROTTLED: Code = Code::new(305);
 const FOREIGN_ID: Code = Code::new(311);
+
+#[cfg(test)]
+mod tests {
+    use link::fault::Severity;
+    use link::id::ClientId;
+    use link::topic::Scheme;
+
+    use super::*;
+
+    fn found(own: Own, refused: u32, given: bool) -> Vec<(u16, Severity)> {
+        let id = ClientId::new("probe-1").unwrap();
+        let who = Who::operator(&Scheme::default(), &id, given, "test/a".into(), "doctor-1");
+        let tries = Tries {
+            foreign: Err(Ended::Refused { code: 0x87 }),
+            own,
+            throttled: 0,
+            refused,
+        };
+        let facts = AwsFacts::none("no credentials");
+        let found = findings(&tries, &who, &facts, str::to_owned);
+        found
+            .iter()
+            .map(|it| (it.code.number(), it.severity))
+            .collect()
+    }
+
+    #[test]
+    fn an_id_that_is_refused_and_then_taken_is_a_change_on_its_way() {
+        let ok = (300, Severity::Ok);
+        assert_eq!(found(Own::Taken, 0, true), [ok]);
+        assert_eq!(found(Own::Taken, 1, true), [ok, (314, Severity::Warning)]);
+    }
+
+    #[test]
+    fn an_operators_own_id_that_is_refused_may_be_another_partys_certificate() {
+        let refused = || Own::Ended(Ended::Refused { code: 0x87 });
+        assert_eq!(found(refused(), 2, false), [(300, Severity::Warning)]);
+        assert_eq!(found(refused(), 2, true), [(300, Severity::Error)]);
+    }
+}

@@ -46,7 +46,7 @@ pub(crate) async fn subscribe(
             let code = match client.subscribe(&[filter], QoS::AtLeastOnce).await {
                 Ok(answer) => answer.first().copied().unwrap_or(0x80),
                 Err(ended) => {
-                    stage.add(ended_at(SUBSCRIBE, "SUBSCRIBE", filter, &ended));
+                    say_ended(stage, SUBSCRIBE, "SUBSCRIBE", filter, &ended);
                     return Err(ended);
                 }
             };
@@ -88,7 +88,7 @@ pub(crate) async fn publish(
         let code = match client.publish(&message).await {
             Ok(code) => code,
             Err(ended) => {
-                stage.add(ended_at(PUBLISH, "PUBLISH", &who.topic, &ended));
+                say_ended(stage, PUBLISH, "PUBLISH", &who.topic, &ended);
                 return Err(ended);
             }
         };
@@ -119,7 +119,7 @@ pub(crate) async fn round_trip(
     let message = who.message(&who.topic);
     for again in [false, true] {
         if again && let Err(ended) = client.publish(&message).await {
-            stage.add(ended_at(ROUND_TRIP, "PUBLISH", &who.topic, &ended));
+            say_ended(stage, ROUND_TRIP, "PUBLISH", &who.topic, &ended);
             return Err(ended);
         }
         match client.returned(&message.payload, within / 2).await {
@@ -132,24 +132,48 @@ pub(crate) async fn round_trip(
             }
             Ok(false) => {}
             Err(ended) => {
-                stage.add(ended_at(ROUND_TRIP, "the round trip", &who.topic, &ended));
+                say_ended(stage, ROUND_TRIP, "the round trip", &who.topic, &ended);
                 return Err(ended);
             }
         }
     }
+    let is_allowed = stage
+        .facts
+        .decide(PolicyAction::Receive, &who.topic)
+        .is_some_and(|decision| decision.is_allowed());
+    let finding = nothing_back(who, stage, is_allowed);
+    stage.add(finding);
+    Ok(())
+}
+
+// Why nothing came back, with what the attached policies say of it.
+fn nothing_back(who: &Who, stage: &SessionStage<'_>, is_allowed: bool) -> Finding {
     let denied = Denied::new(PolicyAction::Receive, &who.topic, stage.facts, &stage.arn);
     let seen = format!(
         "messages to `{}` are acknowledged, the subscription is granted, and nothing comes back",
         who.topic
     );
-    let finding = Finding::error(RECEIVE, seen)
+    if is_allowed {
+        return Finding::error(ROUND_TRIP, seen)
             .why(format!(
-                "a broker drops in silence what `iot:Receive` does not allow; no other check can see it. {}",
+                "the attached policies allow `iot:Receive` ({}), so that something else drops it: a rate of the account, or a change of a policy that is on its way for 8 minutes",
                 denied.why()
             ))
-            .next(format!("add to the policy: {}", denied.statement()));
-    stage.add(finding);
-    Ok(())
+            .next("run it again in 8 minutes; if it stays, look at CloudWatch `PublishOut.Throttle` and `PublishOut.AuthError`");
+    }
+    Finding::error(RECEIVE, seen)
+        .why(format!(
+            "a broker drops in silence what `iot:Receive` does not allow; no other check can see it. {}",
+            denied.why()
+        ))
+        .next(format!("add to the policy: {}", denied.statement()))
+}
+
+// That another connection took the client id is said once, where it is looked for.
+fn say_ended(stage: &mut SessionStage<'_>, code: Code, what: &str, on: &str, ended: &Ended) {
+    if !ended.is_takeover() {
+        stage.add(ended_at(code, what, on, ended));
+    }
 }
 
 /// That one question got two answers.
@@ -178,15 +202,21 @@ pub(crate) fn flapping(
 }
 
 /// What a connection that ended at a step says.
-pub(crate) fn ended_at(code: Code, what: &str, on: &str, ended: &Ended) -> Finding {
+fn ended_at(code: Code, what: &str, on: &str, ended: &Ended) -> Finding {
     let finding = Finding::error(
         code,
         format!("{what} on `{on}` ended the connection: {ended}"),
     );
     match ended {
-        Ended::Disconnected { code: 0x95 | 0x97 } => finding
-            .why("the broker ends a connection that goes over its numbers")
-            .next("compare with docs/IOT-CORE.md §1.2"),
+        Ended::Disconnected { code: 0x95 | 0x97 } => {
+            let number = match code {
+                SUBSCRIBE => FILTERS,
+                _ => SIZE,
+            };
+            Finding::error(number, finding.seen)
+                .why("the broker ends a connection that goes over its numbers")
+                .next("compare with docs/IOT-CORE.md §1.2")
+        }
         Ended::Silent(_) => Finding::error(code, format!("{what} on `{on}` is not answered"))
             .why("AWS IoT Core discards in silence what goes over a rate; a filter of QoS 2 gets no answer either")
             .next("run it again; if it stays, look for a proxy between that drops packets"),
@@ -200,6 +230,8 @@ const SUBSCRIBE: Code = Code::new(320);
 const PUBLISH: Code = Code::new(330);
 const ROUND_TRIP: Code = Code::new(340);
 const RECEIVE: Code = Code::new(341);
+const FILTERS: Code = Code::new(322);
+const SIZE: Code = Code::new(332);
 const FLAPPING: Code = Code::new(314);
 
 pub(crate) const DENIED: u8 = 0x87;
@@ -211,3 +243,21 @@ const TRIES: [Duration; 3] = [
     Duration::from_millis(250),
     Duration::from_millis(500),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_goes_over_a_number_has_the_code_of_that_number() {
+        let ended = |code, number| {
+            let ended = Ended::Disconnected { code: number };
+            ended_at(code, "x", "a", &ended).code.number()
+        };
+        for number in [0x95, 0x97] {
+            assert_eq!(ended(SUBSCRIBE, number), 322);
+            assert_eq!(ended(PUBLISH, number), 332);
+        }
+        assert_eq!(ended(PUBLISH, 0x87), 330);
+    }
+}

@@ -61,6 +61,11 @@ impl Ended {
         }
     }
 
+    /// Whether CONNACK says that it is not allowed, which a policy that is on its way may change.
+    pub(crate) fn is_denied(&self) -> bool {
+        matches!(self, Self::Refused { code: 0x87 })
+    }
+
     /// Whether a rate of the account or of the client id is used up.
     pub(crate) fn is_throttled(&self) -> bool {
         matches!(

@@ -3,7 +3,7 @@
 use link::error::Hint as _;
 use link::fault::{Code, Finding};
 use link::iot::ArnPrefix;
-use link::tls::{ALPN_MQTT, MinVersion, TlsProblem};
+use link::tls::{MinVersion, TlsProblem};
 
 use super::is_address;
 use crate::doctor::endpoint::Endpoint;
@@ -24,8 +24,10 @@ pub(super) struct Dialled {
 pub(super) struct Seen {
     /// Another protocol at the port.
     pub(super) peer: Option<Peer>,
-    /// With the application protocol that the port expects (or none) it works.
-    pub(super) without_alpn: bool,
+    /// The application protocol (or none) with which it works, if it does with another one.
+    pub(super) works_with: Option<Option<String>>,
+    /// Whether the handshake came as far as our certificate, for certain.
+    pub(super) certificate_was_seen: bool,
     /// The version that is agreed on when all are offered.
     pub(super) version: Option<&'static str>,
 }
@@ -49,8 +51,8 @@ pub(super) fn of_problem(problem: &TlsProblem, dialled: &Dialled, seen: &Seen) -
     if let Some(peer) = seen.peer {
         return of_peer(peer);
     }
-    if seen.without_alpn {
-        return wrong_alpn(dialled);
+    if let Some(alpn) = &seen.works_with {
+        return wrong_alpn(dialled, alpn.as_deref());
     }
     let hint = problem
         .hint()
@@ -74,6 +76,9 @@ pub(super) fn of_problem(problem: &TlsProblem, dialled: &Dialled, seen: &Seen) -
         TlsProblem::ClientExpired => error(112, said)
             .why("by the broker's clock the time of our certificate is over")
             .next(hint),
+        TlsProblem::ClientRefused { alert: NO_ACCESS } if !seen.certificate_was_seen => {
+            of_server_name(&said, dialled)
+        }
         TlsProblem::ClientRefused { .. } => of_refusal(said, dialled),
         TlsProblem::Version => of_version(&said, dialled, seen).next(hint),
         TlsProblem::Sni => error(222, said)
@@ -100,6 +105,24 @@ pub(super) fn of_problem(problem: &TlsProblem, dialled: &Dialled, seen: &Seen) -
     }
 }
 
+// What a server says that has no certificate for a name, before it has looked at ours.
+fn of_server_name(said: &str, dialled: &Dialled) -> Finding {
+    let host = &dialled.host;
+    let (sent, next) = match is_address(host) {
+        true => (
+            format!("`{host}` is an address, so that no server name is sent"),
+            "dial the endpoint by its name",
+        ),
+        false => (
+            format!("the server name `{host}` is not taken"),
+            "dial the name that `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints, or a name that the broker's certificate has",
+        ),
+    };
+    error(222, format!("{sent}: {said}"))
+        .why("it ended before our certificate was looked at: a broker finds its certificate, and AWS IoT Core the account, by the server name")
+        .next(next)
+}
+
 fn of_refusal(said: String, dialled: &Dialled) -> Finding {
     let arn = &dialled.arn;
     error(301, said)
@@ -123,11 +146,17 @@ fn of_version(said: &str, dialled: &Dialled, seen: &Seen) -> Finding {
         .why("the broker's security policy excludes the versions that this side offers")
 }
 
-fn wrong_alpn(dialled: &Dialled) -> Finding {
+fn wrong_alpn(dialled: &Dialled, works_with: Option<&str>) -> Finding {
     let port = dialled.port;
-    let expected = match port {
-        443 => format!("with `{ALPN_MQTT}`"),
-        _ => "without an application protocol".into(),
+    let (expected, next) = match works_with {
+        Some(alpn) => (
+            format!("with `{alpn}`"),
+            format!("give `--tls-alpn {alpn}`, or dial port 443, where it is the default"),
+        ),
+        None => (
+            "without an application protocol".into(),
+            "leave `--tls-alpn` out, and choose the port".into(),
+        ),
     };
     let used = match &dialled.alpn {
         Some(alpn) => format!("application protocol `{alpn}` is not taken at port {port}"),
@@ -135,7 +164,7 @@ fn wrong_alpn(dialled: &Dialled) -> Finding {
     };
     error(222, format!("{used}; {expected} the handshake works"))
         .why("one port serves several protocols, and the application protocol chooses")
-        .next("leave `--tls-alpn` out, and choose the port")
+        .next(next)
 }
 
 fn error(number: u16, seen: impl Into<String>) -> Finding {
@@ -144,8 +173,13 @@ fn error(number: u16, seen: impl Into<String>) -> Finding {
 
 const GENERAL: Code = Code::new(220);
 
+// As `link::tls` names the alert.
+const NO_ACCESS: &str = "access_denied";
+
 #[cfg(test)]
 mod tests {
+    use link::tls::ALPN_MQTT;
+
     use super::*;
 
     fn dialled(host: &str, port: u16) -> Dialled {
@@ -224,12 +258,24 @@ mod tests {
     fn what_further_attempts_show_says_more_than_the_failure() {
         let aws = dialled("abc-ats.iot.us-east-2.amazonaws.com", 443);
         let alpn = Seen {
-            without_alpn: true,
+            works_with: Some(Some(ALPN_MQTT.into())),
             ..Seen::default()
         };
         let finding = of_problem(&TlsProblem::Closed, &aws, &alpn);
         assert_eq!(finding.code, Code::new(222));
         assert!(finding.seen.contains(ALPN_MQTT), "{finding:?}");
+        assert!(finding.next.contains(ALPN_MQTT), "{finding:?}");
+        let denied = TlsProblem::ClientRefused {
+            alert: "access_denied",
+        };
+        let early = of_problem(&denied, &aws, &Seen::default());
+        assert_eq!(early.code, Code::new(222));
+        assert!(!early.seen.contains("is an address"), "{early:?}");
+        let late = Seen {
+            certificate_was_seen: true,
+            ..Seen::default()
+        };
+        assert_eq!(of_problem(&denied, &aws, &late).code, Code::new(301));
         let peer = Seen {
             peer: Some(Peer::Http),
             ..Seen::default()

@@ -70,6 +70,7 @@ pub use json::{InvalidJson, Json, MAX_DEPTH};
 pub use order::newer;
 pub use outbox::{Hint, PendingBundle, PendingHead};
 pub use overview::{Began, ConnectionCounts, HistorySummary, Holds, Member, Overview, Tables};
+pub(crate) use presence::is_ahead;
 pub use presence::{
     Assessment, Circumstances, ConnectionEvent, LATE, LISTENING_EVERY, Presence, PresenceState,
     PresenceStore, RENUMBERED, REPORTS_MISSED_AFTER, ReportedPresence, assess, reason,

@@ -5,7 +5,7 @@
 //! ignores it (docs/MAESTRO.md §1.3). It is sent only to a bridge that asked for it ([`AGENT_REPORTS`]).
 //!
 //! **Invariant:** whatever it is made of, a report fits one message, and what is read of one is within the same bounds: a
-//! text is cut, the oldest refusals are left out, and `truncated` says so. No text of it holds a control character, which
+//! text is cut, the oldest refusals are left out, and `truncated` says so; times are of the years 1970 to 9999. No text of it holds a control character, which
 //! some databases and terminals do not take.
 
 use bytes::Bytes;
@@ -186,11 +186,14 @@ impl AgentReport {
     #[must_use]
     pub fn bounded(mut self) -> Self {
         let mut cut = false;
+        dated(&mut self.started_at);
+        self.connected_at.as_mut().into_iter().for_each(dated);
         let texts = [&mut self.version, &mut self.commit];
         for text in texts.into_iter().chain(&mut self.kubernetes_version) {
             cut |= bound(text, NAME_BYTES);
         }
         if let Some(certificate) = &mut self.certificate {
+            dated(&mut certificate.not_after);
             cut |= certificate
                 .serial
                 .as_mut()
@@ -208,6 +211,7 @@ impl AgentReport {
         }
         self.refusals.truncate(MOST_REFUSALS);
         for refusal in &mut self.refusals {
+            dated(&mut refusal.at);
             cut |= bound(&mut refusal.resource_id, ID_BYTES);
             cut |= bound(&mut refusal.reason, NAME_BYTES);
             cut |= bound(&mut refusal.message, TEXT_BYTES);
@@ -257,6 +261,12 @@ impl HeldWorks {
     }
 }
 
+/// Brings a time within the years that RFC 3339 can write, with room for what is reckoned from it.
+fn dated(time: &mut Timestamp) {
+    let last = Timestamp::from_second(LAST_SECOND).unwrap_or(Timestamp::MAX);
+    *time = (*time).clamp(Timestamp::UNIX_EPOCH, last);
+}
+
 /// Takes control characters out of a text and cuts it; tells whether it was cut.
 fn bound(text: &mut String, most: usize) -> bool {
     if text.contains(char::is_control) {
@@ -270,6 +280,8 @@ fn bound(text: &mut String, most: usize) -> bool {
     true
 }
 
+// 9999-01-01T00:00:00Z.
+const LAST_SECOND: i64 = 253_370_764_800;
 // A version, a commit, a reason, a digest.
 const NAME_BYTES: usize = 128;
 // A sentence.

@@ -21,6 +21,9 @@ pub const PAYLOAD_BYTES: usize = 131_072;
 pub const PACKET_BYTES: usize = 149_504;
 /// Bytes of one text in an MQTT packet, such as the name or the value of a user property (MQTT 5 §1.5.4).
 pub const TEXT_BYTES: usize = 65_535;
+/// For how long after a disconnect the version numbers of a client id's lifecycle events go on; afterwards they begin at 0
+/// (documented, "about an hour").
+pub const LIFECYCLE_NUMBERS: Duration = Duration::from_secs(60 * 60);
 /// UTF-8 bytes of a topic or filter, without the parts that are not counted (documented).
 pub const TOPIC_BYTES: usize = 256;
 /// Forward slashes in a topic or filter, without the parts that are not counted (documented).

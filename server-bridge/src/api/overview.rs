@@ -14,7 +14,7 @@ use futures_util::TryStreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::actor::Actor;
 use super::error::{ApiError, Code};
@@ -29,9 +29,16 @@ mod row;
 use request::OverviewRequest;
 use row::{Health, Item, KnownAgent, Row};
 
-/// The last snapshot. Clones share it.
+/// What the last look gave. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct OverviewCache(Arc<Mutex<Option<Snapshot>>>);
+pub(super) struct OverviewCache(Arc<Mutex<Kept>>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    snapshot: Option<Snapshot>,
+    /// When a look failed last, and how.
+    failed: Option<(Instant, ApiError)>,
+}
 
 /// All consumers at one moment.
 #[derive(Clone, Debug)]
@@ -123,17 +130,40 @@ pub(super) async fn get<S: Store>(
 // === impl OverviewCache ===
 
 impl OverviewCache {
-    /// One that is fresh; whoever comes while it is taken waits for the same.
+    /// One that is fresh; whoever comes while it is taken waits for the same, and gets the failure if it fails.
     async fn snapshot<S: Store>(&self, context: &Context<S>) -> Result<Snapshot, ApiError> {
-        let mut kept = self.0.lock().await;
-        if let Some(snapshot) = &*kept
+        self.fresh(|| Snapshot::take(context)).await
+    }
+
+    async fn fresh<F>(&self, take: impl FnOnce() -> F) -> Result<Snapshot, ApiError>
+    where
+        F: Future<Output = Result<Snapshot, ApiError>>,
+    {
+        let came = Instant::now();
+        let locked = timeout(PATIENCE, self.0.lock()).await;
+        let mut kept = locked.map_err(|_| ApiError::busy("the overview is being read"))?;
+        if let Some(snapshot) = &kept.snapshot
             && snapshot.taken.elapsed() < FRESH
         {
             return Ok(snapshot.clone());
         }
-        let snapshot = Snapshot::take(context).await?;
-        *kept = Some(snapshot.clone());
-        Ok(snapshot)
+        // A look that ended while this one waited is its answer too: another would only wait as long again.
+        if let Some((at, error)) = &kept.failed
+            && *at >= came
+        {
+            return Err(error.clone());
+        }
+        match take().await {
+            Ok(snapshot) => {
+                kept.failed = None;
+                kept.snapshot = Some(snapshot.clone());
+                Ok(snapshot)
+            }
+            Err(error) => {
+                kept.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
     }
 }
 
@@ -169,7 +199,7 @@ impl Snapshot {
                     listening_since,
                     waits: load.waits(),
                 };
-                KnownAgent::new(&presence, assess(&presence, circumstances))
+                KnownAgent::new(&presence, assess(&presence, circumstances), as_of)
             });
             Row {
                 consumer,
@@ -210,6 +240,9 @@ impl Summary {
 
 /// How old an answer may be. People read no faster, and a page asks every five seconds.
 const FRESH: Duration = Duration::from_secs(2);
+
+/// How long one waits for a look that another began: a turn of the lists, and what a search may take.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// As many as the longest page of a list has; some 400 bytes each are kept.
 const MAX_CONSUMERS: u32 = 65_500;

@@ -72,7 +72,7 @@ struct CertificateView<'a> {
 pub(super) fn view(presence: &Presence, circumstances: Circumstances, detail: Detail) -> View<'_> {
     let judged = assess(presence, circumstances);
     let shown = |at: Option<Timestamp>| at.map(rfc3339_nanos);
-    let report = presence.report.as_ref();
+    let report = presence.current_report(circumstances.now);
     // Of all sources alike.
     let of_bundles = report.filter(|_| detail != Detail::Agent);
     View {
@@ -80,7 +80,7 @@ pub(super) fn view(presence: &Presence, circumstances: Circumstances, detail: De
         since: shown(judged.since),
         reason: judged.reason,
         connected_since: shown(judged.connected_since),
-        last_seen_at: shown(presence.heard_at()),
+        last_seen_at: shown(presence.heard_by(circumstances.now)),
         last_report_at: shown(presence.report_at),
         agent: report.map(agent),
         certificate: report.and_then(certificate),

@@ -25,6 +25,7 @@ GET /api/maestro
 GET /api/maestro/v1
 GET /api/maestro/v1/consumers
 GET /api/maestro/v1/consumers/{id}
+GET /api/maestro/v1/consumers/{id}/explain
 GET /api/maestro/v1/consumers/{id}/presence
 GET /api/maestro/v1/errors
 GET /api/maestro/v1/errors/{id}
@@ -32,6 +33,7 @@ GET /api/maestro/v1/openapi
 GET /api/maestro/v1/overview
 GET /api/maestro/v1/resource-bundles
 GET /api/maestro/v1/resource-bundles/{id}
+GET /api/maestro/v1/resource-bundles/{id}/explain
 PATCH /api/maestro/v1/consumers/{id}
 PATCH /api/maestro/v1/resource-bundles/{id}
 POST /api/maestro/v1/consumers

@@ -160,15 +160,15 @@ fn begin<S: Store>(
         return None;
     }
     let came = Instant::now();
+    let at = context.clock.now();
     let understood = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        let at = context.clock.now();
         understand(&context.config, &incoming.message, at)
     }));
     let refused = match understood {
         Ok(Ok((consumer, request))) => {
             // What the broker says of an agent is no word of that agent.
             if !matches!(request, AgentRequest::Connection(_)) {
-                context.last_seen.note(&consumer);
+                context.last_seen.note(&consumer, at);
             }
             let job = Job {
                 consumer: consumer.clone(),

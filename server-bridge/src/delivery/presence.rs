@@ -52,7 +52,7 @@ impl Counts {
         if state == PresenceState::Away {
             self.away.insert(presence.consumer.clone());
         }
-        let Some(report) = &presence.report else {
+        let Some(report) = presence.current_report(circumstances.now) else {
             return;
         };
         *self.versions.entry(report.version.clone()).or_default() += 1;

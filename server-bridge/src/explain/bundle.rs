@@ -11,7 +11,16 @@ use crate::store::{Bundle, BundleFacts, LedgerEntry, PresenceState, Tombstone};
 
 /// The story of a bundle. `process` is this process where it is a bridge.
 pub fn bundle(facts: &BundleFacts, process: Option<&ProcessFacts>, now: Timestamp) -> BundleStory {
-    told(facts, process, &AgentFacts::of(&facts.lane, now), now)
+    let agent = AgentFacts::of(&facts.lane, is_on_its_way(facts), now);
+    told(facts, process, &agent, now)
+}
+
+/// Whether something of it waits for anybody.
+fn is_on_its_way(facts: &BundleFacts) -> bool {
+    let progress = facts.bundle.progress.as_ref();
+    facts.unsent
+        || facts.bundle.deleted_at.is_some()
+        || progress.is_some_and(|it| it.waiting_since.is_some())
 }
 
 pub(super) fn told(
@@ -123,7 +132,14 @@ fn wait(
             "look at `status` of the bundle: it is no status of docs/PROTOCOL.md",
         )),
         None => Some(delivered::unreported(facts, entry, agent, now)),
-        Some(reported) => reported.waits(facts, since),
+        Some(reported) => {
+            let stay = reported.waits(facts, since);
+            match agent.state {
+                // What it said last may be long past, and nobody is there to go on.
+                PresenceState::Away => stay.map(|stay| delivered::left(facts, stay, agent, now)),
+                _ => stay,
+            }
+        }
     }
 }
 

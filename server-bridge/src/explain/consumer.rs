@@ -16,7 +16,7 @@ pub fn consumer(
     process: Option<&ProcessFacts>,
     now: Timestamp,
 ) -> ConsumerStory {
-    let agent = &AgentFacts::of(&facts.lane, now);
+    let agent = &AgentFacts::of(&facts.lane, facts.load.waits(), now);
     let stories = facts.oldest.iter();
     let oldest: Vec<OldestShown> = stories
         .filter_map(|one| {
@@ -67,7 +67,9 @@ fn state(load: &Load, waiting: Option<&Stay>, agent: &AgentFacts, now: Timestamp
         None => "its agent was never heard".to_owned(),
     };
     match waiting {
-        None => format!("Nothing waits: {all}; {heard}."),
+        None if waits == 0 => format!("Nothing waits: {all}; {heard}."),
+        // Counted before the oldest were read, or what the counts and the story are made of differs.
+        None => format!("{waits} of {all} wait; why is not known yet; {heard}."),
         Some(stay) => format!(
             "{waits} of {all} wait, the oldest for {} to be {}; {heard}.",
             words::ago(stay.since, now),

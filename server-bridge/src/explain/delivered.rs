@@ -39,15 +39,7 @@ pub(super) fn unreported(
         return stay(REFUSED, why, of_refusal(&refusal.reason));
     }
     if agent.state == PresenceState::Away {
-        let gone = agent.since.map_or_else(String::new, |since| {
-            format!(" since {} ({})", words::at(since), words::ago(since, now))
-        });
-        let reason = agent
-            .why
-            .as_deref()
-            .map_or_else(String::new, |why| format!(": {}", gone_because(why)));
-        let why = format!("the agent of `{consumer}` is away{gone}{reason}");
-        return stay(AWAY, why, BRING_BACK);
+        return stay(AWAY, is_away(consumer, agent, now), BRING_BACK);
     }
     let Some(heard) = agent.last_heard_at else {
         let unmatched = match entry.matched {
@@ -91,6 +83,28 @@ pub(super) fn unreported(
     }
     let (why, next) = talks(consumer, &what, agent, &last);
     stay(unanswered(entry), why, next)
+}
+
+/// What the agent reported before it went: it does not go on until it is back.
+pub(super) fn left(facts: &BundleFacts, stay: Stay, agent: &AgentFacts, now: Timestamp) -> Stay {
+    let consumer = facts.bundle.consumer_name.as_str();
+    let gone = is_away(consumer, agent, now);
+    let why = format!("{gone}; last it said: {}", stay.why);
+    Stay {
+        hop: stay.hop,
+        ..Stay::new(AWAY, RECEIVED, stay.since, why, BRING_BACK)
+    }
+}
+
+fn is_away(consumer: &str, agent: &AgentFacts, now: Timestamp) -> String {
+    let gone = agent.since.map_or_else(String::new, |since| {
+        format!(" since {} ({})", words::at(since), words::ago(since, now))
+    });
+    let reason = agent
+        .why
+        .as_deref()
+        .map_or_else(String::new, |why| format!(": {}", gone_because(why)));
+    format!("the agent of `{consumer}` is away{gone}{reason}")
 }
 
 /// The agent talks, and not of this.

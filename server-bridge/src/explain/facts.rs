@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use link::event::agent_report::SpecRefusal;
 use link::order::Version;
 
-use crate::store::{Assessment, Circumstances, LaneFacts, PresenceState, assess};
+use crate::store::{Assessment, Circumstances, LaneFacts, PresenceState, assess, is_ahead};
 
 /// What a running bridge knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,23 +65,26 @@ pub(super) struct RefusedVersion {
 // === impl AgentFacts ===
 
 impl AgentFacts {
-    /// What the store knows of a consumer's agent. Something waits for it, or nobody would ask.
-    pub(super) fn of(lane: &LaneFacts, now: Timestamp) -> Self {
+    /// What the store knows of a consumer's agent. `waits`: whether something is on its way to it or from it.
+    pub(super) fn of(lane: &LaneFacts, waits: bool, now: Timestamp) -> Self {
         let presence = lane.presence.as_ref();
         let judged = presence.map(|presence| {
             let circumstances = Circumstances {
                 now,
                 listening_since: lane.listening_since,
-                waits: true,
+                waits,
             };
             assess(presence, circumstances)
         });
-        let report = presence.and_then(|it| it.report.as_ref());
+        let report = presence.and_then(|it| it.current_report(now));
         let heard = [
             lane.consumer.last_seen_at,
             lane.last_status_at,
             presence.and_then(|it| it.report_at),
         ];
+        // What is later was noted by a clock that was ahead.
+        let heard = heard.into_iter().flatten();
+        let heard = heard.filter(|heard| !is_ahead(*heard, now));
         Self {
             state: judged
                 .as_ref()
@@ -92,7 +95,7 @@ impl AgentFacts {
                     .is_some_and(|event| event.connected),
             since: judged.as_ref().and_then(|it| it.since),
             why: judged.and_then(|it| it.reason),
-            last_heard_at: heard.into_iter().flatten().max(),
+            last_heard_at: heard.max(),
             version: report.map(|report| report.version.clone()),
             reports: report.is_some(),
             certificate_expires_at: report

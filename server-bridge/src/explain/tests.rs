@@ -1,6 +1,7 @@
 //! One story for each place a bundle can be stuck at, told in full: what an operator reads.
 
 use jiff::{SignedDuration, Timestamp};
+use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks};
 use link::fault::Code;
 use link::id::ConsumerName;
 use link::order::Version;
@@ -11,13 +12,14 @@ use super::facts::{AgentFacts, RefusedVersion};
 use super::*;
 use crate::store::{
     Bundle, BundleFacts, Consumer, ConsumerFacts, Content, Doubts, Epoch, Json, LaneFacts,
-    LaneOwner, LeaseFacts, LedgerEntry, Load, PresenceState, Progress, RaisedVersion, SourceName,
-    Status, Tombstone,
+    LaneOwner, LeaseFacts, LedgerEntry, Load, Presence, PresenceState, Progress, RaisedVersion,
+    SourceName, Status, Tombstone,
 };
 
 mod agents;
 mod bridges;
 mod clusters;
+mod consumers;
 
 /// The moment of every story; times are seconds before it.
 fn now() -> Timestamp {
@@ -153,7 +155,8 @@ impl Scene {
 
     fn failed(mut self, failure: &str, attempts: u32) -> Self {
         self.entry(|entry| {
-            entry.published_at = Some(before(60));
+            // Who refused it has not got it.
+            entry.published_at = None;
             entry.failed_at = Some(before(59));
             entry.failure = Some(failure.into());
             entry.attempts = attempts;
@@ -222,7 +225,7 @@ impl Scene {
     }
 
     fn story(&self) -> BundleStory {
-        let known = AgentFacts::of(&self.facts.lane, now());
+        let known = AgentFacts::of(&self.facts.lane, true, now());
         let agent = self.agent.as_ref().unwrap_or(&known);
         told(&self.facts, self.process.as_ref(), agent, now())
     }
@@ -350,88 +353,4 @@ fn a_story_is_told_in_full_and_in_json() {
     // What a bridge answers is read again by the verb.
     let again: BundleStory = serde_json::from_value(json).unwrap();
     assert_eq!(again, story);
-}
-
-#[test]
-fn a_bundle_that_is_gone_is_told_of_as_long_as_it_is_remembered() {
-    let tombstone = Tombstone {
-        bundle_id: "b1".into(),
-        consumer: name(),
-        version: Version::new(4).unwrap(),
-        removed_at: before(7_260),
-    };
-    let text = bundle_text(&gone(&tombstone, now()));
-    for part in [
-        "bundle    b1, for cluster1, version 4",
-        "stored at 2026-08-01T07:59:00Z (2 h 1 min ago)",
-        "hop       v4 deleted      2026-08-01T07:59:00Z",
-        "target `audit`, id `b1`",
-    ] {
-        assert!(text.contains(part), "no `{part}` in\n{text}");
-    }
-}
-
-#[test]
-fn a_consumer_s_story_counts_and_tells_the_oldest_of_each() {
-    let facts = ConsumerFacts {
-        lane: Scene::acked().leased(Some(("pod-a", false)), 2).facts.lane,
-        load: Load {
-            bundles: 9,
-            waiting_to_send: 1,
-            waiting_to_apply: 2,
-            oldest_waiting_since: Some(before(600)),
-            ..Load::default()
-        },
-        oldest: vec![
-            Scene::stored()
-                .failed("publish to `t` refused: not authorized (0x87)", 3)
-                .facts,
-            Scene::acked().facts,
-        ],
-        epoch: Epoch {
-            number: 2,
-            id: "0000000a-".into(),
-            began_at: before(86_400),
-            why: "the database is in another place".into(),
-        },
-        doubts: Doubts {
-            since: Some(before(86_400)),
-            unconfirmed: true,
-            foreign_works: false,
-        },
-        raised: vec![RaisedVersion {
-            id: "b7".into(),
-            version: Version::new(8).unwrap(),
-            at: before(3_000),
-            note: "the cluster held version 7 while this database was at 3".into(),
-        }],
-    };
-    let story = consumer(&facts, None, now());
-    let text = consumer_text(&story);
-    for line in [
-        "consumer  cluster1",
-        "state     3 of 9 bundles wait, the oldest for 10 min to be acknowledged; its agent was heard 30 s ago.",
-        "waiting   1 to be sent, 2 to be applied, 0 to be available, 0 to be deleted, of 9",
-        "oldest    b1",
-        "waits     MQ901 for `acknowledged` since 2026-08-01T09:50:00Z (10 min)",
-        "lane      pod-a, slot 1, term 7 until 2026-08-01T10:00:09Z",
-        "epoch     2 since 2026-07-31T10:00:00Z; bundles of it are not confirmed in it",
-    ] {
-        assert!(
-            text.lines().any(|told| told == line),
-            "no `{line}` in\n{text}"
-        );
-    }
-    let again: ConsumerStory =
-        serde_json::from_value(serde_json::to_value(&story).unwrap()).unwrap();
-    assert_eq!(again, story);
-    let none = ConsumerFacts {
-        oldest: Vec::new(),
-        load: Load::default(),
-        ..facts
-    };
-    assert_eq!(
-        consumer(&none, None, now()).state,
-        "Nothing waits: 0 bundles; its agent was heard 30 s ago."
-    );
 }

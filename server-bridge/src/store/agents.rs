@@ -87,7 +87,8 @@ pub trait AgentStore: Clone + Send + Sync + 'static {
 
     // --- consumers ---
 
-    /// Notes that consumers were heard, each at most once in [`SEEN_EVERY`]; unknown names are ignored.
+    /// Notes that consumers were heard, each at most once in [`SEEN_EVERY`]; a note that is later than this one by more was
+    /// made by a clock that was ahead, and is replaced. Unknown names are ignored.
     fn note_seen(
         &self,
         consumers: Vec<ConsumerName>,

@@ -10,6 +10,7 @@ use std::future::Future;
 use jiff::{SignedDuration, Timestamp};
 use link::event::agent_report::AgentReport;
 use link::id::ConsumerName;
+use link::iot::limits::LIFECYCLE_NUMBERS;
 
 use super::StoreError;
 
@@ -20,7 +21,8 @@ pub use assess::{Assessment, Circumstances, PresenceState, REPORTS_MISSED_AFTER,
 /// What is kept of agents' presence. A part of [`super::Store`], by its rules.
 pub trait PresenceStore: Clone + Send + Sync + 'static {
     /// Takes what an agent reported of itself, unless a report that it made later was taken in the last [`LATE`]: what is
-    /// older then came late. False: it was not taken, or the consumer is not registered.
+    /// older then came late. One that came later than this by more came by a clock that was ahead, and is replaced. False:
+    /// it was not taken, or the consumer is not registered.
     fn put_report(
         &self,
         report: ReportedPresence,
@@ -122,6 +124,23 @@ impl Presence {
     pub fn heard_at(&self) -> Option<Timestamp> {
         self.last_seen_at.max(self.report_at)
     }
+
+    /// The same by `now`: what [`is_ahead`] says nothing.
+    pub fn heard_by(&self, now: Timestamp) -> Option<Timestamp> {
+        let heard = [self.last_seen_at, self.report_at];
+        let heard = heard.into_iter().flatten();
+        heard.filter(|heard| !is_ahead(*heard, now)).max()
+    }
+
+    /// What the agent that is there now says of itself. One that speaks and has not reported for [`REPORTS_MISSED_AFTER`]
+    /// was replaced by one that never does, of which an old report says nothing.
+    pub fn current_report(&self, now: Timestamp) -> Option<&AgentReport> {
+        let report_at = self.report_at.unwrap_or_default();
+        self.report.as_ref().filter(|_| {
+            self.heard_by(now)
+                .is_none_or(|heard| heard.duration_since(report_at) <= REPORTS_MISSED_AFTER)
+        })
+    }
 }
 
 // === impl ReportedPresence ===
@@ -137,9 +156,18 @@ impl ReportedPresence {
 /// agent's clock says, which may have been put back.
 pub const LATE: SignedDuration = SignedDuration::from_mins(2);
 
-/// Version numbers of lifecycle events begin anew after a client was away for about an hour (docs/IOT-CORE.md §1.4): of
-/// events that are this far apart the time decides.
-pub const RENUMBERED: SignedDuration = SignedDuration::from_mins(50);
+/// Of lifecycle events that are this far apart the time decides, because version numbers begin anew after
+/// [`LIFECYCLE_NUMBERS`] of absence. A little less than that, which is not exact.
+pub const RENUMBERED: SignedDuration =
+    SignedDuration::from_secs(LIFECYCLE_NUMBERS.as_secs() as i64 - 600);
+
+/// Whether a time was noted by a clock that was ahead of `now` by more than clocks of replicas differ.
+pub(crate) fn is_ahead(noted: Timestamp, now: Timestamp) -> bool {
+    noted.duration_since(now) > AHEAD
+}
+
+// No more than what the broker's clock may differ by, or what was heard would contradict an event for ever.
+const AHEAD: SignedDuration = assess::CONTRADICTED_AFTER;
 
 /// How often a bridge that is subscribed says so.
 pub const LISTENING_EVERY: SignedDuration = SignedDuration::from_secs(30);

@@ -75,10 +75,10 @@ fn names(answer: &(u16, Value), key: &str) -> Vec<String> {
 async fn lists_are_narrowed_and_what_is_not_seen_is_not_there() {
     let place = Place::new();
     let (bridge, cast) = begin(&place).await;
-    for (client, seen) in [
-        (&cast.ops, vec!["c1", "c2"]),
-        (&cast.ann, vec!["c1"]),
-        (&cast.robot, vec!["c2"]),
+    for (client, seen, of_all_sources) in [
+        (&cast.ops, vec!["c1", "c2"], 200),
+        (&cast.ann, vec!["c1"], 403),
+        (&cast.robot, vec!["c2"], 200),
     ] {
         let bundles = bridge.get(client, "/resource-bundles").await;
         assert_eq!(names(&bundles, "consumer_name"), seen);
@@ -92,10 +92,14 @@ async fn lists_are_narrowed_and_what_is_not_seen_is_not_there() {
             assert_eq!(answer.0, status, "{answer:?}");
             let answer = bridge.get(client, &format!("/consumers/{name}")).await;
             assert_eq!(answer.0, status, "{answer:?}");
-            for kind in ["resource-bundles/b-", "consumers/"] {
-                let story = bridge.get(client, &format!("/{kind}{name}/explain")).await;
-                assert_eq!(story.0, status, "{story:?}");
-            }
+            let path = format!("/resource-bundles/b-{name}/explain");
+            let story = bridge.get(client, &path).await;
+            assert_eq!(story.0, status, "{story:?}");
+            // What waits for a consumer is of all sources: it is told to who may list those of all.
+            let path = format!("/consumers/{name}/explain");
+            let story = bridge.get(client, &path).await;
+            let told = if status == 200 { of_all_sources } else { 404 };
+            assert_eq!(story.0, told, "{story:?}");
         }
     }
     // A search widens nothing.
@@ -151,8 +155,7 @@ async fn what_is_counted_of_all_sources_is_shown_only_to_who_may_list_them_all()
     let answer = bridge.get(&cast.other, path).await;
     assert_eq!(
         told(&answer),
-        "403 maestro-4: query parameter `fields`: `bundles` is counted over all sources, and the rules let you list those \
-         of some only"
+        "403 maestro-4: query parameter `fields`: `bundles` is of all sources, and the rules let you list those of some only"
     );
     let answer = bridge.get(&cast.other, "/consumers/c1/explain").await;
     assert_eq!(

@@ -135,6 +135,7 @@ conformance!([
     presence::lifecycle_events_count_in_the_order_of_their_versions_until_these_begin_anew,
     presence::presence_is_listed_in_pages_and_goes_with_its_consumer,
     presence::silence_is_noted_only_for_as_long_as_somebody_listened,
+    presence::a_note_of_a_clock_that_was_ahead_is_replaced_by_the_next,
     progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,
     progress::a_status_of_another_version_or_history_says_nothing_of_the_present_one,
     progress::searches_find_what_waits_and_loads_count_it,

@@ -211,3 +211,23 @@ pub(crate) async fn silence_is_noted_only_for_as_long_as_somebody_listened(store
     listen(later, later + 900).await;
     assert_eq!(presence(&store, "c2").await.missed_at, None::<Timestamp>);
 }
+
+pub(crate) async fn a_note_of_a_clock_that_was_ahead_is_replaced_by_the_next(store: impl Store) {
+    with_consumers(&store, &["c1"]).await;
+    for (noted, expected) in [
+        (86_400, 86_400),
+        (10, 10),
+        (9, 10),
+        (69, 10),
+        (70, 70),
+        (0, 0),
+    ] {
+        store.note_seen(vec![name("c1")], at(noted)).await.unwrap();
+        let presence = store.presence(&name("c1")).await.unwrap().unwrap();
+        assert_eq!(presence.last_seen_at, Some(at(expected)), "{noted}");
+    }
+    for (came, taken) in [(86_400, true), (10, true), (9, false), (11, true)] {
+        let report = reported("c1", "1.0", came, came);
+        assert_eq!(store.put_report(report).await.unwrap(), taken, "{came}");
+    }
+}

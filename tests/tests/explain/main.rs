@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -79,8 +80,11 @@ async fn verb(region: &Region, arguments: &[&str]) -> Result<(Option<i32>, Strin
 }
 
 async fn explain(region: &Region, arguments: &[&str]) -> Result<(Option<i32>, String, String)> {
+    // A label of its own, because output of one label is kept together.
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
     let spec = ProcessSpec::binary("server-bridge")?
-        .label("explain")
+        .label(format!("explain-{run}"))
         .arg("explain")
         .args(arguments);
     let output = spec.run(region.test_dir.path(), PATIENCE).await?;

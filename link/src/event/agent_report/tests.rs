@@ -129,3 +129,28 @@ proptest! {
         prop_assert_eq!(read.clone().bounded(), read);
     }
 }
+
+#[test]
+fn times_that_no_calendar_of_the_internet_knows_are_brought_into_it() {
+    let report = AgentReport {
+        started_at: Timestamp::MIN,
+        connected_at: Some(Timestamp::MIN),
+        certificate: Some(AgentCertificate {
+            not_after: Timestamp::MAX,
+            serial: None,
+            subject: None,
+        }),
+        refusals: vec![SpecRefusal {
+            at: Timestamp::MIN,
+            ..refusal("x", "m")
+        }],
+        ..report()
+    };
+    let read = report.bounded();
+    assert_eq!(read.started_at, Timestamp::UNIX_EPOCH);
+    assert_eq!(read.connected_at, Some(Timestamp::UNIX_EPOCH));
+    assert_eq!(read.refusals[0].at, Timestamp::UNIX_EPOCH);
+    let end = read.certificate.unwrap().not_after;
+    assert_eq!(end.to_string(), "9999-01-01T00:00:00Z");
+    assert!(!read.truncated);
+}

@@ -78,8 +78,9 @@ struct PresenceShown<'a> {
 // === impl KnownAgent ===
 
 impl KnownAgent {
-    pub(super) fn new(presence: &Presence, assessment: Assessment) -> Self {
-        let report = presence.report.as_ref();
+    /// What is known of an agent at `now`.
+    pub(super) fn new(presence: &Presence, assessment: Assessment, now: Timestamp) -> Self {
+        let report = presence.current_report(now);
         let certificate = report.and_then(|report| report.certificate.as_ref());
         Self {
             assessment: Some(assessment),

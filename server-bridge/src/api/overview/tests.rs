@@ -125,3 +125,36 @@ fn what_is_asked_wrongly_is_named() {
         assert!(refused.reason().contains(part), "{}", refused.reason());
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_a_look_that_fails_gets_its_failure_and_nobody_waits_for_long() {
+    let cache = OverviewCache::default();
+    let looks = std::cell::Cell::new(0);
+    let look = || async {
+        looks.set(looks.get() + 1);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Err(ApiError::busy("too many lists are being read"))
+    };
+    let began = Instant::now();
+    let all = futures_util::future::join_all((0..20).map(|_| cache.fresh(look))).await;
+    assert!(all.iter().all(Result::is_err));
+    assert_eq!((looks.get(), began.elapsed().as_secs()), (1, 5));
+    // The next one looks again.
+    assert!(cache.fresh(look).await.is_err());
+    assert_eq!(looks.get(), 2);
+    let stuck = cache.fresh(|| async {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        Err(ApiError::busy("it hangs"))
+    });
+    let waits = async {
+        let began = Instant::now();
+        let busy = cache.fresh(look).await.unwrap_err();
+        assert_eq!(began.elapsed().as_secs(), PATIENCE.as_secs());
+        format!("{busy:?}")
+    };
+    tokio::select! {
+        biased;
+        _ = stuck => panic!("it hangs"),
+        told = waits => assert!(told.contains("the overview is being read"), "{told}"),
+    }
+}

@@ -56,6 +56,12 @@ fn agents_are_counted_by_state_release_and_certificate_with_a_bounded_number_of_
         ..circumstances
     };
     counts.add(&refuses, waits);
+    // Of one that was replaced by an agent that reports nothing, neither release nor certificate counts.
+    let replaced = Presence {
+        last_seen_at: Some(at(-5)),
+        ..agent("e", "0.1", Some(-9), -90_000)
+    };
+    counts.add(&replaced, circumstances);
     for number in 0..100 {
         let (name, version) = (format!("x{number}"), format!("0.{number}"));
         counts.add(&agent(&name, &version, None, -5), circumstances);

@@ -31,7 +31,7 @@ fn what_the_broker_has_not_taken_says_who_refused_it_or_who_does_not_send() {
             "too large",
             Scene::stored().failed(large, 1),
             &[
-                "MQ901 acknowledged for 10 min",
+                "MQ901 published for 10 min",
                 "does not fit",
                 "ConfigMap shop/large",
                 "bytes, ConfigMap shop/small",

@@ -306,3 +306,22 @@ fn conditions_are_told_with_what_is_in_the_way() {
         ]
     );
 }
+
+#[test]
+fn what_an_agent_said_before_it_went_is_told_as_its_last_word() {
+    let failing = unapplied("admission webhook \"w\" denied the request: no");
+    let away = failing.agent(PresenceState::Away, |agent| {
+        agent.why = Some("CONNECTION_LOST".into());
+    });
+    let cases: &[Case<'_>] = &[(
+        "not applied, and the agent is away since",
+        away,
+        &[
+            "MQ904 applied for 10 min",
+            "the agent of `cluster1` is away since 2026-08-01T09:53:20Z (6 min 40 s): the broker says CONNECTION_LOST; last it said: Deployment shop/web",
+            "webhook `w` denies it",
+            "> bring the agent back",
+        ],
+    )];
+    check(cases);
+}

@@ -8,6 +8,7 @@ use link::error::Hint;
 use link::fault::Code;
 use link::id::SourceId;
 use link::tls::TlsProblem;
+use sqlx::migrate::MigrateError;
 
 use super::FailureClass;
 
@@ -19,7 +20,7 @@ pub enum OpenError {
     Connect(#[from] sqlx::Error),
     /// Bringing the schema up to date failed.
     #[error(transparent)]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] MigrateError),
     /// The files cannot be made or are not fit to hold the database.
     #[error(transparent)]
     Files(#[from] io::Error),
@@ -163,7 +164,7 @@ pub enum OpenError {
         schema: String,
         /// What went wrong.
         #[source]
-        source: sqlx::migrate::MigrateError,
+        source: MigrateError,
     },
     /// Bridges of one source would send the bundles of another in their own name.
     #[error(
@@ -190,8 +191,8 @@ pub enum OpenError {
 impl OpenError {
     /// What kind of failure of the file it is, where it is one.
     fn class(&self) -> Option<FailureClass> {
+        use MigrateError::{Execute, ExecuteMigration};
         use io::ErrorKind::{QuotaExceeded, StorageFull};
-        use sqlx::migrate::MigrateError::{Execute, ExecuteMigration};
         match self {
             Self::Connect(error) | Self::Migrate(Execute(error) | ExecuteMigration(error, _)) => {
                 Some(FailureClass::of(error))
@@ -254,6 +255,7 @@ impl Hint for OpenError {
             Self::Locked { .. } => {
                 "one bridge per file: stop the other one, or name another file with `--db`".into()
             }
+            Self::Migrate(MigrateError::VersionMissing(_)) => NEWER.into(),
             Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => match self.class() {
                 Some(FailureClass::Full) => "make room on the disk of the database, then start again",
                 // SQLite does not say which.
@@ -306,7 +308,7 @@ impl Hint for OpenError {
             Self::Privileges { schema, .. } => format!(
                 "`GRANT CREATE ON DATABASE … TO …`, or create schema `{schema}` for this user; after a change of user, make it a member of the role that owns the schema"
             ),
-            Self::Newer { .. } => "start the newer version of the bridge again, or restore a database from before it".into(),
+            Self::Newer { .. } => NEWER.into(),
             Self::Older { .. } => "bring them up to date first, with `server-bridge store migrate`".into(),
             Self::Copying => {
                 "run the same `server-bridge store copy` again: it goes on where it stopped".into()
@@ -332,15 +334,18 @@ impl Hint for OpenError {
     }
 }
 
+const NEWER: &str =
+    "start the newer version of the bridge again, or restore a database from before it";
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_by_its_name_whichever_step_finds_it() {
+    fn each_failure_to_open_a_file_has_its_own_hint() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         let quota = io::Error::from(io::ErrorKind::QuotaExceeded);
-        let executed = sqlx::migrate::MigrateError::Execute(full().into());
+        let executed = MigrateError::Execute(full().into());
         for error in [
             OpenError::Files(full()),
             OpenError::Files(quota),
@@ -349,6 +354,10 @@ mod tests {
         ] {
             assert!(error.hint().unwrap().contains("make room"), "{error}");
         }
+        // SQLx says only that a migration is missing.
+        let newer = OpenError::Migrate(MigrateError::VersionMissing(10));
+        let hint = newer.hint().unwrap();
+        assert!(hint.contains("the newer version of the bridge"), "{hint}");
         let denied = OpenError::Files(io::ErrorKind::PermissionDenied.into());
         assert!(denied.hint().unwrap().contains("may write"));
     }

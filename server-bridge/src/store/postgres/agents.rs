@@ -239,11 +239,12 @@ async fn note_seen(
     // What another process is just noting, or changing, is left to it.
     sqlx::query(
         "UPDATE consumers SET last_seen_at = $2 WHERE key IN (SELECT key FROM consumers WHERE name = ANY($1) \
-         AND (last_seen_at IS NULL OR last_seen_at <= $3) FOR NO KEY UPDATE SKIP LOCKED)",
+         AND (last_seen_at IS NULL OR last_seen_at <= $3 OR last_seen_at > $4) FOR NO KEY UPDATE SKIP LOCKED)",
     )
     .bind(names)
     .bind(micros(at))
     .bind(micros(at - SEEN_EVERY))
+    .bind(micros(at + SEEN_EVERY))
     .execute(connection)
     .await
     .map_err(driver("note which consumers were heard"))?;

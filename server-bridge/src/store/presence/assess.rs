@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 use link::event::agent_report::REPORT_INTERVAL;
 
-use super::Presence;
+use super::{Presence, is_ahead};
 
 /// How an agent is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,10 +88,10 @@ impl PresenceState {
 
 /// Judges.
 pub fn assess(presence: &Presence, circumstances: Circumstances) -> Assessment {
-    let heard = presence.heard_at();
+    let heard = presence.heard_by(circumstances.now);
     if let Some(event) = &presence.connection
         && !event.connected
-        && heard.is_none_or(|heard| heard <= event.at + CONTRADICTED_AFTER)
+        && heard.is_none_or(|heard| !contradicts(heard, event.at))
     {
         return Assessment {
             state: PresenceState::Away,
@@ -107,12 +107,7 @@ pub fn assess(presence: &Presence, circumstances: Circumstances) -> Assessment {
             .is_some_and(|since| since <= to)
     };
     let began = presence.connection.as_ref().filter(|event| event.connected);
-    // One that speaks and does not report any more was replaced by one that never does.
-    let reports = presence.report.as_ref().filter(|_| {
-        let report_at = presence.report_at.unwrap_or_default();
-        heard.is_none_or(|heard| heard.duration_since(report_at) <= REPORTS_MISSED_AFTER)
-    });
-    match (reports, heard) {
+    match (presence.current_report(circumstances.now), heard) {
         (Some(report), Some(heard)) => {
             if is_missed(presence, heard, circumstances) {
                 return Assessment {
@@ -132,6 +127,8 @@ pub fn assess(presence: &Presence, circumstances: Circumstances) -> Assessment {
             }
             Some(_) => unknown(reason::NOT_HEARD_SINCE_RESTART),
             None if heard.is_some() => unknown(reason::REPORTS_NOTHING),
+            // It was heard, by a clock that was ahead.
+            None if presence.heard_at().is_some() => unknown(reason::NOT_HEARD_SINCE_RESTART),
             // The end of a connection that what was heard since contradicts was heard of.
             None if has_listened_for(REPORTS_MISSED_AFTER, circumstances) => Assessment {
                 state: PresenceState::Never,
@@ -144,9 +141,18 @@ pub fn assess(presence: &Presence, circumstances: Circumstances) -> Assessment {
     }
 }
 
+/// Whether what was heard at `heard` contradicts the end of the connection at `ended`, a time that the broker gives.
+fn contradicts(heard: Timestamp, ended: Timestamp) -> bool {
+    let after = ended.checked_add(CONTRADICTED_AFTER);
+    after.is_ok_and(|after| heard > after)
+}
+
 /// Whether reports of an agent that was heard last at `heard` are missing, now or when a bridge found so.
 fn is_missed(presence: &Presence, heard: Timestamp, circumstances: Circumstances) -> bool {
-    let found = presence.missed_at.is_some_and(|missed| missed >= heard);
+    let missed = presence
+        .missed_at
+        .filter(|at| !is_ahead(*at, circumstances.now));
+    let found = missed.is_some_and(|missed| missed >= heard);
     let Some(since) = circumstances.listening_since else {
         return found;
     };
@@ -191,7 +197,7 @@ pub const REPORTS_MISSED_AFTER: SignedDuration =
 
 // What was sent before a connection ended may be taken after the event that tells of its end, and the broker's clock is not
 // this one. A new connection has an event of its own.
-const CONTRADICTED_AFTER: SignedDuration = SignedDuration::from_secs(10);
+pub(super) const CONTRADICTED_AFTER: SignedDuration = SignedDuration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

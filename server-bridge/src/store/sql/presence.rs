@@ -83,7 +83,8 @@ fn connection(row: &impl Cells, key: &str) -> Result<Option<ConnectionEvent>, St
     }))
 }
 
-/// Takes a report. `$lock` keeps the consumer until the end of the transaction.
+/// Takes a report; `$7` is [`crate::store::presence::LATE`] before it came, and what came as long after it did so by a clock
+/// that was ahead. `$lock` keeps the consumer until the end of the transaction.
 macro_rules! put_report {
     ($lock:literal) => {
         concat!(
@@ -94,7 +95,7 @@ macro_rules! put_report {
                refusal_count = excluded.refusal_count, report_made_at = excluded.report_made_at, \
                report_at = excluded.report_at, missed_at = NULL \
              WHERE presence.report_at IS NULL OR presence.report_made_at <= excluded.report_made_at \
-               OR presence.report_at <= $7"
+               OR presence.report_at <= $7 OR presence.report_at > excluded.report_at + (excluded.report_at - $7)"
         )
     };
 }

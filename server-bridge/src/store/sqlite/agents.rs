@@ -306,11 +306,12 @@ async fn note_seen(
     let names: Vec<&str> = consumers.iter().map(ConsumerName::as_str).collect();
     sqlx::query(
         "UPDATE consumers SET last_seen_at = ?2 WHERE name IN (SELECT value FROM json_each(?1)) \
-         AND (last_seen_at IS NULL OR last_seen_at <= ?3)",
+         AND (last_seen_at IS NULL OR last_seen_at <= ?3 OR last_seen_at > ?4)",
     )
     .bind(array(&names))
     .bind(micros(at))
     .bind(micros(at - SEEN_EVERY))
+    .bind(micros(at + SEEN_EVERY))
     .execute(connection)
     .await
     .map_err(driver("note which consumers were heard"))?;

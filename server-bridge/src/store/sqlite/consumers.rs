@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::super::agents::{Activity, refuse_if_alive};
 use super::super::sql::Written;
@@ -46,22 +46,25 @@ pub(super) async fn create(
     }
 }
 
-pub(super) async fn by_id(pool: &SqlitePool, id: &str) -> Result<Option<Consumer>, StoreError> {
+pub(super) async fn by_id(
+    executor: impl SqliteExecutor<'_>,
+    id: &str,
+) -> Result<Option<Consumer>, StoreError> {
     let row = sqlx::query("SELECT * FROM consumers WHERE id = ?1")
         .bind(id)
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(driver("read a consumer"))?;
     row.as_ref().map(rows::consumer).transpose()
 }
 
 pub(super) async fn by_name(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     name: &ConsumerName,
 ) -> Result<Option<Consumer>, StoreError> {
     let row = sqlx::query("SELECT * FROM consumers WHERE name = ?1")
         .bind(name.as_str())
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(driver("read a consumer"))?;
     row.as_ref().map(rows::consumer).transpose()

@@ -1,20 +1,22 @@
-//! What `explain` asks for in SQLite: of an open store by its readers, and of a file that a bridge may have open by a
-//! connection that can only read.
+//! What `explain` asks for in SQLite: of an open store by the readers of searches with their deadline, because a consumer
+//! may have many bundles, and of a file that a bridge may have open by a connection that can only read.
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use link::id::ConsumerName;
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, SqliteConnection};
 
+use super::super::agents::SEEN_EVERY;
 use super::super::facts::{
     BundleFacts, ConsumerFacts, ExplainStore, Found, KnownNames, LaneFacts, NAMES_LOOKED_AT,
     RAISED_SHOWN, Wanted,
 };
+use super::super::presence::is_ahead;
 use super::super::sql::facts::{Place, oldest, place, raised, read_place, read_raised};
 use super::super::sql::rows::Cells as _;
-use super::super::{OpenError, StoreError};
+use super::super::{Bundle, LedgerEntry, OpenError, StoreError};
 use super::overview::{failed_at, missing, tables};
 use super::rows::{self, driver};
 use super::{SqliteStore, bundles, consumers, history, presence, progress, status};
@@ -25,8 +27,12 @@ impl ExplainStore for SqliteStore {
         reference: &str,
         now: Timestamp,
     ) -> Result<Option<BundleFacts>, StoreError> {
-        let found = bundle(self.reading()?, reference, now).await;
-        self.health.noted(found)
+        self.reading()?;
+        let reference = reference.to_owned();
+        let read = self.searches.run(LOOK, move |c| {
+            Box::pin(async move { bundle(c, &reference, now).await })
+        });
+        self.health.noted(read.await)
     }
 
     async fn consumer_facts(
@@ -34,8 +40,12 @@ impl ExplainStore for SqliteStore {
         name: &ConsumerName,
         now: Timestamp,
     ) -> Result<Option<ConsumerFacts>, StoreError> {
-        let found = consumer(self.reading()?, name, now).await;
-        self.health.noted(found)
+        self.reading()?;
+        let name = name.clone();
+        let read = self.searches.run(LOOK, move |c| {
+            Box::pin(async move { consumer(c, &name, now).await })
+        });
+        self.health.noted(read.await)
     }
 }
 
@@ -54,13 +64,11 @@ pub(in crate::store) async fn find(
         .filename(file)
         .create_if_missing(false)
         .read_only(true);
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .connect_with(options)
+    let mut connection = SqliteConnection::connect_with(&options)
         .await
         .map_err(|error| failed(error.into()))?;
-    let found = find_in(&pool, reference, wanted, now).await;
-    pool.close().await;
+    let found = find_in(&mut connection, reference, wanted, now).await;
+    let _ = connection.close().await;
     found.map_err(|error| match error {
         FindError::Open(source) => failed(source),
         FindError::Store(error) => error,
@@ -79,49 +87,81 @@ impl From<StoreError> for FindError {
 }
 
 async fn find_in(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     reference: &str,
     wanted: Wanted,
     now: Timestamp,
 ) -> Result<Found, FindError> {
-    let mut connection = pool.acquire().await.map_err(driver(LOOK))?;
-    let schema = tables(&mut connection).await?;
-    drop(connection);
+    let schema = tables(connection).await?;
     if let Some(error) = schema.unexplainable() {
         return Err(FindError::Open(error));
     }
     let mut found = Found::default();
     if wanted.bundle() {
-        found.bundle = bundle(pool, reference, now).await?;
+        found.bundle = bundle(connection, reference, now).await?;
         if found.bundle.is_none() {
-            found.tombstone = status::tombstone(pool, reference).await?;
+            found.tombstone = status::tombstone(&mut *connection, reference).await?;
         }
     }
     if wanted.consumer() {
-        let mut there = consumers::by_id(pool, reference).await?;
+        let mut there = consumers::by_id(&mut *connection, reference).await?;
         if there.is_none()
             && let Ok(name) = ConsumerName::new(reference)
         {
-            there = consumers::by_name(pool, &name).await?;
+            there = consumers::by_name(&mut *connection, &name).await?;
         }
         if let Some(there) = there {
-            found.consumer = consumer(pool, &there.name, now).await?;
+            found.consumer = consumer(connection, &there.name, now).await?;
         }
     }
     if found.is_nothing() {
-        found.names = names(pool).await?;
+        found.names = names(connection).await?;
     }
     Ok(found)
 }
 
 async fn bundle(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     reference: &str,
     now: Timestamp,
 ) -> Result<Option<BundleFacts>, StoreError> {
+    let Some(own) = own(connection, reference).await? else {
+        return Ok(None);
+    };
+    let name = own.bundle.consumer_name.clone();
+    let lane = lane(connection, &name, now, std::slice::from_ref(&own)).await?;
+    Ok(lane.map(|lane| own.on(lane)))
+}
+
+/// What is known of a bundle without its consumer.
+struct Own {
+    bundle: Bundle,
+    unsent: bool,
+    ahead: u64,
+    unconfirmed: bool,
+}
+
+// === impl Own ===
+
+impl Own {
+    fn on(self, lane: LaneFacts) -> BundleFacts {
+        BundleFacts {
+            bundle: self.bundle,
+            unsent: self.unsent,
+            ahead: self.ahead,
+            unconfirmed: self.unconfirmed,
+            lane,
+        }
+    }
+}
+
+async fn own(
+    connection: &mut SqliteConnection,
+    reference: &str,
+) -> Result<Option<Own>, StoreError> {
     let row = sqlx::query(place!("?1"))
         .bind(reference)
-        .fetch_optional(pool)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
     let Some(place) = row.as_ref().map(read_place).transpose()? else {
@@ -134,88 +174,106 @@ async fn bundle(
         ahead,
         unconfirmed,
     } = place;
-    let Some(mut found) = bundles::by_id(pool, &id).await? else {
+    let Some(mut bundle) = bundles::by_id(&mut *connection, &id).await? else {
         // It went meanwhile.
         return Ok(None);
     };
-    found.progress = progress::of(pool, &[key]).await?.remove(&key);
-    let Some(lane) = lane(pool, &found.consumer_name, now).await? else {
-        return Ok(None);
-    };
-    Ok(Some(BundleFacts {
-        bundle: found,
+    bundle.progress = progress::of(connection, &[key]).await?.remove(&key);
+    Ok(Some(Own {
+        bundle,
         unsent,
         ahead,
         unconfirmed,
-        lane,
     }))
 }
 
+/// The lane of a consumer, for a story of these bundles of it.
 async fn lane(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     name: &ConsumerName,
     now: Timestamp,
+    of: &[Own],
 ) -> Result<Option<LaneFacts>, StoreError> {
-    let Some(consumer) = consumers::by_name(pool, name).await? else {
+    let Some(consumer) = consumers::by_name(&mut *connection, name).await? else {
         return Ok(None);
     };
-    let last: Option<i64> = sqlx::query_scalar(
-        "SELECT MAX(s.stored_at) FROM statuses s JOIN bundles b ON b.key = s.bundle_key WHERE b.consumer_name = ?1",
-    )
-    .bind(name.as_str())
-    .fetch_one(pool)
-    .await
-    .map_err(driver(LOOK))?;
-    let last_status_at: Option<Timestamp> = rows::moment(last, name.as_str())?;
+    let mut last_status_at: Option<Timestamp> = None;
+    let ledgers = of.iter().filter_map(|own| own.bundle.ledger.as_deref());
+    // Every status of the consumer is looked at for it.
+    if is_wanted(consumer.last_seen_at, now, ledgers.flatten()) {
+        let last: Option<i64> = sqlx::query_scalar(
+            "SELECT MAX(s.stored_at) FROM statuses s JOIN bundles b ON b.key = s.bundle_key WHERE b.consumer_name = ?1",
+        )
+        .bind(name.as_str())
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(driver(LOOK))?;
+        last_status_at = rows::moment(last, name.as_str())?;
+    }
     Ok(Some(LaneFacts {
         consumer,
         last_status_at,
-        presence: presence::one(pool, name).await?,
-        listening_since: presence::since(pool, now).await?,
+        presence: presence::one(&mut *connection, name).await?,
+        listening_since: presence::since(connection, now).await?,
         lease: None,
     }))
 }
 
+/// Whether the last status says more of when an agent was heard than what was noted: where nothing was, or where the broker
+/// took a version so soon afterwards that the agent may have spoken since without a note.
+fn is_wanted<'l>(
+    noted: Option<Timestamp>,
+    now: Timestamp,
+    mut ledger: impl Iterator<Item = &'l LedgerEntry>,
+) -> bool {
+    let Some(noted) = noted.filter(|noted| !is_ahead(*noted, now)) else {
+        return true;
+    };
+    ledger.any(|entry| {
+        let since = entry.acked_at.map(|acked| acked.duration_since(noted));
+        since.is_some_and(|since| since.is_positive() && since <= UNNOTED)
+    })
+}
+
 async fn consumer(
-    pool: &SqlitePool,
+    connection: &mut SqliteConnection,
     name: &ConsumerName,
     now: Timestamp,
 ) -> Result<Option<ConsumerFacts>, StoreError> {
-    let Some(lane) = lane(pool, name, now).await? else {
-        return Ok(None);
-    };
-    let mut connection = pool.acquire().await.map_err(driver(LOOK))?;
-    let mut loads = progress::loads(&mut connection, std::slice::from_ref(name)).await?;
-    drop(connection);
     let ids: Vec<String> = sqlx::query_scalar(OLDEST)
         .bind(name.as_str())
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
     let mut oldest = Vec::with_capacity(ids.len());
     for id in ids {
-        oldest.extend(bundle(pool, &id, now).await?);
+        oldest.extend(own(connection, &id).await?);
     }
+    let Some(lane) = lane(connection, name, now, &oldest).await? else {
+        return Ok(None);
+    };
+    let mut loads = progress::loads(connection, std::slice::from_ref(name)).await?;
     let raised = sqlx::query(raised!("?1", "?2"))
         .bind(name.as_str())
         .bind(RAISED_SHOWN)
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
+    let oldest = oldest.into_iter().map(|own| own.on(lane.clone()));
     Ok(Some(ConsumerFacts {
         load: loads.remove(name.as_str()).unwrap_or_default(),
-        oldest,
-        epoch: history::present(pool).await?,
-        doubts: history::doubts(pool, name).await?,
+        oldest: oldest.collect(),
+        epoch: history::present(&mut *connection).await?,
+        doubts: history::doubts(connection, name).await?,
         raised: raised.iter().map(read_raised).collect::<Result<_, _>>()?,
         lane,
     }))
 }
 
-async fn names(pool: &SqlitePool) -> Result<KnownNames, StoreError> {
+async fn names(connection: &mut SqliteConnection) -> Result<KnownNames, StoreError> {
     let rows = sqlx::query("SELECT id, name FROM bundles ORDER BY key DESC LIMIT ?1")
         .bind(NAMES_LOOKED_AT)
-        .fetch_all(pool)
+        .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
     let mut names = KnownNames::default();
@@ -226,7 +284,7 @@ async fn names(pool: &SqlitePool) -> Result<KnownNames, StoreError> {
     names.consumers =
         sqlx::query_scalar("SELECT name FROM consumers ORDER BY created_at DESC LIMIT ?1")
             .bind(NAMES_LOOKED_AT)
-            .fetch_all(pool)
+            .fetch_all(connection)
             .await
             .map_err(driver(LOOK))?;
     Ok(names)
@@ -238,4 +296,65 @@ const OLDEST: &str = oldest!(
     "?1"
 );
 
+// A note is up to a minute and five seconds behind; some more for the clocks of two replicas.
+const UNNOTED: SignedDuration = SignedDuration::from_secs(2 * SEEN_EVERY.as_secs());
+
 const LOOK: &str = "read what is known of a bundle";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{NewConsumer, Store as _};
+
+    #[tokio::test]
+    async fn explain_waits_for_a_reader_of_searches_and_leaves_the_api_s_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join("bridge.db");
+        let store = SqliteStore::open(&path).await.unwrap();
+        let now = Timestamp::UNIX_EPOCH;
+        let name = ConsumerName::new("c").unwrap();
+        let new = NewConsumer {
+            id: "c".into(),
+            name: name.clone(),
+            labels: crate::store::Labels::new(),
+        };
+        store.create_consumer(new, now).await.unwrap();
+        // Every reader of the API is in use.
+        let mut held = Vec::new();
+        for _ in 0..store.api.options().get_max_connections() {
+            held.push(store.api.acquire().await.unwrap());
+        }
+        let facts = store.consumer_facts(&name, now).await.unwrap();
+        assert_eq!(facts.unwrap().lane.consumer.name, name);
+        assert_eq!(store.bundle_facts("none", now).await.unwrap(), None);
+        drop(held);
+    }
+
+    #[test]
+    fn the_last_status_is_looked_for_where_a_note_may_be_behind_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let acked = |second| LedgerEntry {
+            version: link::order::Version::FIRST,
+            deletion: false,
+            stored_at: at(0),
+            published_at: None,
+            acked_at: Some(at(second)),
+            matched: None,
+            received_at: None,
+            applied_at: None,
+            reported_at: None,
+            attempts: 1,
+            failed_at: None,
+            failure: None,
+            note: None,
+        };
+        let wanted = |noted: Option<i64>, second| {
+            is_wanted(noted.map(at), at(1_000), [acked(second)].iter())
+        };
+        assert!(wanted(None, 100));
+        assert!(wanted(Some(2_000), 100), "the clock was ahead");
+        assert!(wanted(Some(90), 100));
+        assert!(!wanted(Some(100), 100) && !wanted(Some(110), 100));
+        assert!(!wanted(Some(100), 500));
+    }
+}

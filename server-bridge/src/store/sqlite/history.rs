@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use link::clock::Clock;
 use link::error::chain;
 use link::id::ConsumerName;
-use sqlx::{Connection as _, SqliteConnection, SqlitePool};
+use sqlx::{Connection as _, SqliteConnection, SqliteExecutor, SqlitePool};
 use tracing::{info, warn};
 use uuid::Uuid;
 
@@ -105,9 +105,9 @@ async fn renew(
     Ok(lock.seal(&renewed)?)
 }
 
-pub(super) async fn present(pool: &SqlitePool) -> Result<Epoch, StoreError> {
+pub(super) async fn present(executor: impl SqliteExecutor<'_>) -> Result<Epoch, StoreError> {
     let row = sqlx::query(sql::PRESENT)
-        .fetch_one(pool)
+        .fetch_one(executor)
         .await
         .map_err(driver("read the present epoch"))?;
     rows::epoch(&row)
@@ -216,7 +216,7 @@ pub(super) async fn forget(
 }
 
 pub(super) async fn doubts(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     consumer: &ConsumerName,
 ) -> Result<Doubts, StoreError> {
     let row = sqlx::query(
@@ -227,7 +227,7 @@ pub(super) async fn doubts(
          FROM epochs ORDER BY number DESC LIMIT 1",
     )
     .bind(consumer.as_str())
-    .fetch_one(pool)
+    .fetch_one(executor)
     .await
     .map_err(driver("read what is doubted of a consumer"))?;
     rows::doubts(&row, consumer.as_str())

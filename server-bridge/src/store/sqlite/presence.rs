@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use jiff::Timestamp;
 use link::id::ConsumerName;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqliteExecutor};
 
 use super::super::StoreError;
 use super::super::presence::{
@@ -111,12 +111,12 @@ async fn connection(
 }
 
 pub(super) async fn one(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     consumer: &ConsumerName,
 ) -> Result<Option<Presence>, StoreError> {
     let row = sqlx::query(select_presence!("p.refusals, ", "c.name = $1"))
         .bind(consumer.as_str())
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(driver(READ))?;
     row.map(|row| presence(&row, true)).transpose()
@@ -175,12 +175,12 @@ async fn listening(
 }
 
 pub(super) async fn since(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let since: Option<i64> = sqlx::query_scalar(LISTENING_SINCE)
         .bind(micros(now - LISTENING_GAP))
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(driver(LISTENING))?;
     since.map(|since| rows::at(since, "listening")).transpose()

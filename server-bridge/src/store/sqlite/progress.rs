@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use link::id::ConsumerName;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqliteExecutor};
 use tracing::{info, warn};
 
 use super::super::StoreError;
@@ -28,12 +28,12 @@ statements!(
 
 /// Of these rows.
 pub(super) async fn of(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     keys: &[i64],
 ) -> Result<HashMap<i64, Progress>, StoreError> {
     let rows = sqlx::query(PROGRESS)
         .bind(array(&keys))
-        .fetch_all(pool)
+        .fetch_all(executor)
         .await
         .map_err(driver("read how far bundles have come"))?;
     rows.iter()

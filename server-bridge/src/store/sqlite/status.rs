@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use link::id::ConsumerName;
 use link::order::Version;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::{SqliteConnection, SqliteExecutor, SqlitePool};
 
 use super::super::ahead;
 use super::super::decide::{KnownBundle, StatusDecision, of_earlier};
@@ -40,12 +40,12 @@ pub(super) async fn hashes(
 }
 
 pub(super) async fn tombstone(
-    pool: &SqlitePool,
+    executor: impl SqliteExecutor<'_>,
     id: &str,
 ) -> Result<Option<Tombstone>, StoreError> {
     let row = sqlx::query(TOMBSTONE)
         .bind(id)
-        .fetch_optional(pool)
+        .fetch_optional(executor)
         .await
         .map_err(driver("read what is remembered of a bundle"))?;
     row.as_ref().map(status::tombstone).transpose()

@@ -89,7 +89,7 @@ fn an_agent_is_as_what_was_heard_of_it_says_and_silence_counts_only_while_somebo
         ..presence
     };
     let long_ago = Some(-100_000);
-    let table: [Case; 21] = [
+    let table: [Case; 24] = [
         (
             "nothing, listened for long",
             nothing(),
@@ -269,6 +269,39 @@ fn an_agent_is_as_what_was_heard_of_it_says_and_silence_counts_only_while_somebo
             None,
         ),
         (
+            "heard by a clock that was ahead, and gone",
+            ended(seen(3_600), -30),
+            long_ago,
+            0,
+            Away,
+            Some(-30),
+            Some("CONNECTION_LOST"),
+        ),
+        (
+            "a report, heard and missed by a clock that was ahead",
+            missed(
+                Presence {
+                    last_seen_at: Some(at(3_600)),
+                    ..reported(-5)
+                },
+                3_600,
+            ),
+            long_ago,
+            0,
+            Idle,
+            Some(-50),
+            None,
+        ),
+        (
+            "heard by a clock that was ahead only",
+            seen(3_600),
+            long_ago,
+            0,
+            Unknown,
+            None,
+            Some(NOT_HEARD_SINCE_RESTART),
+        ),
+        (
             "an end, whatever came before",
             ended(reported(-99), -30),
             Some(-1),
@@ -302,4 +335,16 @@ fn an_agent_is_as_what_was_heard_of_it_says_and_silence_counts_only_while_somebo
         };
         assert_eq!(busy, expected, "{what}, with something on its way");
     }
+}
+
+#[test]
+fn an_end_at_the_end_of_time_is_believed() {
+    let circumstances = Circumstances {
+        now: at(0),
+        listening_since: Some(at(-100_000)),
+        waits: false,
+    };
+    let mut presence = ended(seen(-5), 0);
+    presence.connection.as_mut().unwrap().at = Timestamp::MAX;
+    assert_eq!(assess(&presence, circumstances).state, PresenceState::Away);
 }

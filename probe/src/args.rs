@@ -17,7 +17,7 @@ mod watch;
 use clap::{Parser, Subcommand};
 
 #[cfg(test)]
-pub(crate) use self::bench::BENCH_HEADER;
+pub(crate) use self::bench::{BENCH_HEADER, MOST_RATE};
 pub use self::bench::BenchArgs;
 pub use self::connection::{ConnectionArgs, OutputArgs};
 #[cfg(test)]

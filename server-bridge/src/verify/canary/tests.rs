@@ -64,12 +64,12 @@ async fn api(bundles: Vec<Value>) -> (ApiClient, Arc<Mutex<Vec<String>>>) {
 
 #[test]
 fn only_what_a_verifier_made_is_a_canary() {
-    let is_ours = |change: fn(&mut Value)| {
+    let ours = |change: fn(&mut Value)| {
         let mut bundle = canary("a");
         change(&mut bundle);
-        super::is_ours(&serde_json::from_value(bundle).unwrap(), &options(), "a")
+        is_ours(&serde_json::from_value(bundle).unwrap(), &options(), "a")
     };
-    assert!(is_ours(|_| {}));
+    assert!(ours(|_| {}));
     for change in [
         (|bundle| bundle["consumer_name"] = "b".into()) as fn(&mut Value),
         |bundle| bundle["manifests"] = json!([]),
@@ -79,7 +79,7 @@ fn only_what_a_verifier_made_is_a_canary() {
         |bundle| bundle["manifests"][0]["metadata"]["labels"] = json!({}),
         |bundle| bundle["manifests"][0]["data"] = json!({}),
     ] {
-        assert!(!is_ours(change));
+        assert!(!ours(change));
     }
 }
 

@@ -16,9 +16,9 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 
+pub use self::bench::BenchArgs;
 #[cfg(test)]
 pub(crate) use self::bench::{BENCH_HEADER, MOST_RATE};
-pub use self::bench::BenchArgs;
 pub use self::connection::{ConnectionArgs, OutputArgs};
 #[cfg(test)]
 pub(crate) use self::diagnose::PING_HEADER;

@@ -73,7 +73,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stall_is_made_up_for_within_the_limits() {
         let start = Instant::now();
-        for (rate, size, a_second) in [(100, 1024, 200), (MOST_RATE, 1024, 5000), (512, 128 * 1024, 512)] {
+        for (rate, size, a_second) in [
+            (100, 1024, 200),
+            (MOST_RATE, 1024, 5000),
+            (512, 128 * 1024, 512),
+        ] {
             let pace = Pace::of(&plan(rate, size), start);
             // Everything is overdue at once.
             let now = start + Duration::from_secs(60);

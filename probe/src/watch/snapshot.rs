@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_acts_on_is_kept() {
-        let row = BundleRow::of(&json!({"id": "a\u{1b}[2Jb\u{202e}c\u{2028}", "waiting_for": "apply"}));
+        let row =
+            BundleRow::of(&json!({"id": "a\u{1b}[2Jb\u{202e}c\u{2028}", "waiting_for": "apply"}));
         assert_eq!(row.name, "a [2Jb c ");
         assert_eq!(row.why, "the agent has not said that it is applied");
     }

@@ -83,10 +83,7 @@ impl VerifyArgs {
             return self.go_on(verifier, every).await;
         }
         let findings = if self.clean {
-            verifier
-                .clean()
-                .await
-                .map_err(ApiError::into_failure)?
+            verifier.clean().await.map_err(ApiError::into_failure)?
         } else {
             verifier.round().await.findings
         };

@@ -33,12 +33,11 @@ fn outcome(consumer: &str, is_back: bool) -> CanaryOutcome {
         subject: consumer.into(),
         finding: Finding::error(CANARY, "late"),
     };
-    CanaryOutcome {
-        consumer: consumer.into(),
-        acknowledged: Some((format!("canary-{consumer}"), 1)),
-        violations: (!is_back).then(violation).into_iter().collect(),
-        ..CanaryOutcome::default()
-    }
+    let mut outcome = CanaryOutcome::default();
+    outcome.consumer = consumer.into();
+    outcome.acknowledged = Some((format!("canary-{consumer}"), 1));
+    outcome.violations = (!is_back).then(violation).into_iter().collect();
+    outcome
 }
 
 #[tokio::test]
@@ -47,10 +46,8 @@ async fn a_canary_that_is_late_stays_found_until_the_next_one_of_its_cluster() {
     assert_eq!(after(&mut verifier, vec![outcome("a", false)]), 1);
     assert_eq!(after(&mut verifier, vec![outcome("b", true)]), 1);
     assert_eq!(after(&mut verifier, vec![]), 1);
-    let untried = CanaryOutcome {
-        consumer: "a".into(),
-        ..CanaryOutcome::default()
-    };
+    let mut untried = CanaryOutcome::default();
+    untried.consumer = "a".into();
     assert_eq!(after(&mut verifier, vec![untried]), 1);
     assert_eq!(after(&mut verifier, vec![outcome("a", true)]), 0);
 }

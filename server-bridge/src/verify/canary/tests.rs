@@ -36,7 +36,10 @@ async fn api(bundles: Vec<Value>) -> (ApiClient, Arc<Mutex<Vec<String>>>) {
         async move {
             let (method, uri) = (request.method().to_string(), request.uri().to_string());
             if method == "GET" && uri.contains("/consumers") {
-                return (StatusCode::OK, Json(json!({"items": [{"name": "a"}, {"name": "b"}]})));
+                return (
+                    StatusCode::OK,
+                    Json(json!({"items": [{"name": "a"}, {"name": "b"}]})),
+                );
             }
             if method == "GET" {
                 let asked = |bundle: &&Value| {
@@ -89,11 +92,16 @@ async fn somebody_else_s_bundle_is_neither_changed_nor_deleted() {
     foreign["manifests"][0]["data"] = json!({"theirs": "1"});
     let (api, writes) = api(vec![foreign]).await;
     let seen = [("a".to_owned(), SeenAgent::default())];
-    let sent = send(&api, &options(), &seen, &Memory::default()).await.unwrap();
+    let sent = send(&api, &options(), &seen, &Memory::default())
+        .await
+        .unwrap();
     let note = sent[0].note.as_ref().unwrap();
     assert!(note.next.contains("another --canary"), "{note:?}");
     let findings = clean(&api, &options()).await.unwrap();
-    assert!(findings[0].seen.contains("`canary-a` is somebody else's"), "{findings:?}");
+    assert!(
+        findings[0].seen.contains("`canary-a` is somebody else's"),
+        "{findings:?}"
+    );
     assert_eq!(*writes.lock().unwrap(), [""; 0]);
 }
 
@@ -101,11 +109,16 @@ async fn somebody_else_s_bundle_is_neither_changed_nor_deleted() {
 async fn a_refusal_of_one_cluster_s_canary_leaves_the_others() {
     let (api, writes) = api(vec![canary("a"), canary("refused")]).await;
     let seen = ["refused", "a"].map(|name| (name.to_owned(), SeenAgent::default()));
-    let mut sent = send(&api, &options(), &seen, &Memory::default()).await.unwrap();
+    let mut sent = send(&api, &options(), &seen, &Memory::default())
+        .await
+        .unwrap();
     sent.sort_by(|one, other| one.consumer.cmp(&other.consumer));
     assert!(sent[0].is_counted() && sent[0].is_under_way());
     let note = sent[1].note.as_ref().unwrap();
-    assert!(note.seen.contains("not you") && !sent[1].is_under_way(), "{note:?}");
+    assert!(
+        note.seen.contains("not you") && !sent[1].is_under_way(),
+        "{note:?}"
+    );
     assert_eq!(writes.lock().unwrap().len(), 2);
 }
 

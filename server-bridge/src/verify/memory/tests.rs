@@ -142,7 +142,7 @@ fn a_full_memory_keeps_what_it_has_so_that_something_is_compared() {
     let bundles: Vec<Value> = (0..MOST_BUNDLES / 2)
         .map(|number| json!({"id": number.to_string(), "version": 1}))
         .collect();
-    let mut see = |memory: &mut Memory, consumer: &str| {
+    let see = |memory: &mut Memory, consumer: &str| {
         let mut look = look(&bundles, None, 0);
         look.consumer = consumer.into();
         let compared = memory.compare(&look);
@@ -158,6 +158,9 @@ fn a_full_memory_keeps_what_it_has_so_that_something_is_compared() {
     assert_eq!(memory.remembered(), MOST_BUNDLES);
     memory.note_canary("a", "x-a", 1);
     memory.keep_only(&["b".into(), "c".into()]);
-    assert_eq!((memory.remembered(), memory.canary("a")), (MOST_BUNDLES / 2, None));
+    assert_eq!(
+        (memory.remembered(), memory.canary("a")),
+        (MOST_BUNDLES / 2, None)
+    );
     assert_eq!(see(&mut memory, "c"), (false, false));
 }

@@ -4,6 +4,7 @@
 //! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
 
 mod everywhere;
+mod printable;
 mod refusal;
 mod stdout;
 
@@ -15,6 +16,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use self::everywhere::command;
+pub use self::printable::{is_hidden, printable};
 pub use self::stdout::{Stdout, StdoutError, stdout_line};
 use crate::error::{ExitKind, Failure};
 

@@ -165,7 +165,9 @@ async fn verify(url: &str, more: &[&str], logs: &Path) -> Result<Output> {
     let spec = ProcessSpec::binary("server-bridge")?
         .args(["verify", "--api", url])
         .args(more);
-    Ok(spec.run(logs, PATIENCE).await?)
+    // A directory for each run: the output of the next would follow that of this one.
+    let logs = tempfile::tempdir_in(logs)?;
+    Ok(spec.run(logs.path(), PATIENCE).await?)
 }
 
 fn going_on(url: &str, more: &[&str], home: &Path) -> Result<Service> {

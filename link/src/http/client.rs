@@ -13,7 +13,7 @@ mod flags;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderValue};
@@ -35,6 +35,9 @@ pub use self::flags::{ApiFlags, LOCAL_API};
 /// The most bytes of an answer that are read: a page of 500 bundles of the largest size that a broker takes is a third
 /// of it.
 pub const ANSWER_BYTES: usize = 192 * 1024 * 1024;
+
+/// The most bytes of an answer that is a refusal; the rest is not read. The API's are some hundred.
+pub const REFUSAL_BYTES: usize = 64 * 1024;
 
 /// Calls one server. Connections are kept and used again, [`IDLE`] of them at most.
 pub struct HttpClient {
@@ -140,6 +143,13 @@ impl HttpClient {
         answer: Response<hyper::body::Incoming>,
     ) -> Result<Response<Bytes>, HttpError> {
         let (parts, body) = answer.into_parts();
+        if !parts.status.is_success() {
+            let (bytes, whole) = self.beginning(body).await?;
+            if whole {
+                self.keep(sender);
+            }
+            return Ok(Response::from_parts(parts, bytes));
+        }
         let bytes = Limited::new(body, self.answer_bytes)
             .collect()
             .await
@@ -154,11 +164,33 @@ impl HttpClient {
                 },
             })?
             .to_bytes();
+        self.keep(sender);
+        Ok(Response::from_parts(parts, bytes))
+    }
+
+    /// What a refusal says, cut after [`REFUSAL_BYTES`], and whether that is all of it: the status counts, however long
+    /// the page of a proxy is.
+    async fn beginning(&self, mut body: hyper::body::Incoming) -> Result<(Bytes, bool), HttpError> {
+        let limit = self.answer_bytes.min(REFUSAL_BYTES);
+        let mut bytes = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| self.broken(error))?;
+            let data = frame.data_ref().map_or(&[][..], Bytes::as_ref);
+            let free = limit - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(free)]);
+            if data.len() > free {
+                return Ok((bytes.freeze(), false));
+            }
+        }
+        Ok((bytes.freeze(), true))
+    }
+
+    /// For the next request.
+    fn keep(&self, sender: SendRequest<Full<Bytes>>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE && !sender.is_closed() {
             idle.push(sender);
         }
-        Ok(Response::from_parts(parts, bytes))
     }
 
     /// A connection that waits and is not known to be gone.

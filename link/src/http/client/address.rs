@@ -25,6 +25,9 @@ pub enum HttpAddressError {
     /// Not an `http` or `https` URL with a host. The text is left out: there may be a password in it.
     #[error("the address is no URL that begins with `https://` or `http://`")]
     NotUrl,
+    /// A port that there is not.
+    #[error("the port of the address is none of 1 to 65535")]
+    Port,
     /// A name and password, a query or a fragment.
     #[error("the address has {0}")]
     TooMuch(&'static str),
@@ -81,10 +84,16 @@ impl HttpAddress {
         if host.is_empty() {
             return Err(HttpAddressError::NotUrl);
         }
+        // The library takes a port that there is not for none at all.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some(rest) if !rest.is_empty() => port(rest).ok_or(HttpAddressError::Port)?,
+            _ if tls => 443,
+            _ => 80,
+        };
         Ok(Self {
             tls,
             host: host.to_owned(),
-            port: authority.port_u16().unwrap_or(if tls { 443 } else { 80 }),
+            port,
             base: uri.path().trim_end_matches('/').to_owned(),
             anywhere: true,
         })
@@ -149,6 +158,7 @@ impl Hint for HttpAddressError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::NotUrl => "write it as `https://HOST:PORT` or, on this machine, `http://127.0.0.1:8000`".into(),
+            Self::Port => "write the port as `:8000`, or leave it out for 443, or 80 without TLS".into(),
             Self::TooMuch(_) => "write scheme, host, port and path only; a token comes from a file".into(),
             Self::NotLocal { .. } => {
                 "use `https://`, or forward the port: `kubectl port-forward service/server-bridge 8000:8000`".into()
@@ -167,6 +177,14 @@ pub fn query(path: &str, parameters: &[(&str, &str)]) -> String {
         text.extend(utf8_percent_encode(value, PARAMETER));
     }
     text
+}
+
+/// The number in `:8000`.
+fn port(text: &str) -> Option<u16> {
+    let digits = text.strip_prefix(':')?;
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let port = digits.parse().ok().filter(|port| *port > 0);
+    port.filter(|_| is_number)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -223,6 +241,26 @@ mod tests {
             let error = HttpAddress::parse(bad).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_port_that_there_is_not_is_refused() {
+        for bad in [
+            "https://x:70000",
+            "https://x:0",
+            "https://[::1]:65536/a",
+            "http://127.0.0.1:",
+        ] {
+            assert_eq!(
+                HttpAddress::parse(bad),
+                Err(HttpAddressError::Port),
+                "{bad}"
+            );
+        }
+        assert_eq!(
+            HttpAddress::parse("https://[::1]:65535").map(|it| it.port()),
+            Ok(65535)
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::{HttpAddress, HttpClient};
+use crate::cli::is_hidden;
 use crate::file;
 
 /// What stands before every path of the API (docs/MAESTRO.md §5).
@@ -27,6 +28,21 @@ impl ApiClient {
     /// With `token` each call shows the bearer token that the file holds then.
     pub fn new(http: HttpClient, token: Option<PathBuf>) -> Self {
         Self { http, token }
+    }
+
+    /// Reads at most so many bytes of an answer; [`ANSWER_BYTES`](super::ANSWER_BYTES) else.
+    #[must_use]
+    pub fn answer_bytes(self, bytes: usize) -> Self {
+        let http = self.http.answer_bytes(bytes);
+        Self { http, ..self }
+    }
+
+    /// Reads the token once, so that a file that holds none is said at the start.
+    ///
+    /// # Errors
+    /// [`ApiError::Token`], [`ApiError::NotToken`].
+    pub fn check_token(&self) -> Result<(), ApiError> {
+        self.bearer().map(drop)
     }
 
     /// Where the API is.
@@ -141,7 +157,7 @@ fn clean(text: &str, chars: usize) -> String {
     words
         .join(" ")
         .chars()
-        .filter(|char| !char.is_control())
+        .filter(|char| !is_hidden(*char))
         .take(chars)
         .collect()
 }

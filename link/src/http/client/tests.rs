@@ -135,6 +135,19 @@ async fn an_answer_beyond_the_bound_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_refusal_is_told_however_long_it_is() {
+    let page = async || (StatusCode::BAD_GATEWAY, "x".repeat(2 * REFUSAL_BYTES));
+    let port = served(Router::new().fallback(get(page)), None).await;
+    let api = client(&format!("http://127.0.0.1:{port}"));
+    let error = api.get("/x").await.unwrap_err();
+    assert!(
+        matches!(error, ApiError::Status { status: 502, .. }),
+        "{error}"
+    );
+    assert_eq!(api.idle_connections(), 0);
+}
+
+#[tokio::test]
 async fn nobody_there_and_nobody_answering_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();

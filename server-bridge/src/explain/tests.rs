@@ -1,4 +1,5 @@
 //! One story for each place a bundle can be stuck at, told in full: what an operator reads.
+// Long because each place has its story here.
 
 use jiff::{SignedDuration, Timestamp};
 use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks};

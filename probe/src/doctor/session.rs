@@ -1,7 +1,7 @@
 //! CONNECT, SUBSCRIBE, PUBLISH and the round trip, and what the policy refuses: all on two connections.
 //!
 //! A broker gives a client id to whoever came last. So a client id that a running agent or bridge may have is used only
-//! when it is known to be free (by AWS or the region's API), or when `--take-over` says that it may be taken; a foreign id
+//! when it is known to be free (by AWS, in the account that knows the certificate), or when `--take-over` says that it may be taken; a foreign id
 //! is tried first in any case, which tells whether the policy refuses it. With a party's own id the session is gone on with
 //! as the party does, and nothing that comes is acknowledged: what the broker keeps for it is there when it comes back.
 

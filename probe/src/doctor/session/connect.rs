@@ -148,7 +148,7 @@ fn own(tries: &Tries, who: &Who, statement: &impl Fn(&str) -> String) -> Vec<Fin
 
 fn spared(tries: &Tries, who: &Who, why: &str) -> Finding {
     let id = &who.own;
-    let next = "run it again with `--take-over` (whoever is connected with this id is out for some seconds), or with credentials of AWS or `--api`, which tell without that";
+    let next = "run it again with `--take-over` (whoever is connected with this id is out for some seconds), or with credentials of AWS, which tell without that";
     match &tries.foreign {
         // Let in under a foreign id: certificate and some policy are fine; the id itself was not asked for.
         Ok(()) => Finding::info(CONNECT, format!("`{id}` was not tried: {why}")).next(next),

@@ -149,7 +149,7 @@ impl OverviewCache {
         }
         // A look that ended while this one waited is its answer too: another would only wait as long again.
         if let Some((at, error)) = &kept.failed
-            && *at >= came
+            && *at > came
         {
             return Err(error.clone());
         }

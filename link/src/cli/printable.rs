@@ -9,7 +9,10 @@ pub fn printable(text: &str) -> String {
 /// Whether a character changes what is shown without being shown: control characters, line and paragraph separators,
 /// format characters (Unicode's category Cf: the order of right-to-left text, zero width, tags) and blank fillers.
 pub fn is_hidden(char: char) -> bool {
-    char.is_control() || HIDDEN.iter().any(|(first, last)| (*first..=*last).contains(&char))
+    char.is_control()
+        || HIDDEN
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&char))
 }
 
 // Cf of Unicode 16, U+2028 and U+2029, and the invisible ones of Default_Ignorable_Code_Point that are letters or marks.
@@ -47,10 +50,23 @@ mod tests {
     #[test]
     fn what_a_terminal_acts_on_or_does_not_show_is_replaced() {
         for hidden in [
-            '\u{1b}', '\n', '\u{7f}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}', '\u{2028}', '\u{2029}', '\u{feff}',
+            '\u{1b}',
+            '\n',
+            '\u{7f}',
+            '\u{9b}',
+            '\u{202e}',
+            '\u{2066}',
+            '\u{200b}',
+            '\u{2028}',
+            '\u{2029}',
+            '\u{feff}',
             '\u{e0041}',
         ] {
-            assert_eq!(printable(&format!("a{hidden}b")), "a\u{fffd}b", "{hidden:?}");
+            assert_eq!(
+                printable(&format!("a{hidden}b")),
+                "a\u{fffd}b",
+                "{hidden:?}"
+            );
         }
         assert_eq!(printable("Kärntner Straße 日本"), "Kärntner Straße 日本");
     }

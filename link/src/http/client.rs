@@ -170,10 +170,7 @@ impl HttpClient {
 
     /// What a refusal says, cut after [`REFUSAL_BYTES`], and whether that is all of it: the status counts, however long
     /// the page of a proxy is.
-    async fn beginning(
-        &self,
-        mut body: hyper::body::Incoming,
-    ) -> Result<(Bytes, bool), HttpError> {
+    async fn beginning(&self, mut body: hyper::body::Incoming) -> Result<(Bytes, bool), HttpError> {
         let limit = self.answer_bytes.min(REFUSAL_BYTES);
         let mut bytes = BytesMut::new();
         while let Some(frame) = body.frame().await {

@@ -245,10 +245,22 @@ mod tests {
 
     #[test]
     fn a_port_that_there_is_not_is_refused() {
-        for bad in ["https://x:70000", "https://x:0", "https://[::1]:65536/a", "http://127.0.0.1:"] {
-            assert_eq!(HttpAddress::parse(bad), Err(HttpAddressError::Port), "{bad}");
+        for bad in [
+            "https://x:70000",
+            "https://x:0",
+            "https://[::1]:65536/a",
+            "http://127.0.0.1:",
+        ] {
+            assert_eq!(
+                HttpAddress::parse(bad),
+                Err(HttpAddressError::Port),
+                "{bad}"
+            );
         }
-        assert_eq!(HttpAddress::parse("https://[::1]:65535").map(|it| it.port()), Ok(65535));
+        assert_eq!(
+            HttpAddress::parse("https://[::1]:65535").map(|it| it.port()),
+            Ok(65535)
+        );
     }
 
     #[test]

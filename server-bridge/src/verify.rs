@@ -7,7 +7,7 @@
 //!
 //! **Invariant:** memory is bounded: at most `memory::MOST_BUNDLES` bundles are remembered from look to look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use link::clock::Clock;
@@ -23,7 +23,8 @@ mod metrics;
 
 pub use self::metrics::VerifyMetrics;
 
-use self::look::Look;
+use self::canary::CanaryOutcome;
+use self::look::{Look, SeenAgent};
 use self::memory::Memory;
 
 /// The verifier could not look, or all that it checks holds.
@@ -48,6 +49,8 @@ pub struct VerifyOptions {
     pub namespace: String,
     /// How long a canary may take.
     pub within: Duration,
+    /// Consumers that are left alone, such as those that are taken out of service.
+    pub except: BTreeSet<String>,
 }
 
 /// Looks at one region, round after round.
@@ -73,11 +76,15 @@ pub struct Round {
     pub violations: BTreeMap<Code, u64>,
     /// The time of the slowest canary.
     pub slowest: Option<Duration>,
+    /// Bundles that are remembered for the next look.
+    pub remembered: usize,
     /// Whether it could look at all.
     pub looked: bool,
+    /// Clusters that could not be remembered.
+    left_out: BTreeSet<String>,
 }
 
-/// A violation, with what it is about.
+/// A violation, with what it is about: the consumer of a canary, else a bundle or a consumer.
 struct Violation {
     subject: String,
     finding: Finding,
@@ -107,6 +114,10 @@ impl Verifier {
             Err(error) => round.findings.push(could_not_look(&error)),
         }
         self.keep(found);
+        round.remembered = self.memory.remembered();
+        if !round.left_out.is_empty() {
+            round.findings.push(left_out(round.left_out.len()));
+        }
         self.conclude(&mut round);
         round
     }
@@ -124,43 +135,79 @@ impl Verifier {
         round: &mut Round,
         found: &mut Vec<Violation>,
     ) -> Result<(), ApiError> {
-        let names = look::consumers(&self.api).await?;
+        let mut names = look::consumers(&self.api).await?;
+        names.retain(|name| !self.options.except.contains(name));
+        self.memory.keep_only(&names);
+        self.kept
+            .retain(|(code, subject), _| *code != CANARY || names.binary_search(subject).is_ok());
         let sample = self.sample(&names);
-        let before = look::look(&self.api, &sample).await?;
-        self.compare(&before, round, found);
+        let seen = self.look(&sample, round, found).await?;
         if self.options.canary.is_none() {
             return Ok(());
         }
-        let sent = canary::send(&self.api, &self.options, &before, &self.memory).await?;
+        let sent = canary::send(&self.api, &self.options, &seen, &self.memory).await?;
         let returned = canary::wait(&self.api, &self.options, sent, &self.clock).await?;
         // A consumer that was removed meanwhile took its canary along.
         let still = look::consumers(&self.api).await?;
         for outcome in returned {
-            if !still.contains(&outcome.consumer) {
+            if still.binary_search(&outcome.consumer).is_err() {
                 self.memory.forget_canary(&outcome.consumer);
                 continue;
             }
-            *round.checked.entry(CANARY).or_default() += u64::from(outcome.is_counted());
-            round.slowest = round.slowest.max(outcome.took);
-            if let Some((id, version)) = &outcome.acknowledged {
-                self.memory.note_canary(&outcome.consumer, id, *version);
-            }
-            round.findings.extend(outcome.note);
-            found.extend(outcome.violations);
+            self.take(outcome, round, found);
         }
-        let after = look::look(&self.api, &sample).await?;
-        self.compare(&after, round, found);
+        self.look(&sample, round, found).await?;
         Ok(())
     }
 
-    fn compare(&mut self, looks: &[Look], round: &mut Round, found: &mut Vec<Violation>) {
-        for look in looks {
-            let compared = self.memory.compare(look);
-            *round.checked.entry(LEDGER).or_default() += compared.ledgers;
-            *round.checked.entry(ACKNOWLEDGED).or_default() += compared.bundles;
-            *round.checked.entry(DIGEST).or_default() += compared.digests;
-            found.extend(compared.violations);
+    /// What became of a canary.
+    fn take(&mut self, outcome: CanaryOutcome, round: &mut Round, found: &mut Vec<Violation>) {
+        let consumer = &outcome.consumer;
+        if outcome.is_counted() {
+            *round.checked.entry(CANARY).or_default() += 1;
         }
+        // What is tried again, or taken away, says how this cluster is; of the others nothing new is known.
+        if outcome.is_counted() || outcome.is_gone {
+            self.kept.remove(&(CANARY, consumer.clone()));
+        }
+        round.slowest = round.slowest.max(outcome.took);
+        if outcome.is_gone {
+            self.memory.forget_canary(consumer);
+        } else if let Some((id, version)) = &outcome.acknowledged {
+            self.memory.note_canary(consumer, id, *version);
+        }
+        round.findings.extend(outcome.note);
+        found.extend(outcome.violations);
+    }
+
+    /// Looks at these consumers and compares each as it is read. The agents of those that are there.
+    async fn look(
+        &mut self,
+        sample: &[String],
+        round: &mut Round,
+        found: &mut Vec<Violation>,
+    ) -> Result<Vec<(String, SeenAgent)>, ApiError> {
+        let mut seen = Vec::new();
+        for some in sample.chunks(look::AT_ONCE) {
+            for (consumer, before) in look::agents(&self.api, some).await? {
+                if let Some(look) = look::look(&self.api, consumer, before).await? {
+                    self.compare(&look, round, found);
+                    seen.push((look.consumer, look.after));
+                }
+            }
+        }
+        Ok(seen)
+    }
+
+    fn compare(&mut self, look: &Look, round: &mut Round, found: &mut Vec<Violation>) {
+        let compared = self.memory.compare(look);
+        *round.checked.entry(LEDGER).or_default() += compared.ledgers;
+        *round.checked.entry(ACKNOWLEDGED).or_default() += compared.bundles;
+        *round.checked.entry(DIGEST).or_default() += compared.digests;
+        if compared.left_out {
+            round.left_out.insert(look.consumer.clone());
+        }
+        found.extend(compared.violations);
     }
 
     /// The next consumers in the order of their names.
@@ -181,10 +228,9 @@ impl Verifier {
 
     fn keep(&mut self, found: Vec<Violation>) {
         let now = Instant::now();
+        // A canary's stays until the cluster's next one, however many rounds away that is.
         self.kept
-            .retain(|_, (since, _)| now.duration_since(*since) < KEPT);
-        // A canary is tried again in the next round, which alone says how it is.
-        self.kept.retain(|(code, _), _| *code != CANARY);
+            .retain(|(code, _), (since, _)| *code == CANARY || now.duration_since(*since) < KEPT);
         for violation in found {
             if self.kept.len() < MOST_KEPT {
                 let key = (violation.finding.code, violation.subject);
@@ -242,8 +288,22 @@ fn could_not_look(error: &ApiError) -> Finding {
         .next(next)
 }
 
+fn left_out(clusters: usize) -> Finding {
+    let seen = format!(
+        "{clusters} clusters of this round are not compared: at most {} bundles are remembered, and at most {} of one cluster read",
+        memory::MOST_BUNDLES,
+        look::MOST_OF_ONE
+    );
+    Finding::warning(VERIFIED, seen)
+        .why("what went back there, or is held there otherwise, is not found")
+        .next("run a verifier for each part of the region, and leave the other part out of each with --except")
+}
+
 /// The invariants, in the order in which they are told.
 pub const INVARIANTS: [Code; 4] = [CANARY, LEDGER, DIGEST, ACKNOWLEDGED];
+
+#[cfg(test)]
+mod tests;
 
 // What went back is seen once; an alert and a person need longer.
 const KEPT: Duration = Duration::from_secs(15 * 60);

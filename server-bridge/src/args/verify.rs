@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use link::admin::{Admin, Checks, write_listening_file};
-use link::cli::{Stdout, stdout_line};
+use link::cli::{Stdout, printable, stdout_line};
 use link::clock::Clock;
 use link::error::{ExitKind, Failure};
 use link::fault::{Finding, FindingsReport, Severity};
-use link::http::client::ApiFlags;
+use link::http::client::{ApiError, ApiFlags};
 use link::id::ConsumerName;
 use link::shutdown::{Drain, Shutdown};
 use link::telemetry;
@@ -27,7 +27,7 @@ pub struct VerifyArgs {
     #[command(flatten)]
     pub api: ApiFlags,
     /// Go on until a signal, with a round this often, and show metrics; without it there is one round
-    #[arg(long, value_parser = super::duration, value_name = "DURATION")]
+    #[arg(long, value_parser = a_second_at_least, value_name = "DURATION")]
     pub every: Option<Duration>,
     /// Clusters in one round; the next round takes the next ones
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..), value_name = "N")]
@@ -39,13 +39,16 @@ pub struct VerifyArgs {
     #[arg(long, default_value = "default", value_name = "NAMESPACE")]
     pub canary_namespace: ConsumerName,
     /// How long a canary may take to come back as applied
-    #[arg(long, default_value = "30s", value_parser = super::duration, value_name = "DURATION")]
+    #[arg(long, default_value = "30s", value_parser = a_second_at_least, value_name = "DURATION")]
     pub within: Duration,
+    /// Leave this cluster alone, such as one that is taken out of service; may be given again
+    #[arg(long, value_name = "CONSUMER")]
+    pub except: Vec<ConsumerName>,
     /// Send no canaries: nothing is written
     #[arg(long)]
     pub without_canaries: bool,
     /// Take all canaries away instead, and wait until they are gone
-    #[arg(long, conflicts_with_all = ["every", "without_canaries"])]
+    #[arg(long, conflicts_with_all = ["every", "without_canaries", "except"])]
     pub clean: bool,
     /// Print findings as JSON, one report a line
     #[arg(long)]
@@ -66,19 +69,21 @@ impl VerifyArgs {
     /// # Errors
     /// Exit code 1 when something is found, 2 for what is wrong with the command line.
     pub(super) async fn run(&self) -> Result<(), Failure> {
-        let client = self.api.client().map_err(Failure::misuse)?;
+        let client = self.api.client().map_err(ApiError::into_failure)?;
+        client.check_token().map_err(ApiError::into_failure)?;
         let options = VerifyOptions {
             sample: self.sample.into(),
             canary: (!self.without_canaries).then(|| self.canary.to_string()),
             namespace: self.canary_namespace.to_string(),
             within: self.within,
+            except: self.except.iter().map(ToString::to_string).collect(),
         };
         let mut verifier = Verifier::new(client, options, Clock::system());
         if let Some(every) = self.every {
             return self.go_on(verifier, every).await;
         }
         let findings = if self.clean {
-            verifier.clean().await.map_err(Failure::failed)?
+            verifier.clean().await.map_err(ApiError::into_failure)?
         } else {
             verifier.round().await.findings
         };
@@ -138,10 +143,11 @@ impl VerifyArgs {
         }
         let mut well = true;
         for finding in &round.findings {
-            let (code, why, next) = (finding.code, &finding.why, &finding.next);
+            let (code, seen) = (finding.code, printable(&finding.seen));
+            let (why, next) = (printable(&finding.why), printable(&finding.next));
             match finding.severity {
-                Severity::Error => error!(%code, why, next, "{}", finding.seen),
-                Severity::Warning => warn!(%code, why, next, "{}", finding.seen),
+                Severity::Error => error!(%code, why, next, "{seen}"),
+                Severity::Warning => warn!(%code, why, next, "{seen}"),
                 Severity::Info | Severity::Ok => continue,
             }
             well = false;
@@ -162,11 +168,11 @@ impl VerifyArgs {
                 "{} {:7} {}",
                 finding.code,
                 finding.severity.as_str(),
-                finding.seen
+                printable(&finding.seen)
             );
             for (word, text) in [("why", &finding.why), ("next", &finding.next)] {
                 if !text.is_empty() {
-                    line.push_str(&format!("\n              {word}: {text}"));
+                    line.push_str(&format!("\n              {word}: {}", printable(text)));
                 }
             }
             line
@@ -175,5 +181,26 @@ impl VerifyArgs {
     }
 }
 
+/// A round has its cost, and a canary travels twice through a broker.
+fn a_second_at_least(text: &str) -> Result<Duration, String> {
+    match super::duration(text)? {
+        given if given < Duration::from_secs(1) => Err("must be at least `1s`".into()),
+        given => Ok(given),
+    }
+}
+
 const ADMIN: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8085);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_takes_a_second_at_least() {
+        assert_eq!(a_second_at_least("1s"), Ok(Duration::from_secs(1)));
+        for wrong in ["0", "999ms", "x"] {
+            assert!(a_second_at_least(wrong).is_err(), "{wrong}");
+        }
+    }
+}

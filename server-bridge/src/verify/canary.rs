@@ -1,16 +1,18 @@
 //! Canaries: one small bundle for each cluster, changed in each round, which has to come back as applied.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use hyper::Method;
 use link::clock::Clock;
+use link::error::{Hint as _, chain};
 use link::fault::Finding;
 use link::http::client::{ApiClient, ApiError};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use super::look::{self, Look, SeenBundle};
+use super::look::{self, SeenAgent, SeenBundle};
 use super::memory::{Memory, lost};
 use super::{CANARY, VerifyOptions, Violation};
 
@@ -24,6 +26,8 @@ pub(super) struct CanaryOutcome {
     pub(super) took: Option<Duration>,
     pub(super) note: Option<Finding>,
     pub(super) violations: Vec<Violation>,
+    /// Somebody takes it away, or it is not there any more and that is told: nobody is to miss it.
+    pub(super) is_gone: bool,
     started: Option<Instant>,
     agent: String,
 }
@@ -31,9 +35,14 @@ pub(super) struct CanaryOutcome {
 // === impl CanaryOutcome ===
 
 impl CanaryOutcome {
-    /// Whether it was sent.
+    /// Whether it was sent and says how the cluster is.
     pub(super) fn is_counted(&self) -> bool {
-        self.acknowledged.is_some()
+        self.acknowledged.is_some() && self.note.is_none()
+    }
+
+    fn no_longer(&mut self, finding: Finding) {
+        self.note = Some(finding);
+        self.started = None;
     }
 
     fn is_under_way(&self) -> bool {
@@ -45,12 +54,25 @@ impl CanaryOutcome {
 pub(super) async fn send(
     api: &ApiClient,
     options: &VerifyOptions,
-    looks: &[Look],
+    seen: &[(String, SeenAgent)],
     memory: &Memory,
 ) -> Result<Vec<CanaryOutcome>, ApiError> {
-    let sending = looks.iter().map(|look| async move {
-        let known = memory.canary(&look.consumer);
-        send_one(api, options, look, known).await
+    let sending = seen.iter().map(|(consumer, agent)| async move {
+        let known = memory.canary(consumer);
+        let mut outcome = CanaryOutcome {
+            consumer: consumer.clone(),
+            agent: how_it_is(agent),
+            ..CanaryOutcome::default()
+        };
+        match send_one(api, options, &mut outcome, agent, known).await {
+            Ok(()) => Ok(outcome),
+            Err(error) if concerns_all(&error) => Err(error),
+            // What is refused for one cluster says nothing of the others.
+            Err(error) => {
+                outcome.no_longer(refused(consumer, &error));
+                Ok(outcome)
+            }
+        }
     });
     let sent: Vec<_> = futures_util::stream::iter(sending)
         .buffer_unordered(AT_ONCE)
@@ -62,54 +84,94 @@ pub(super) async fn send(
 async fn send_one(
     api: &ApiClient,
     options: &VerifyOptions,
-    look: &Look,
+    outcome: &mut CanaryOutcome,
+    agent: &SeenAgent,
     known: Option<i64>,
-) -> Result<CanaryOutcome, ApiError> {
-    let consumer = &look.consumer;
-    let mut outcome = CanaryOutcome {
-        consumer: consumer.clone(),
-        agent: agent(look),
-        ..CanaryOutcome::default()
-    };
-    if look.after.state == "never" {
+) -> Result<(), ApiError> {
+    let consumer = outcome.consumer.clone();
+    if agent.state == "never" {
         let seen = format!("No canary was sent to `{consumer}`: its agent was never heard from");
         outcome.note = Some(Finding::info(CANARY, seen));
-        return Ok(outcome);
+        return Ok(());
     }
-    let id = id(options, consumer);
+    let id = id(options, &consumer);
     let existing = look::bundles_by_id(api, std::slice::from_ref(&id)).await?;
     let existing = existing.into_iter().next();
     if let (None, Some(version)) = (&existing, known) {
         let seen = format!(
             "Bundle `{id}` of `{consumer}`, acknowledged at version {version}, is gone; only `verify --clean` or somebody's DELETE takes a canary away"
         );
+        // A warning: a cluster that is taken out of service looks the same, and `--except` says that it is.
         outcome.violations.push(Violation {
-            subject: id.clone(),
-            finding: lost(Finding::error(super::ACKNOWLEDGED, seen)),
+            subject: id,
+            finding: lost(Finding::warning(super::ACKNOWLEDGED, seen)),
         });
+        outcome.is_gone = true;
+        return Ok(());
     }
-    if existing
-        .as_ref()
-        .is_some_and(|bundle| bundle.deleted_at.is_some())
-    {
-        let seen = format!("No canary was sent to `{consumer}`: the last one is being deleted");
-        outcome.note = Some(Finding::info(CANARY, seen));
-        return Ok(outcome);
+    if let Some(bundle) = &existing {
+        if bundle.deleted_at.is_some() {
+            outcome.is_gone = true;
+            let seen = format!("No canary was sent to `{consumer}`: the last one is being deleted");
+            outcome.note = Some(Finding::info(CANARY, seen));
+            return Ok(());
+        }
+        if !is_ours(bundle, options, &consumer) {
+            outcome.note = Some(foreign(&id));
+            return Ok(());
+        }
     }
     outcome.started = Some(Instant::now());
-    match write(api, options, consumer, &id, existing.as_ref()).await {
+    match write(api, options, &consumer, &id, existing.as_ref()).await {
         Ok(version) => outcome.acknowledged = Some((id, version)),
         // Somebody else's verifier sends one under this name, too; or the consumer has just gone.
         Err(ApiError::Status { status: 409, .. } | ApiError::NotFound { .. }) => {
             let seen = format!(
                 "No canary was sent to `{consumer}`: somebody else changed it at the same time"
             );
-            outcome.note = Some(Finding::info(CANARY, seen));
-            outcome.started = None;
+            outcome.no_longer(Finding::info(CANARY, seen));
         }
         Err(error) => return Err(error),
     }
-    Ok(outcome)
+    Ok(())
+}
+
+/// Whether a bundle with a canary's id is one, so that it may be changed and deleted: whoever has a right to all bundles
+/// has it to those of users, too.
+fn is_ours(bundle: &SeenBundle, options: &VerifyOptions, consumer: &str) -> bool {
+    let name = options.canary.as_deref().unwrap_or_default();
+    let [manifest] = bundle.manifests.as_slice() else {
+        return false;
+    };
+    bundle.consumer_name == consumer
+        && manifest["kind"] == "ConfigMap"
+        && manifest["metadata"]["name"] == name
+        && manifest["metadata"]["labels"][MARK] == MARKED
+        && manifest["data"]["consumer"] == consumer
+}
+
+fn foreign(id: &str) -> Finding {
+    let seen = format!("`{id}` is somebody else's bundle; it was neither changed nor deleted");
+    Finding::warning(CANARY, seen)
+        .why("this cluster is not checked by a canary as long as its id is taken")
+        .next("choose another --canary")
+}
+
+/// Nobody answers, or the caller is not known: there is nothing to be gained by trying the other clusters.
+fn concerns_all(error: &ApiError) -> bool {
+    matches!(
+        error,
+        ApiError::Http(_)
+            | ApiError::Unauthorized { .. }
+            | ApiError::Token { .. }
+            | ApiError::NotToken { .. }
+    )
+}
+
+fn refused(consumer: &str, error: &ApiError) -> Finding {
+    let seen = format!("No canary was sent to `{consumer}`: {}", chain(error));
+    let finding = Finding::warning(CANARY, seen).why("this cluster was not checked by a canary");
+    finding.next(error.hint().unwrap_or_default())
 }
 
 async fn write(
@@ -123,7 +185,7 @@ async fn write(
     let manifests = json!([{
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": name, "namespace": options.namespace},
+        "metadata": {"name": name, "namespace": options.namespace, "labels": {MARK: MARKED}},
         // Another text in each round, or nothing would be sent.
         "data": {"consumer": consumer, "round": uuid::Uuid::new_v4().to_string()},
     }]);
@@ -152,6 +214,7 @@ pub(super) async fn wait(
     mut sent: Vec<CanaryOutcome>,
     clock: &Clock,
 ) -> Result<Vec<CanaryOutcome>, ApiError> {
+    let began = Instant::now();
     loop {
         let under_way = sent.iter().filter(|outcome| outcome.is_under_way());
         let ids = under_way.filter_map(|outcome| outcome.acknowledged.as_ref());
@@ -159,9 +222,15 @@ pub(super) async fn wait(
         if ids.is_empty() {
             return Ok(sent);
         }
-        let bundles = look::bundles_by_id(api, &ids).await?;
-        for outcome in &mut sent {
-            judge(outcome, &bundles, options, clock);
+        match look::bundles_by_id(api, &ids).await {
+            Ok(bundles) => {
+                for outcome in &mut sent {
+                    judge(outcome, &bundles, options, clock);
+                }
+            }
+            // Busy for a moment; nothing is said of canaries that nobody saw.
+            Err(ApiError::Status { .. }) if began.elapsed() < options.within => {}
+            Err(error) => return Err(error),
         }
         sleep(POLL).await;
     }
@@ -183,7 +252,12 @@ fn judge(
             && bundle.applied.as_deref() == Some("True")
     };
     let elapsed = started.elapsed();
-    if bundle.is_some_and(back) {
+    if bundle.is_none_or(|bundle| bundle.deleted_at.is_some()) {
+        // Taken away, as when a cluster is taken out of service. One that vanished without that is missed in the next round.
+        outcome.is_gone = bundle.is_some();
+        let seen = format!("Canary `{id}` was taken away while it was under way");
+        outcome.no_longer(Finding::info(CANARY, seen));
+    } else if bundle.is_some_and(back) {
         outcome.took = Some(elapsed);
         outcome.started = None;
     } else if elapsed >= options.within {
@@ -199,7 +273,7 @@ fn judge(
             .why("what is published for this cluster now does not reach it, or the server does not hear of it")
             .next(format!("server-bridge explain {id}"));
         outcome.violations.push(Violation {
-            subject: id.clone(),
+            subject: consumer.clone(),
             finding,
         });
         outcome.started = None;
@@ -235,31 +309,41 @@ pub(super) async fn clean(
     options: &VerifyOptions,
 ) -> Result<Vec<Finding>, ApiError> {
     let name = options.canary.as_deref().unwrap_or_default();
-    let mut wanted: Vec<String> = look::consumers(api).await?;
-    wanted
-        .iter_mut()
-        .for_each(|consumer| *consumer = id(options, consumer));
-    wanted.sort_unstable();
-    let is_canary = |id: &String| wanted.binary_search(id).is_ok();
+    let consumers = look::consumers(api).await?;
+    let named: BTreeMap<String, String> = consumers
+        .into_iter()
+        .map(|consumer| (id(options, &consumer), consumer))
+        .collect();
     let mut ids = look::ids_beginning(api, &format!("{name}-")).await?;
-    ids.retain(is_canary);
-    let all = ids.len();
-    for id in &ids {
-        let path = format!("/resource-bundles/{id}");
+    ids.retain(|id| named.contains_key(id));
+    let mut findings = Vec::new();
+    let mut under_way = Vec::new();
+    for bundle in look::bundles_by_id(api, &ids).await? {
+        let consumer = named.get(&bundle.id).map_or("", String::as_str);
+        if bundle.deleted_at.is_some() {
+            under_way.push(bundle.id);
+            continue;
+        }
+        if !is_ours(&bundle, options, consumer) {
+            findings.push(foreign(&bundle.id));
+            continue;
+        }
+        let path = format!("/resource-bundles/{}", bundle.id);
         match api.call(Method::DELETE, &path, None).await {
             Ok(_) | Err(ApiError::NotFound { .. }) => {}
             Err(error) => return Err(error),
         }
+        under_way.push(bundle.id);
     }
+    let mut ids = under_way;
+    let all = ids.len();
     let until = Instant::now() + options.within;
     loop {
         let left = look::bundles_by_id(api, &ids).await?;
         ids = left.into_iter().map(|bundle| bundle.id).collect();
         if ids.is_empty() {
-            return Ok(vec![Finding::ok(
-                CANARY,
-                format!("{all} canaries are gone"),
-            )]);
+            findings.push(Finding::ok(CANARY, format!("{all} canaries are gone")));
+            return Ok(findings);
         }
         if Instant::now() >= until {
             let left = ids.iter().map(|id| {
@@ -269,7 +353,8 @@ pub(super) async fn clean(
                     .why("it goes as soon as its agent has taken the deletion")
                     .next(format!("server-bridge explain {id}"))
             });
-            return Ok(left.collect());
+            findings.extend(left);
+            return Ok(findings);
         }
         sleep(POLL).await;
     }
@@ -282,8 +367,7 @@ fn id(options: &VerifyOptions, consumer: &str) -> String {
     )
 }
 
-fn agent(look: &Look) -> String {
-    let agent = &look.after;
+fn how_it_is(agent: &SeenAgent) -> String {
     let mut text = if agent.state.is_empty() {
         "unknown".to_owned()
     } else {
@@ -301,3 +385,9 @@ fn agent(look: &Look) -> String {
 // Connections that the API gives to one caller without a thought.
 const AT_ONCE: usize = 8;
 const POLL: Duration = Duration::from_millis(500);
+// What no bundle of a user has by chance.
+const MARK: &str = "app.kubernetes.io/managed-by";
+const MARKED: &str = "server-bridge-verify";
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,12 @@ pub(super) struct SeenBundle {
     pub(super) waiting_for: Option<String>,
     #[serde(default)]
     pub(super) ledger: Vec<SeenEntry>,
+    /// Only of bundles that are looked for by their ids.
+    #[serde(default)]
+    pub(super) consumer_name: String,
+    /// As `consumer_name`.
+    #[serde(default)]
+    pub(super) manifests: Vec<Value>,
 }
 
 /// One version's story.
@@ -103,33 +109,29 @@ pub(super) async fn consumers(api: &ApiClient) -> Result<Vec<String>, ApiError> 
     Ok(names)
 }
 
-/// Looks at these consumers. One that is not there any more is left out.
-pub(super) async fn look(api: &ApiClient, consumers: &[String]) -> Result<Vec<Look>, ApiError> {
-    let mut looks = Vec::new();
-    for some in consumers.chunks(AT_ONCE) {
-        let before = agents(api, some).await?;
-        let mut bundles = Vec::new();
-        for (name, _) in &before {
-            bundles.push(bundles_of(api, name).await?);
-        }
-        let after = agents(api, some).await?;
-        let seen = before.into_iter().zip(bundles);
-        for ((consumer, before), bundles) in seen {
-            let Some((_, after)) = after.iter().find(|(name, _)| *name == consumer) else {
-                continue;
-            };
-            looks.push(Look {
-                before,
-                bundles,
-                after: after.clone(),
-                consumer,
-            });
-        }
-    }
-    Ok(looks)
+/// Looks at one consumer, of whose agent this was known before: one after the other, so that the bundles of one only are
+/// in memory. `None` if it is not there any more.
+pub(super) async fn look(
+    api: &ApiClient,
+    consumer: String,
+    before: SeenAgent,
+) -> Result<Option<Look>, ApiError> {
+    let bundles = bundles_of(api, &consumer).await?;
+    let after = agents(api, std::slice::from_ref(&consumer)).await?;
+    let after = after.into_iter().find(|(name, _)| *name == consumer);
+    Ok(after.map(|(consumer, after)| Look {
+        consumer,
+        before,
+        bundles,
+        after,
+    }))
 }
 
-async fn agents(api: &ApiClient, names: &[String]) -> Result<Vec<(String, SeenAgent)>, ApiError> {
+/// What is known of the agents of these consumers, of [`AT_ONCE`] at most. One that is not there any more is left out.
+pub(super) async fn agents(
+    api: &ApiClient,
+    names: &[String],
+) -> Result<Vec<(String, SeenAgent)>, ApiError> {
     let size = names.len().to_string();
     let search = format!("name in ({})", quoted(names));
     let parameters = [
@@ -174,7 +176,7 @@ pub(super) async fn bundles_by_id(
         let search = format!("id in ({})", quoted(some));
         let parameters = [
             ("search", search.as_str()),
-            ("fields", BUNDLE_FIELDS),
+            ("fields", CANARY_FIELDS),
             ("size", &size),
         ];
         let found: Vec<SeenBundle> = items(api, &query("/resource-bundles", &parameters)).await?;
@@ -215,10 +217,13 @@ fn quote(text: &str) -> String {
 
 const BUNDLE_FIELDS: &str =
     "id,version,created_at,deleted_at,applied,status_version,waiting_for,ledger";
+const CANARY_FIELDS: &str =
+    "id,version,created_at,deleted_at,applied,status_version,ledger,consumer_name,manifests";
 const PAGE: usize = 500;
 // 50 000 consumers.
 const MOST_PAGES: usize = 100;
-// 20 000 bundles of one cluster.
-const BUNDLE_PAGES: usize = 40;
-// Half of the values that a search takes after `in`.
-const AT_ONCE: usize = 100;
+/// The most bundles of one cluster that are read.
+pub(super) const MOST_OF_ONE: usize = 20_000;
+const BUNDLE_PAGES: usize = MOST_OF_ONE / PAGE;
+/// Half of the values that a search takes after `in`.
+pub(super) const AT_ONCE: usize = 100;

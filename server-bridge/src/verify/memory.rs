@@ -1,6 +1,6 @@
 //! What earlier looks saw, and what must not have changed since; pure.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use link::event::agent_report::HeldWorks;
@@ -14,8 +14,6 @@ use super::{ACKNOWLEDGED, DIGEST, LEDGER, Violation};
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     consumers: HashMap<String, Remembered>,
-    /// In the order in which they were looked at last.
-    order: VecDeque<String>,
     bundles: usize,
     /// Id and version of the canary of each consumer, as the API acknowledged it.
     canaries: BTreeMap<String, (String, i64)>,
@@ -44,6 +42,8 @@ pub(super) struct Compared {
     pub(super) bundles: u64,
     pub(super) ledgers: u64,
     pub(super) digests: u64,
+    /// There was no room: the next look at this cluster has nothing to be compared with.
+    pub(super) left_out: bool,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -54,6 +54,7 @@ impl Memory {
     pub(super) fn compare(&mut self, look: &Look) -> Compared {
         let mut compared = Compared::default();
         let Some(bundles) = &look.bundles else {
+            compared.left_out = true;
             return compared;
         };
         let last = self.take(&look.consumer);
@@ -82,7 +83,7 @@ impl Memory {
             true => look.before.last_report_at,
             false => look.after.last_report_at,
         };
-        self.put(
+        let is_kept = self.put(
             &look.consumer,
             Remembered {
                 bundles: remembered.collect(),
@@ -90,6 +91,7 @@ impl Memory {
                 reported_at,
             },
         );
+        compared.left_out = !is_kept;
         compared
     }
 
@@ -110,23 +112,36 @@ impl Memory {
         self.canaries.get(consumer).map(|(_, version)| *version)
     }
 
+    /// Forgets every consumer that is none of these, which are sorted: it is gone, or not looked at any more.
+    pub(super) fn keep_only(&mut self, names: &[String]) {
+        let is_there = |name: &String| names.binary_search(name).is_ok();
+        self.canaries.retain(|consumer, _| is_there(consumer));
+        self.consumers.retain(|consumer, _| is_there(consumer));
+        let left = self.consumers.values();
+        self.bundles = left.map(|known| known.bundles.len()).sum();
+    }
+
+    /// How many bundles are remembered.
+    pub(super) fn remembered(&self) -> usize {
+        self.bundles
+    }
+
     fn take(&mut self, consumer: &str) -> Option<Remembered> {
         let taken = self.consumers.remove(consumer)?;
-        self.order.retain(|name| name != consumer);
         self.bundles -= taken.bundles.len();
         Some(taken)
     }
 
-    fn put(&mut self, consumer: &str, remembered: Remembered) {
-        self.bundles += remembered.bundles.len();
-        self.order.push_back(consumer.into());
-        self.consumers.insert(consumer.into(), remembered);
-        while self.bundles > MOST_BUNDLES {
-            let Some(oldest) = self.order.front().cloned() else {
-                return;
-            };
-            self.take(&oldest);
+    /// False if there is no room. What is remembered stays then: if it made room, all would be forgotten before it is
+    /// looked at again, and nothing compared with anything.
+    fn put(&mut self, consumer: &str, remembered: Remembered) -> bool {
+        let bundles = self.bundles + remembered.bundles.len();
+        if bundles > MOST_BUNDLES {
+            return false;
         }
+        self.bundles = bundles;
+        self.consumers.insert(consumer.into(), remembered);
+        true
     }
 }
 

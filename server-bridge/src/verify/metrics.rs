@@ -14,6 +14,7 @@ pub struct VerifyMetrics {
     rounds: IntCounterVec,
     last_round: IntGauge,
     slowest_canary: Gauge,
+    remembered: IntGauge,
 }
 
 // === impl VerifyMetrics ===
@@ -28,7 +29,7 @@ impl VerifyMetrics {
             violations: IntGaugeVec::new(
                 Opts::new(
                     "bridge_verify_violations",
-                    "What the verifier found in the last 15 minutes that must not be, by invariant; of canaries in the last round",
+                    "What the verifier found in the last 15 minutes that must not be, by invariant; of a cluster's canary until its next one comes back",
                 ),
                 &["invariant"],
             )?,
@@ -54,12 +55,17 @@ impl VerifyMetrics {
                 "bridge_verify_slowest_canary_seconds",
                 "How long the slowest canary of the last round took that came back",
             )?,
+            remembered: IntGauge::new(
+                "bridge_verify_remembered",
+                "Bundles that the verifier remembers from look to look; clusters beyond 100000 are not compared",
+            )?,
         };
         registry.register(Box::new(metrics.violations.clone()))?;
         registry.register(Box::new(metrics.checked.clone()))?;
         registry.register(Box::new(metrics.rounds.clone()))?;
         registry.register(Box::new(metrics.last_round.clone()))?;
         registry.register(Box::new(metrics.slowest_canary.clone()))?;
+        registry.register(Box::new(metrics.remembered.clone()))?;
         for code in INVARIANTS {
             metrics.violations.with_label_values(&[word(code)]);
             metrics.checked.with_label_values(&[word(code)]);
@@ -89,6 +95,8 @@ impl VerifyMetrics {
         }
         let slowest = round.slowest.unwrap_or_default();
         self.slowest_canary.set(slowest.as_secs_f64());
+        let remembered = i64::try_from(round.remembered);
+        self.remembered.set(remembered.unwrap_or(i64::MAX));
     }
 }
 

@@ -137,16 +137,30 @@ fn what_both_ends_hold_is_compared_only_by_a_report_between_two_equal_looks() {
 }
 
 #[test]
-fn memory_is_bounded_and_gives_up_what_was_seen_longest_ago() {
+fn a_full_memory_keeps_what_it_has_so_that_something_is_compared() {
     let mut memory = Memory::default();
     let bundles: Vec<Value> = (0..MOST_BUNDLES / 2)
         .map(|number| json!({"id": number.to_string(), "version": 1}))
         .collect();
-    for consumer in ["a", "b", "a", "c"] {
+    let see = |memory: &mut Memory, consumer: &str| {
         let mut look = look(&bundles, None, 0);
         look.consumer = consumer.into();
-        memory.compare(&look);
+        let compared = memory.compare(&look);
+        (compared.left_out, compared.bundles > 0)
+    };
+    for _ in 0..2 {
+        for consumer in ["a", "b"] {
+            assert!(!see(&mut memory, consumer).0);
+        }
+        assert_eq!(see(&mut memory, "c"), (true, false));
     }
-    assert_eq!(memory.order, ["a", "c"]);
-    assert_eq!(memory.bundles, MOST_BUNDLES);
+    assert_eq!(see(&mut memory, "a"), (false, true));
+    assert_eq!(memory.remembered(), MOST_BUNDLES);
+    memory.note_canary("a", "x-a", 1);
+    memory.keep_only(&["b".into(), "c".into()]);
+    assert_eq!(
+        (memory.remembered(), memory.canary("a")),
+        (MOST_BUNDLES / 2, None)
+    );
+    assert_eq!(see(&mut memory, "c"), (false, false));
 }

@@ -9,10 +9,12 @@
 //! refused + unanswered, acknowledged = received of those + lost.
 
 mod cost;
+mod pace;
 mod plan;
 mod tally;
 mod worker;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,21 +24,25 @@ use link::iot::limits::PACKET_BYTES;
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use self::cost::Estimate;
+use self::pace::Pace;
 use self::plan::{Plan, PlanError};
 use self::tally::Sums;
+use self::worker::Run;
 use crate::args::BenchArgs;
 use crate::connection::{Connection, ConnectionError};
-use crate::output::Output;
+use crate::output::{Output, OutputFormat};
 use crate::session::SessionSettings;
+use crate::subscribe::interrupted;
 use crate::target::Target;
 
 /// Runs the command.
 ///
 /// # Errors
 /// A failure of the kind that the exit code tells; any message that was not passed on is one.
-pub async fn run(args: &BenchArgs) -> Result<(), Failure> {
+pub async fn run(args: &BenchArgs) -> Result<Option<ExitKind>, Failure> {
     let output = Output::of(args.output);
     let target = Target::resolve(&args.connection, output)?;
     let plan = Arc::new(Plan::of(args).map_err(Failure::misuse)?);
@@ -152,30 +158,45 @@ async fn open_all(
 
 async fn measure(plan: &Arc<Plan>, connections: Vec<(u16, Connection)>, within: Duration) -> Sums {
     let start = Instant::now();
+    let run = Run {
+        start,
+        within,
+        pace: Pace::of(plan, start),
+        stop: CancellationToken::new(),
+    };
     let mut working = JoinSet::new();
     for (number, connection) in connections {
-        working.spawn(worker::work(
-            number,
-            plan.clone(),
-            connection,
-            start,
-            within,
-        ));
+        working.spawn(worker::work(number, plan.clone(), connection, run.clone()));
     }
     let mut sums = Sums::default();
-    while let Some(done) = working.join_next().await {
-        if let Ok(tally) = done {
-            sums.add(tally);
+    let mut interrupted = pin!(interrupted());
+    loop {
+        tokio::select! {
+            done = working.join_next() => match done {
+                None => return sums,
+                Some(Ok(tally)) => sums.add(tally),
+                Some(Err(_)) => {}
+            },
+            () = &mut interrupted, if sums.ended_after.is_none() => {
+                let measured = start.elapsed().saturating_sub(plan.warm_up);
+                sums.ended_after = Some(measured.min(plan.duration));
+                run.stop.cancel();
+            }
         }
     }
-    sums
 }
 
-fn finish(plan: &Plan, sums: &Sums, output: Output) -> Result<(), Failure> {
+fn finish(plan: &Plan, sums: &Sums, output: Output) -> Result<Option<ExitKind>, Failure> {
+    let failure = failure(sums);
     let _ = output.print(
         || sums.text(plan),
         || {
-            let mut result = json!({"type": "result", "schema": SCHEMA, "ok": sums.is_good()});
+            let mut result = json!({"type": "result", "schema": SCHEMA, "ok": failure.is_none()});
+            if let (Some(result), Some(failure)) = (result.as_object_mut(), &failure) {
+                result.insert("error".into(), failure.to_string().into());
+                result.insert("hint".into(), failure.hint().into());
+                result.insert("exitCode".into(), failure.kind().code().into());
+            }
             if let (Some(result), serde_json::Value::Object(rest)) =
                 (result.as_object_mut(), sums.json(plan))
             {
@@ -184,8 +205,18 @@ fn finish(plan: &Plan, sums: &Sums, output: Output) -> Result<(), Failure> {
             result
         },
     )?;
+    match failure {
+        None => Ok(None),
+        // The failure is in the result, which is the only one.
+        Some(failure) if output.format == OutputFormat::Json => Ok(Some(failure.kind())),
+        Some(failure) => Err(failure),
+    }
+}
+
+/// What to say of what did not come through.
+fn failure(sums: &Sums) -> Option<Failure> {
     if sums.is_good() {
-        return Ok(());
+        return None;
     }
     let kind = match sums.refused {
         0 => ExitKind::Failed,
@@ -197,7 +228,7 @@ fn finish(plan: &Plan, sums: &Sums, output: Output) -> Result<(), Failure> {
         hint: sums.hint(),
     };
     let hint = error.hint();
-    Err(Failure::new(kind, error).with_hint(hint))
+    Some(Failure::new(kind, error).with_hint(hint))
 }
 
 // === impl Charged ===

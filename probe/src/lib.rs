@@ -127,7 +127,7 @@ async fn dispatch(verb: &Verb) -> Result<Option<ExitKind>, Failure> {
         // Prints its own outcome, failure included.
         Verb::Check(args) => check::run(args).await,
         Verb::Doctor(args) => doctor::run(args).await,
-        Verb::Bench(args) => bench::run(args).await.map(|()| None),
+        Verb::Bench(args) => bench::run(args).await,
         Verb::Watch(args) => watch::run(args).await.map(|()| None),
     }
 }

@@ -195,7 +195,7 @@ impl Listening<'_> {
 }
 
 /// Resolves at Ctrl-C, and when the process is told to end.
-async fn interrupted() {
+pub(crate) async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let signals = (
         signal(SignalKind::interrupt()),

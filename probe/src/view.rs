@@ -4,6 +4,7 @@
 
 mod data;
 
+use link::cli::is_hidden;
 use link::clock::{rfc3339_nanos, rfc3339_seconds};
 use link::error::chain;
 use link::event::{DecodeError, Event, decode};
@@ -227,7 +228,7 @@ fn short_kind(event: &Event) -> String {
 fn printable(text: &str) -> String {
     text.chars()
         .map(|c| {
-            if c.is_control() && c != '\t' {
+            if is_hidden(c) && c != '\t' {
                 '\u{fffd}'
             } else {
                 c

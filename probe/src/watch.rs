@@ -33,7 +33,8 @@ pub async fn run(args: &WatchArgs) -> Result<(), Failure> {
     let api = args
         .api
         .client()
-        .map_err(link::http::client::ApiError::into_failure)?;
+        .map_err(link::http::client::ApiError::into_failure)?
+        .answer_bytes(ANSWER_BYTES);
     let look = Look::new(api, args.stuck_after);
     if args.once || args.output.json || !stdout().is_terminal() {
         return plain(args, look).await;
@@ -70,5 +71,7 @@ async fn plain(args: &WatchArgs, mut look: Look) -> Result<(), Failure> {
     }
 }
 
+// A page of 500 clusters or 200 bundles is some hundred KiB.
+const ANSWER_BYTES: usize = 16 * 1024 * 1024;
 // Where no terminal says how wide it is: a file or a log, wide enough for every column.
 const PLAIN_WIDTH: usize = 140;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args as ClapArgs;
 
-use super::value::seconds;
+use super::value::{delay, seconds};
 use super::{ConnectionArgs, OutputArgs};
 
 /// `probe bench`.
@@ -24,7 +24,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub duration: Duration,
     /// Seconds of the same load before, which are not counted
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = delay)]
     pub warm_up: Duration,
     /// Seconds to connect, and to wait for the last answers
     #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]

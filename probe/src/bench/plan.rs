@@ -121,7 +121,7 @@ impl Plan {
     }
 
     /// How many messages of a connection are due before a moment.
-    fn before(&self, connection: u16, moment: Duration) -> u64 {
+    pub(super) fn before(&self, connection: u16, moment: Duration) -> u64 {
         let turns = (moment.as_nanos() * u128::from(self.rate)).div_ceil(1_000_000_000);
         let (turns, each) = (
             turns.saturating_sub(connection.into()),

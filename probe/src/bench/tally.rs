@@ -41,6 +41,8 @@ pub(super) struct Sums {
     pub(super) duplicated: u64,
     pub(super) reordered: u64,
     pub(super) disconnects: u64,
+    /// How long was measured, if somebody ended it before its time.
+    pub(super) ended_after: Option<Duration>,
     latencies: Vec<Duration>,
     acknowledgements: Vec<Duration>,
 }
@@ -112,6 +114,12 @@ impl Tally {
         self.missing == 0
     }
 
+    /// Only the first so many were due: the run was ended.
+    pub(super) fn cut(&mut self, due: u64) {
+        self.marks
+            .truncate(usize::try_from(due).unwrap_or(usize::MAX));
+    }
+
     /// Returns what was known before.
     fn mark(&mut self, message: u64, mark: u8) -> u8 {
         let index = usize::try_from(message).unwrap_or(usize::MAX);
@@ -176,6 +184,10 @@ impl Sums {
         }
     }
 
+    fn measured(&self, plan: &Plan) -> Duration {
+        self.ended_after.unwrap_or(plan.duration)
+    }
+
     /// A few lines for people.
     pub(super) fn text(&self, plan: &Plan) -> String {
         let mut lines = vec![
@@ -183,7 +195,7 @@ impl Sums {
                 "{} messages of {} bytes due in {} s on {} connections: {} sent, {} acknowledged, {} received",
                 self.due,
                 plan.size,
-                plan.duration.as_secs_f32(),
+                self.measured(plan).as_secs_f32(),
                 plan.connections,
                 self.sent,
                 self.acknowledged,
@@ -225,7 +237,8 @@ impl Sums {
             "connections": plan.connections,
             "rate": plan.rate,
             "size": plan.size,
-            "seconds": plan.duration.as_secs_f64(),
+            "seconds": self.measured(plan).as_secs_f64(),
+            "interrupted": self.ended_after.is_some(),
             "due": self.due,
             "unsent": self.unsent,
             "sent": self.sent,
@@ -301,6 +314,20 @@ mod tests {
         );
         assert_eq!(sums.latencies.len(), 3);
         assert!(!sums.is_good());
+    }
+
+    #[test]
+    fn what_was_not_due_yet_when_a_run_was_ended_is_not_missed() {
+        let mut tally = Tally::new(1, 10);
+        for message in 0..3 {
+            tally.sent(message);
+            tally.acknowledged(message, Duration::ZERO);
+            tally.received(message, Duration::ZERO);
+        }
+        tally.cut(3);
+        let mut sums = Sums::default();
+        sums.add(tally);
+        assert_eq!((sums.due, sums.is_good()), (2, true));
     }
 
     #[test]

@@ -5,29 +5,49 @@ use std::time::Duration;
 
 use link::message::Message;
 use link::mqtt::{PublishError, Receipt, Session, State};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::pace::Pace;
 use super::plan::Plan;
 use super::tally::Tally;
 use crate::connection::Connection;
+
+/// What the connections of a run share.
+#[derive(Clone, Debug)]
+pub(super) struct Run {
+    pub(super) start: Instant,
+    pub(super) within: Duration,
+    pub(super) pace: Pace,
+    /// Somebody wants it to end now.
+    pub(super) stop: CancellationToken,
+}
 
 /// A message whose acknowledgement is waited for.
 struct Unanswered {
     message: u64,
     due: Instant,
     receipt: Receipt,
+    /// Given back with the answer.
+    room: OwnedSemaphorePermit,
 }
 
-/// Does the part of one connection; ends when everything that was acknowledged has come, or `within` after the end.
+/// Does the part of one connection; ends when everything that was acknowledged has come, or `within` after the end. After
+/// `stop` nothing more is due.
 pub(super) async fn work(
     number: u16,
     plan: Arc<Plan>,
     mut connection: Connection,
-    start: Instant,
-    within: Duration,
+    run: Run,
 ) -> Tally {
+    let Run {
+        start,
+        within,
+        pace,
+        stop,
+    } = run;
     let tally = Tally::new(plan.first_of(number), plan.messages_of(number));
     let tally = Arc::new(Mutex::new(tally));
     let session = connection.session.clone();
@@ -36,14 +56,15 @@ pub(super) async fn work(
         number,
         plan.clone(),
         session.clone(),
-        start,
+        (start, pace),
         queue,
         tally.clone(),
     ));
-    let _sending = AbortOnDropHandle::new(sending);
+    let sending = AbortOnDropHandle::new(sending);
     let mut answers = AbortOnDropHandle::new(tokio::spawn(answered(unanswered, tally.clone())));
     let _watching = AbortOnDropHandle::new(tokio::spawn(watch(session, tally.clone())));
-    let (mut open, last) = (true, start + plan.end() + within);
+    let (mut open, mut last) = (true, start + plan.end() + within);
+    let mut stopped = None;
     while open || !lock(&tally).is_settled() {
         tokio::select! {
             delivery = connection.inbound.recv() => {
@@ -57,19 +78,29 @@ pub(super) async fn work(
             }
             // After the last message everything is answered.
             _ = &mut answers, if open => open = false,
+            () = stop.cancelled(), if stopped.is_none() => {
+                let now = Instant::now();
+                stopped = Some(now);
+                last = last.min(now + within.min(STOPPED_WITHIN));
+                sending.abort();
+            }
             () = sleep_until(last) => break,
         }
     }
-    drop((_sending, answers, _watching));
+    drop((sending, answers, _watching));
     connection.close().await;
-    std::mem::take(&mut *lock(&tally))
+    let mut tally = std::mem::take(&mut *lock(&tally));
+    if let Some(stopped) = stopped {
+        tally.cut(plan.before(number, stopped - start));
+    }
+    tally
 }
 
 async fn send(
     number: u16,
     plan: Arc<Plan>,
     session: Session,
-    start: Instant,
+    (start, pace): (Instant, Pace),
     queue: mpsc::Sender<Unanswered>,
     tally: Arc<Mutex<Tally>>,
 ) {
@@ -77,6 +108,15 @@ async fn send(
     for message in 0..plan.messages_of(number) {
         let due = start + plan.due(number, message);
         sleep_until(due).await;
+        // Whatever a broker has held up goes within the limits, too; what has no room by the end counts as unsent.
+        let Some(room) = pace.room(end).await else {
+            return;
+        };
+        let slot = pace.slot(Instant::now());
+        if slot > end {
+            return;
+        }
+        sleep_until(slot).await;
         let payload = plan.payload(number, message);
         // A broker that takes no more holds this up: what is not taken by the end counts as unsent.
         let publish = session.publish(Message::new(topic.clone(), payload));
@@ -95,6 +135,7 @@ async fn send(
             message,
             due,
             receipt,
+            room,
         };
         if queue.send(unanswered).await.is_err() {
             return;
@@ -108,9 +149,11 @@ async fn answered(mut unanswered: mpsc::Receiver<Unanswered>, tally: Arc<Mutex<T
         message,
         due,
         receipt,
+        room,
     }) = unanswered.recv().await
     {
         let answer = receipt.await;
+        drop(room);
         let mut tally = lock(&tally);
         match answer {
             Ok(_) => tally.acknowledged(message, due.elapsed()),
@@ -146,5 +189,7 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
     tally.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+// Whoever presses Ctrl-C waits no longer than that for the last answers.
+const STOPPED_WITHIN: Duration = Duration::from_secs(2);
 // More than a session holds: two windows of 100 in its queue and one on the way (`link::mqtt`).
 const UNANSWERED: usize = 512;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::error::{Failure, Hint, chain};
+use link::error::{ExitKind, Failure, Hint, chain};
 use link::http::client::ApiError;
 use tokio::io::{AsyncReadExt as _, stdin};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +29,11 @@ struct Seen {
 #[derive(Debug, thiserror::Error)]
 #[error("listen to signals")]
 struct SignalError(#[source] std::io::Error);
+
+/// What fetches has died, so that the picture would stand still for ever.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("watch the region: the task that fetches has ended")]
+struct Ended;
 
 /// Shows the region until somebody ends it.
 pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure> {
@@ -76,7 +81,11 @@ pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure>
         let mut fetch = false;
         tokio::select! {
             () = stop.asked() => return Ok(()),
-            changed = seen.changed() => if changed.is_err() { return Ok(()) },
+            changed = seen.changed() => if changed.is_err() {
+                // Drawn over nothing: the terminal is given back first.
+                drop(terminal);
+                return Err(Failure::new(ExitKind::Failed, Ended).with_hint(Ended.hint()));
+            },
             _ = tick.tick() => {}
             _ = resized.recv() => {
                 (width, height) = size().unwrap_or(SMALL);
@@ -187,6 +196,14 @@ impl Stop {
 // === impl SignalError ===
 
 impl Hint for SignalError {}
+
+// === impl Ended ===
+
+impl Hint for Ended {
+    fn hint(&self) -> Option<String> {
+        Some("this is a fault of this program: tell its makers what stands before; `--once` may still do".into())
+    }
+}
 
 // So that ages go on.
 const TICK: Duration = Duration::from_secs(1);

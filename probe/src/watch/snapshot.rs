@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use link::cli::is_hidden;
 use link::clock::rfc3339_seconds;
 use serde_json::{Value, json};
 
@@ -230,7 +231,7 @@ fn text(value: &Value) -> Option<String> {
     let text = value.as_str()?;
     Some(
         text.chars()
-            .map(|char| if char.is_control() { ' ' } else { char })
+            .map(|char| if is_hidden(char) { ' ' } else { char })
             .take(TEXT_CHARS)
             .collect(),
     )
@@ -266,8 +267,9 @@ mod tests {
 
     #[test]
     fn nothing_that_a_terminal_acts_on_is_kept() {
-        let row = BundleRow::of(&json!({"id": "a\u{1b}[2Jb", "waiting_for": "apply"}));
-        assert_eq!(row.name, "a [2Jb");
+        let row =
+            BundleRow::of(&json!({"id": "a\u{1b}[2Jb\u{202e}c\u{2028}", "waiting_for": "apply"}));
+        assert_eq!(row.name, "a [2Jb c ");
         assert_eq!(row.why, "the agent has not said that it is applied");
     }
 

@@ -16,10 +16,10 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 
-pub use self::bench::BenchArgs;
-pub(crate) use self::bench::MOST_RATE;
 #[cfg(test)]
 pub(crate) use self::bench::BENCH_HEADER;
+pub use self::bench::BenchArgs;
+pub(crate) use self::bench::MOST_RATE;
 pub use self::connection::{ConnectionArgs, OutputArgs};
 #[cfg(test)]
 pub(crate) use self::diagnose::PING_HEADER;

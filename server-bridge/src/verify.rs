@@ -165,7 +165,9 @@ impl Verifier {
         let consumer = &outcome.consumer;
         if outcome.is_counted() {
             *round.checked.entry(CANARY).or_default() += 1;
-            // It was tried again, which alone says how this cluster is; of the others nothing new is known.
+        }
+        // What is tried again, or taken away, says how this cluster is; of the others nothing new is known.
+        if outcome.is_counted() || outcome.is_gone {
             self.kept.remove(&(CANARY, consumer.clone()));
         }
         round.slowest = round.slowest.max(outcome.took);

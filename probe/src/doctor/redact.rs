@@ -119,6 +119,8 @@ fn without_named(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     while let Some(at) = left.find(':') {
         let (before, after) = (&left[..at], &left[at + 1..]);
+        // What follows another colon at once is the second half of `service:action`.
+        let is_first = kept.is_empty();
         kept.push_str(before);
         kept.push(':');
         left = after;
@@ -128,7 +130,9 @@ fn without_named(text: &str) -> String {
             at + bare[at..].chars().next().map_or(1, char::len_utf8)
         });
         // Not a longer one, such as a path or an option.
-        let is_whole = bare[start..].chars().all(is_of_name) && !bare[start..].starts_with('-');
+        let is_whole = (start > 0 || is_first)
+            && bare[start..].chars().all(is_of_name)
+            && !bare[start..].starts_with('-');
         if !is_whole || !is_secret_name(&bare[start..]) {
             continue;
         }

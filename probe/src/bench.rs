@@ -3,7 +3,7 @@
 //! Each connection publishes with QoS 1 to a topic of its own and receives what it published, so that one process sees both
 //! ends by one clock. Messages are due at fixed moments whatever the broker does, and times are taken from those moments:
 //! a broker that holds its publishers back does not look fast for that. IoT Core's rates are not kept on this side, because
-//! what a broker does beyond them is what is measured; this program's own limits are (`args::bench`, [`plan`]).
+//! what a broker does beyond them is what is measured; this program's own limits are (`args::bench`, `plan`).
 //!
 //! **Invariant:** every message that was due is counted once: due = sent + unsent, sent = acknowledged + throttled +
 //! refused + unanswered, acknowledged = received of those + lost.

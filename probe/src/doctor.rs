@@ -4,7 +4,7 @@
 //! `--timeout`. A stage adds findings and says whether what needs it can go on; what is not looked at is said with the
 //! reason. Nothing that a stage meets ends the doctor: a file that cannot be read is a finding, not a failure.
 //!
-//! With `--static` no stage runs: files are held against each other before anything does ([`static_files`]).
+//! With `--static` no stage runs: files are held against each other before anything does (`static_files`).
 //!
 //! **Contract of a stage:** `check(&Context, &mut Findings) -> Next`. It ends within `Context::share` of a constant of its
 //! own, may be dropped at any await, and puts no secret into a finding ([`Findings::add`] looks once more).

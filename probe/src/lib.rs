@@ -47,7 +47,7 @@
 //! | | `needs` | with `--consumer`: `action`, `resource` |
 //! | | `result` | `ok`, `clientId`, and on failure `stage`, `code`, `hint`, `exitCode` |
 //!
-//! `bench` prints one `result` with a `schema` ([`bench`]), `watch` a `snapshot` with a `schema` for each look ([`watch`]).
+//! `bench` prints one `result` with a `schema`, `watch` a `snapshot` with a `schema` for each look.
 //! `doctor` prints one object without a `type`: `schema` and `findings` ([`link::fault::FindingsReport`]).
 
 pub mod args;

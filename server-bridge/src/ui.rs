@@ -5,7 +5,7 @@
 //! same authentication as every other call: a browser sends its client certificate by itself, and a token is asked for by
 //! the page, which keeps it in memory only.
 //!
-//! **Invariant:** the page runs no code and loads nothing but these files ([`POLICY`]), and no other page can frame it. It
+//! **Invariant:** the page runs no code and loads nothing but these files (`POLICY`), and no other page can frame it. It
 //! makes no HTML from text: `require-trusted-types-for` makes a browser refuse that, whatever a bundle is called.
 
 use std::sync::LazyLock;

@@ -39,7 +39,7 @@ pub const ANSWER_BYTES: usize = 192 * 1024 * 1024;
 /// The most bytes of an answer that is a refusal; the rest is not read. The API's are some hundred.
 pub const REFUSAL_BYTES: usize = 64 * 1024;
 
-/// Calls one server. Connections are kept and used again, [`IDLE`] of them at most.
+/// Calls one server. Connections are kept and used again, `IDLE` of them at most.
 pub struct HttpClient {
     address: HttpAddress,
     files: HttpsFiles,

@@ -2,7 +2,7 @@
 
 use link::spelling::nearest;
 
-/// At most [`SHOWN`] names that hold what was given, and then those spelled like it, nearest first, each once.
+/// At most `SHOWN` names that hold what was given, and then those spelled like it, nearest first, each once.
 pub fn near(given: &str, known: &[String]) -> Vec<String> {
     let given = given.to_lowercase();
     let mut found: Vec<String> = Vec::new();

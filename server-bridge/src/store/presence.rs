@@ -125,7 +125,7 @@ impl Presence {
         self.last_seen_at.max(self.report_at)
     }
 
-    /// The same by `now`: what [`is_ahead`] says nothing.
+    /// The same by `now`: a time that is ahead of it says nothing.
     pub fn heard_by(&self, now: Timestamp) -> Option<Timestamp> {
         let heard = [self.last_seen_at, self.report_at];
         let heard = heard.into_iter().flatten();

@@ -4,7 +4,6 @@
 //! (`link::tls::install_provider()`). Data goes to standard output, everything else to standard error.
 
 mod everywhere;
-mod printable;
 mod refusal;
 mod stdout;
 
@@ -16,9 +15,9 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use self::everywhere::command;
-pub use self::printable::{is_hidden, printable};
 pub use self::stdout::{Stdout, StdoutError, stdout_line};
 use crate::error::{ExitKind, Failure};
+pub use crate::printable::{is_hidden, printable};
 
 /// How a command ended whose outcome is already printed.
 pub trait Exit {

@@ -2,7 +2,7 @@
 //!
 //! Imports point down only:
 //! `cli → endpoint → admin, mqtt → tls, identity, config, http, supervise, telemetry, shutdown → party → topic, event,
-//! bundle, order → iot → id, clock, backoff, error, fault, file, listen, message, private, spelling`. The crate knows
+//! bundle, order → iot → id, clock, backoff, error, fault, file, listen, message, printable, private, spelling`. The crate knows
 //! nothing of Kubernetes, SQL or the AWS SDK.
 
 pub mod admin;
@@ -25,6 +25,7 @@ pub mod message;
 pub mod mqtt;
 pub mod order;
 pub mod party;
+pub mod printable;
 pub mod private;
 pub mod shutdown;
 pub mod spelling;

@@ -141,7 +141,7 @@ fn the_archive_is_its_owners_alone_holds_what_helps_and_overwrites_nothing() {
     assert!(of("machine.txt").contains("probe "));
     let _ = of("resolv.conf");
     let again = run();
-    assert_eq!(again.status.code(), Some(1), "{}", text(&again));
+    assert_eq!(again.status.code(), Some(2), "{}", text(&again));
     assert!(
         text(&again).contains("nothing is overwritten"),
         "{}",

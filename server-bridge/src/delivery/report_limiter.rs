@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_burst_is_taken_and_then_one_every_ten_seconds_of_each_consumer() {
-        let [one, other] = ["c1", "c2"].map(|name| ConsumerName::new(name).unwrap());
+        let [one, other, third] = ["c1", "c2", "c3"].map(|name| ConsumerName::new(name).unwrap());
         let limiter = ReportLimiter::default();
         let start = Instant::now();
         let admitted = (0..1_000).filter(|_| limiter.admit(&one, start)).count();
@@ -51,7 +51,7 @@ mod tests {
         let admitted = (1..=3_600).filter(|second| limiter.admit(&one, later(*second)));
         assert_eq!(admitted.count(), 360);
         // What is full again is forgotten.
-        assert!(limiter.admit(&other, later(10_000)));
+        assert!(limiter.admit(&third, later(10_000)));
         assert_eq!(limiter.0.lock().unwrap().len(), 1);
     }
 }

@@ -14,7 +14,9 @@ use crate::bed::{assert_faults, told};
 
 async fn provisioner(dir: &TestDir, words: &[&str]) -> Result<String> {
     let spec = ProcessSpec::binary("provisioner")?.args(words.iter().copied());
-    let output = spec.run(dir.path(), PATIENCE).await?;
+    // A directory of its own each time: what a program prints is appended to what an earlier one of its name printed.
+    let logs = tempfile::tempdir_in(dir.path())?;
+    let output = spec.run(logs.path(), PATIENCE).await?;
     ensure!(output.status.success(), "{words:?}: {}", output.stderr);
     Ok(output.stdout)
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::error::ApiError;
 use super::{HttpAddress, HttpClient};
-use crate::cli::is_hidden;
 use crate::file;
+use crate::printable::is_hidden;
 
 /// What stands before every path of the API (docs/MAESTRO.md §5).
 pub const API_PREFIX: &str = "/api/maestro/v1";

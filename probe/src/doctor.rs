@@ -84,7 +84,7 @@ async fn look(
 ) -> Result<(FindingsReport, String, files::Looked), Failure> {
     // What would fail at the end fails at the beginning.
     if let Some(file) = &args.bundle {
-        archive::check(file).map_err(Failure::usage)?;
+        archive::check(file).map_err(Failure::misuse)?;
     }
     if !args.static_files.is_empty() {
         let (report, about) = static_files::look(args, output).await?;

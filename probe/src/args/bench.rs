@@ -26,7 +26,7 @@ pub struct BenchArgs {
     /// Seconds of the same load before, which are not counted
     #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = delay)]
     pub warm_up: Duration,
-    /// Seconds to connect, and to wait for the last answers
+    /// Seconds to connect, and after the end to send what is late and wait for the last answers
     #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
     /// Load AWS IoT Core, which charges for each message; the estimate is printed first

@@ -43,10 +43,10 @@ impl Pace {
         slot.max(now)
     }
 
-    /// Room for one payload until its answer has come; `None` if there is none by `end`.
-    pub(super) async fn room(&self, end: Instant) -> Option<OwnedSemaphorePermit> {
+    /// Room for one payload until its answer has come; `None` if there is none by `last`.
+    pub(super) async fn room(&self, last: Instant) -> Option<OwnedSemaphorePermit> {
         let room = self.payload.clone().acquire_many_owned(self.size);
-        timeout_at(end, room).await.ok()?.ok()
+        timeout_at(last, room).await.ok()?.ok()
     }
 }
 

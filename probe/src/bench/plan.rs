@@ -85,7 +85,7 @@ impl Plan {
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
-    /// When nothing is sent any more.
+    /// When nothing is due any more.
     pub(super) fn end(&self) -> Duration {
         self.warm_up + self.duration
     }

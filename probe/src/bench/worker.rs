@@ -56,7 +56,7 @@ pub(super) async fn work(
         number,
         plan.clone(),
         session.clone(),
-        (start, pace),
+        (start, start + plan.end() + within, pace),
         queue,
         tally.clone(),
     ));
@@ -100,27 +100,28 @@ async fn send(
     number: u16,
     plan: Arc<Plan>,
     session: Session,
-    (start, pace): (Instant, Pace),
+    (start, last, pace): (Instant, Instant, Pace),
     queue: mpsc::Sender<Unanswered>,
     tally: Arc<Mutex<Tally>>,
 ) {
-    let (topic, end) = (plan.topic(number), start + plan.end());
+    let topic = plan.topic(number);
     for message in 0..plan.messages_of(number) {
         let due = start + plan.due(number, message);
         sleep_until(due).await;
-        // Whatever a broker has held up goes within the limits, too; what has no room by the end counts as unsent.
-        let Some(room) = pace.room(end).await else {
+        // What was held up goes late, within the limits, and its time counts from when it was due. What has no room by `last`
+        // counts as unsent.
+        let Some(room) = pace.room(last).await else {
             return;
         };
         let slot = pace.slot(Instant::now());
-        if slot > end {
+        if slot > last {
             return;
         }
         sleep_until(slot).await;
         let payload = plan.payload(number, message);
-        // A broker that takes no more holds this up: what is not taken by the end counts as unsent.
+        // A broker that takes no more holds this up.
         let publish = session.publish(Message::new(topic.clone(), payload));
-        let receipt = match timeout_at(end.max(Instant::now()), publish).await {
+        let receipt = match timeout_at(last, publish).await {
             Ok(Ok(receipt)) => receipt,
             Ok(Err(PublishError::Closed)) | Err(_) => return,
             Ok(Err(_)) => {

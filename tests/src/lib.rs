@@ -7,6 +7,7 @@
 
 pub mod api;
 pub mod aws;
+pub mod browser;
 pub mod crds;
 pub mod csi;
 pub mod decoders;

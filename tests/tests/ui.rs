@@ -1,18 +1,16 @@
 //! The status page in a real browser, on a real bridge: what it shows of ten thousand clusters, what it does when the bridge
 //! is silent, and who is let in.
 //!
-//! Scenarios are in `tests/browser`, which drives the machine's Chromium by playwright-core, and looks at each view by axe's
-//! rules. Screenshots are in `target/test-artifacts/ui`.
+//! Scenarios are in `tests/browser`. How soon the page is there is measured by the benchmark `page`.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::api::{Api, config_map};
+use tests::browser::{self, Browser};
 use tests::pki::Authority;
-use tests::process::ProcessSpec;
-use tests::region::{BrokerKind, Region, RegionBuilder};
+use tests::region::{BrokerKind, RegionBuilder};
 use tests::wait::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -49,14 +47,10 @@ async fn every_view_shows_what_the_bridge_knows_of_ten_thousand_clusters() -> Re
     )
     .await?;
     let total = CLUSTERS.to_string();
-    let said = Browser::new(&mut region)
+    Browser::new(&mut region)
         .await?
         .run("views", &[&total, CANARY])
         .await?;
-    // The test's own report, for whoever looks for the figure.
-    for line in said.lines() {
-        eprintln!("{line}");
-    }
     region.passed();
     Ok(())
 }
@@ -81,13 +75,8 @@ async fn a_token_is_asked_for_and_kept_in_memory_and_a_wrong_one_is_refused_with
     let files = tempfile::tempdir()?;
     let file = |name: &str| files.path().join(name).display().to_string();
     let [keys, good, foreign, unknown] = ["keys", "good", "foreign", "unknown"].map(file);
-    let tools = tools(files.path()).await?;
-    let made = node("keys", &tools)?
-        .arg(browser().join("keys.mjs"))
-        .args([ISSUER, AUDIENCE, &keys, &good, &foreign, &unknown])
-        .run(files.path(), WITHIN)
-        .await?;
-    ensure!(made.status.success(), "{}", made.stderr);
+    let made = [ISSUER, AUDIENCE, &keys, &good, &foreign, &unknown];
+    browser::keys(&made, files.path()).await?;
     std::fs::write(files.path().join("rules.yaml"), RULES)?;
     let rules = file("rules.yaml");
     let flags = [
@@ -148,77 +137,6 @@ async fn who_has_a_client_certificate_is_asked_nothing() -> Result<()> {
     Ok(())
 }
 
-/// A browser for one region.
-struct Browser {
-    /// `http://HOST:PORT` of the bridge.
-    url: String,
-    tools: PathBuf,
-    artifacts: PathBuf,
-    logs: PathBuf,
-}
-
-// === impl Browser ===
-
-impl Browser {
-    async fn new(region: &mut Region) -> Result<Self> {
-        let url = region.bridge.listening().await?.api;
-        let logs = region.test_dir.dir("browser")?;
-        // Beside the directories of tests, and kept whatever becomes of this one.
-        let target = region.test_dir.path().ancestors().nth(2);
-        let artifacts = target.context("test directories are below the target")?;
-        Ok(Self {
-            url: url.context("the bridge has an API")?,
-            tools: tools(&logs).await?,
-            artifacts: artifacts.join("test-artifacts/ui"),
-            logs,
-        })
-    }
-
-    /// What the scenario says, if it holds.
-    async fn run(&self, scenario: &str, arguments: &[&str]) -> Result<String> {
-        let done = node(scenario, &self.tools)?
-            .arg(browser().join("drive.mjs"))
-            .arg(scenario)
-            .arg(&self.url)
-            .arg(&self.artifacts)
-            .args(arguments)
-            .run(&self.logs, WITHIN)
-            .await?;
-        ensure!(done.status.success(), "{}\n{}", done.stdout, done.stderr);
-        Ok(done.stdout)
-    }
-}
-
-/// Where scenarios are.
-fn browser() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("browser")
-}
-
-/// Where what they stand on is.
-async fn tools(logs: &Path) -> Result<PathBuf> {
-    let fetched = ProcessSpec::at("fetch", browser().join("fetch"), REMEDY)
-        .run(logs, WITHIN)
-        .await?;
-    ensure!(
-        fetched.status.success(),
-        "tests/browser/fetch: {}",
-        fetched.stderr
-    );
-    Ok(fetched.stdout.trim().into())
-}
-
-fn node(label: &str, tools: &Path) -> Result<ProcessSpec> {
-    let chromium = ["chromium", "chromium-browser", "google-chrome"]
-        .into_iter()
-        .find_map(|name| ProcessSpec::installed(name, NO_BROWSER).ok())
-        .map_or_else(|| ProcessSpec::installed("chromium", NO_BROWSER), Ok)?;
-    let program = chromium.command().get_program().to_owned();
-    Ok(ProcessSpec::at("node", "node".into(), REMEDY)
-        .label(label.to_owned())
-        .env("BROWSER", program)
-        .env("BROWSER_TOOLS", tools))
-}
-
 async fn create(api: &Api, name: &str, consumer: &str, manifests: Value) -> Result<()> {
     let body = json!({ "name": name, "consumer_name": consumer, "manifests": manifests });
     let (status, text) = api
@@ -241,8 +159,4 @@ rules:
   verbs: [get, list]
 ";
 
-const REMEDY: &str = "install Node.js 20 or later: `sudo apt-get install nodejs npm` (Debian, Ubuntu) or `brew install node`";
-const NO_BROWSER: &str =
-    "run `sudo apt-get install chromium` (Debian, Ubuntu) or `brew install --cask chromium`";
-const WITHIN: Duration = Duration::from_secs(300);
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -1,37 +1,32 @@
 //! An agent with a source of our own making at the other end of its border.
 
-// Long because every part of the border is faked in one place.
-
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent::app::AgentConfig;
-use agent::applier::directory::Directory;
-use agent::health::Health;
-use agent::intake::Rules;
-use agent::metrics::Metrics;
-use agent::self_report::About;
-use agent::uplink::{Downlink, Incoming, PublishFailure, Published, Subscription, Uplink};
-use agent::work::{Files, Store, WorkId};
-use jiff::Timestamp;
+use agent::uplink::{Incoming, Subscription};
+use agent::work::{Store, WorkId};
 use link::bundle::Status;
-use link::clock::Clock;
-use link::event::agent_report::AgentTarget;
 use link::event::{Action, Event, Kind, SubResource, decode, encode};
-use link::id::ConsumerName;
 use link::message::Message;
 use link::order::{SequenceId, Version};
-use link::supervise::{Restarts, TaskDied};
-use serde_json::{Value, json};
+use link::supervise::TaskDied;
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::PATIENCE;
-use super::faults::{Faulty, Slow};
+use super::faults::Faulty;
+
+mod fake_link;
+mod halted;
+mod specs;
+
+use halted::Halted;
+pub(crate) use specs::{config_map, consumer, delete, upsert};
 
 pub(crate) struct Harness {
     dir: tempfile::TempDir,
@@ -53,65 +48,6 @@ pub(crate) struct Harness {
     unheard: Arc<AtomicUsize>,
     denied: Arc<AtomicBool>,
     resync: Arc<Mutex<Result<(), String>>>,
-}
-
-pub(crate) struct Halted {
-    dir: tempfile::TempDir,
-    release: Duration,
-}
-
-struct Down(mpsc::Receiver<Incoming>);
-
-#[derive(Clone)]
-struct Up {
-    published: mpsc::Sender<Message>,
-    subscription: watch::Receiver<Subscription>,
-    // Panics once when a resync request is to be sent.
-    panics: Arc<AtomicBool>,
-    // Nobody is subscribed: what is published is counted and lost.
-    deaf: Arc<AtomicBool>,
-    unheard: Arc<AtomicUsize>,
-    // Resync requests are not authorized.
-    denied: Arc<AtomicBool>,
-}
-
-impl Downlink for Down {
-    async fn recv(&mut self) -> Option<Incoming> {
-        self.0.recv().await
-    }
-}
-
-impl Uplink for Up {
-    async fn publish(&self, message: Message) -> Result<Published, PublishFailure> {
-        let offline = || PublishFailure {
-            message: "offline".into(),
-            retryable: true,
-        };
-        if !self.subscription.borrow().active {
-            return Err(offline());
-        }
-        let asks =
-            decode(&message).is_ok_and(|event| event.kind == Kind::spec(Action::ResyncRequest));
-        if asks && self.panics.swap(false, Ordering::SeqCst) {
-            panic!("an uplink fails on purpose");
-        }
-        if asks && self.denied.load(Ordering::SeqCst) {
-            return Err(PublishFailure {
-                message: "not authorized".into(),
-                retryable: false,
-            });
-        }
-        if self.deaf.load(Ordering::SeqCst) {
-            self.unheard.fetch_add(1, Ordering::SeqCst);
-            return Ok(Published { matched: false });
-        }
-        self.published.send(message).await.map_err(|_| offline())?;
-        Ok(Published { matched: true })
-    }
-
-    fn subscription(&self) -> watch::Receiver<Subscription> {
-        self.subscription.clone()
-    }
 }
 
 impl Harness {
@@ -366,97 +302,6 @@ impl Harness {
     }
 }
 
-impl Halted {
-    pub(crate) async fn resume(self, active: bool) -> Harness {
-        let Self { dir, release } = self;
-        let store = Faulty::new(Files::open(&dir.path().join("state")).unwrap().store);
-        let records = dir.path().join("state/ownership");
-        let directory = Directory::open(
-            &dir.path().join("out"),
-            &records,
-            Duration::from_millis(200),
-        )
-        .unwrap();
-        let applier = Slow { directory, release };
-        let registry = prometheus::Registry::new();
-        let panics = Arc::new(AtomicBool::new(false));
-        let (deaf, unheard) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
-        let denied = Arc::<AtomicBool>::default();
-        let health = Arc::new(Mutex::new(Ok(())));
-        let resync = Arc::new(Mutex::new(Ok(())));
-        let (deliveries, incoming) = mpsc::channel(256);
-        let (sender, published) = mpsc::channel(1024);
-        let (subscription, receiver) = watch::channel(Subscription {
-            generation: 1,
-            active,
-        });
-        let config = AgentConfig {
-            rules: Rules {
-                consumer: consumer(),
-                sources: None,
-            },
-            agent: "cluster1-work-agent".into(),
-            agent_topic: "maestro/consumers/cluster1/agentevents".into(),
-            resync_topic: "maestro/consumers/cluster1/agentevents".into(),
-            consumer_of: Box::new(|topic| ConsumerName::new(topic.split('/').nth(2)?).ok()),
-            paused: None,
-            period: Duration::from_secs(240),
-            max_raw_bytes: 1 << 20,
-            max_status_bytes: 120_000,
-            on_trouble: Box::new(|_, _, _| {}),
-            store_health: Health::new({
-                let health = Arc::clone(&health);
-                move |state| *health.lock().unwrap() = state
-            }),
-            target_health: Health::ignored(),
-            resync_health: Health::new({
-                let resync = Arc::clone(&resync);
-                move |state| *resync.lock().unwrap() = state
-            }),
-            metrics: Metrics::register(&prometheus::Registry::new()).unwrap(),
-            about: About::new(AgentTarget::Directory, Clock::system().now()),
-            restarts: Restarts::register(&registry).unwrap(),
-            clock: Clock::system(),
-        };
-        let drain = CancellationToken::new();
-        let agent = config.build(
-            store.clone(),
-            applier,
-            Down(incoming),
-            Up {
-                published: sender,
-                subscription: receiver,
-                panics: Arc::clone(&panics),
-                deaf: Arc::clone(&deaf),
-                unheard: Arc::clone(&unheard),
-                denied: Arc::clone(&denied),
-            },
-        );
-        let task = tokio::spawn(agent.run(drain.clone()));
-        Harness {
-            dir,
-            release,
-            store,
-            health,
-            registry,
-            deliveries,
-            published,
-            subscription,
-            acks: Arc::default(),
-            sequences: HashMap::new(),
-            statuses: 0,
-            drain,
-            task,
-            requests: 0,
-            panics,
-            deaf,
-            unheard,
-            denied,
-            resync,
-        }
-    }
-}
-
 fn walk(dir: &Path, prefix: &str, files: &mut Vec<(String, Value)>) {
     let Ok(entries) = std::fs::read_dir(dir) else {
         return;
@@ -475,36 +320,4 @@ fn walk(dir: &Path, prefix: &str, files: &mut Vec<(String, Value)>) {
             ));
         }
     }
-}
-
-pub(crate) fn consumer() -> ConsumerName {
-    ConsumerName::new("cluster1").unwrap()
-}
-
-pub(crate) fn config_map(name: &str, value: &str) -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "d"}, "data": {"v": value}})
-}
-
-pub(crate) fn upsert(id: &str, version: i64, manifests: &[Value]) -> Event {
-    Event::new(
-        "maestro",
-        Kind::spec(Action::Update),
-        &consumer(),
-        Timestamp::UNIX_EPOCH,
-    )
-    .about(id, Version::new(version).unwrap())
-    .with_data(json!({"manifests": manifests}).to_string().into_bytes())
-}
-
-pub(crate) fn delete(id: &str, version: Option<i64>) -> Event {
-    let mut event = Event::new(
-        "maestro",
-        Kind::spec(Action::Delete),
-        &consumer(),
-        Timestamp::UNIX_EPOCH,
-    );
-    event.resource_id = Some(id.into());
-    event.resource_version = version.and_then(Version::new);
-    event.deletion_timestamp = Some(Timestamp::UNIX_EPOCH);
-    event
 }

@@ -50,7 +50,8 @@ impl<S: Store, D: Downlink> Intake<S, D> {
         if head.deleting_since.is_some() {
             self.register.deleted(head.id.as_str());
         } else {
-            self.register.taken(head.id.as_str(), head.version);
+            self.register
+                .taken(&head.source, head.id.as_str(), head.version);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What an agent is: what it runs on, and as whom.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,7 +20,14 @@ pub struct About {
     pub version_of: Option<VersionOf>,
     /// When the process began to work.
     pub started_at: Timestamp,
-    known: Mutex<Option<(Instant, Option<String>)>>,
+    known: Mutex<KnownVersion>,
+}
+
+/// The version that the target gave last, and when it is asked for again.
+#[derive(Debug, Default)]
+struct KnownVersion {
+    version: Option<String>,
+    again: Option<Instant>,
 }
 
 /// Asks the target for its version; `None` when it does not say.
@@ -58,23 +65,73 @@ impl About {
         })
     }
 
-    /// The target's version, asked for at most once in [`ASKED_AGAIN`]: it changes when somebody upgrades a cluster.
+    /// The target's version, asked for at most once in [`ASKED_AGAIN`], because it changes only when somebody upgrades a
+    /// cluster. Without an answer it is the last one that is known, and asked for again after [`UNANSWERED_AGAIN`].
     pub(super) async fn kubernetes_version(&self, now: Instant) -> Option<String> {
         let version_of = self.version_of.as_ref()?;
-        if let Some((at, known)) = &*self.known()
-            && now.duration_since(*at) < ASKED_AGAIN
         {
-            return known.clone();
+            let known = self.known();
+            if known.again.is_some_and(|again| now < again) {
+                return known.version.clone();
+            }
         }
-        let version = timeout(ANSWER, version_of()).await.ok().flatten();
-        *self.known() = Some((now, version.clone()));
-        version
+        let answer = timeout(ANSWER, version_of()).await.ok().flatten();
+        let mut known = self.known();
+        let pause = match answer {
+            Some(_) => ASKED_AGAIN,
+            None => UNANSWERED_AGAIN,
+        };
+        known.again = Some(now + pause);
+        known.version = answer.or(known.version.take());
+        known.version.clone()
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, Option<(Instant, Option<String>)>> {
+    fn known(&self) -> MutexGuard<'_, KnownVersion> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 const ASKED_AGAIN: Duration = Duration::from_secs(3600);
+const UNANSWERED_AGAIN: Duration = Duration::from_secs(60);
 const ANSWER: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_version_is_asked_for_each_hour_and_each_minute_while_nobody_answers() {
+        let answers = Arc::new((AtomicBool::new(false), AtomicUsize::new(0)));
+        let mut about = About::new(AgentTarget::Kubernetes, Timestamp::UNIX_EPOCH);
+        let target = Arc::clone(&answers);
+        about.version_of = Some(Box::new(move || {
+            let (is_there, asked) = &*target;
+            asked.fetch_add(1, Ordering::SeqCst);
+            let answer = is_there
+                .load(Ordering::SeqCst)
+                .then(|| "v1.33.2".to_owned());
+            Box::pin(std::future::ready(answer))
+        }));
+        let (is_there, asked) = &*answers;
+        let start = Instant::now();
+        let mut seen = Vec::new();
+        for (second, there) in [
+            (0, false),
+            (59, true),
+            (60, true),
+            (3659, false),
+            (3660, false),
+        ] {
+            is_there.store(there, Ordering::SeqCst);
+            let now = start + Duration::from_secs(second);
+            let version = about.kubernetes_version(now).await;
+            seen.push((version.is_some(), asked.load(Ordering::SeqCst)));
+        }
+        assert_eq!(
+            seen,
+            [(false, 1), (false, 1), (true, 2), (true, 2), (true, 3)]
+        );
+    }
+}

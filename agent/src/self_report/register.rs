@@ -1,8 +1,8 @@
 //! Who wants reports of this agent, and which spec events it refused lately.
 //!
 //! Refusals live in memory alone: what was refused is in no list of what is held, so that after a restart the resync
-//! brings it again, and it is refused again. A refusal ends when its work is deleted, or held in that version or a newer
-//! one. Those that the protocol heals by itself end after a while as well: a late copy of an old event comes once, and
+//! brings it again, and it is refused again. A refusal ends when its work is deleted, or held of the same source in that
+//! version or a newer one. Those that the protocol heals by itself end after a while as well: a late copy of an old event comes once, and
 //! what a source really misses it sends again.
 
 use std::collections::VecDeque;
@@ -74,9 +74,9 @@ impl Register {
 
     /// A spec event was refused.
     pub fn refused(&self, seen: SeenEvent<'_>, reason: RefusalReason, why: &str, now: Timestamp) {
+        let source = clipped(seen.source);
         let mut state = self.state();
-        let is_it =
-            |entry: &Entry| entry.source == seen.source && entry.refusal.resource_id == seen.id;
+        let is_it = |entry: &Entry| entry.source == source && entry.refusal.resource_id == seen.id;
         let old = state.refusals.iter().position(is_it);
         let old = old.and_then(|at| state.refusals.remove(at));
         let refusal = SpecRefusal {
@@ -91,7 +91,7 @@ impl Register {
                 || old.refusal.reason != refusal.reason
         });
         state.refusals.push_front(Entry {
-            source: clipped(seen.source),
+            source,
             heals: heals(reason),
             refusal,
         });
@@ -106,10 +106,13 @@ impl Register {
         }
     }
 
-    /// A version is held: what was refused of it, or of an older one, is of no interest any more.
-    pub fn taken(&self, id: &str, version: Version) {
-        self.end(|refusal| {
-            refusal.resource_id == id
+    /// A version of a source is held: what was refused of it, or of an older one, is of no interest any more. What another
+    /// source sent under the same id stays refused.
+    pub fn taken(&self, source: &str, id: &str, version: Version) {
+        self.end(|entry| {
+            let refusal = &entry.refusal;
+            entry.source == source
+                && refusal.resource_id == id
                 && refusal
                     .resource_version
                     .is_none_or(|refused| refused <= version)
@@ -118,7 +121,7 @@ impl Register {
 
     /// A work is to be deleted, or is gone.
     pub fn deleted(&self, id: &str) {
-        self.end(|refusal| refusal.resource_id == id);
+        self.end(|entry| entry.refusal.resource_id == id);
     }
 
     /// Waits until there is something to tell.
@@ -142,10 +145,10 @@ impl Register {
         (refusals, state.left_out)
     }
 
-    fn end(&self, is_over: impl Fn(&SpecRefusal) -> bool) {
+    fn end(&self, is_over: impl Fn(&Entry) -> bool) {
         let mut state = self.state();
         let before = state.refusals.len();
-        state.refusals.retain(|entry| !is_over(&entry.refusal));
+        state.refusals.retain(|entry| !is_over(entry));
         let ended = state.refusals.len() < before;
         drop(state);
         if ended {
@@ -209,11 +212,21 @@ mod tests {
         for id in ["a", "b", "c"] {
             register.refused(seen(id, 2), RefusalReason::ForeignWork, "why", at(0));
         }
-        register.taken("a", Version::FIRST);
+        register.taken("maestro", "a", Version::FIRST);
         assert_eq!(refused(&register, 60), ["c", "b", "a"]);
-        register.taken("a", Version::new(2).unwrap());
+        register.taken("maestro", "a", Version::new(2).unwrap());
         register.deleted("b");
         assert_eq!(refused(&register, 60), ["c"]);
+    }
+
+    #[test]
+    fn a_version_that_is_held_of_one_source_ends_no_refusal_of_another() {
+        let register = Register::default();
+        register.refused(seen("a", 2), RefusalReason::ForeignWork, "why", at(0));
+        register.taken("other", "a", Version::new(3).unwrap());
+        assert_eq!(refused(&register, 60), ["a"]);
+        register.taken("maestro", "a", Version::new(3).unwrap());
+        assert_eq!(refused(&register, 60), [""; 0]);
     }
 
     #[test]
@@ -247,11 +260,11 @@ mod tests {
         register.refused(seen("a", 1), RefusalReason::ForeignWork, "why", at(0));
         assert!(is_told());
         register.refused(seen("a", 1), RefusalReason::ForeignWork, "why", at(1));
-        register.taken("b", Version::FIRST);
+        register.taken("maestro", "b", Version::FIRST);
         assert!(!is_told());
         register.refused(seen("a", 2), RefusalReason::ForeignWork, "why", at(2));
         assert!(is_told());
-        register.taken("a", Version::new(2).unwrap());
+        register.taken("maestro", "a", Version::new(2).unwrap());
         assert!(is_told());
     }
 

@@ -28,7 +28,7 @@ pub struct Entry {
     pub code: Code,
     /// What holds when nothing is wrong, as a sentence without a period.
     pub statement: &'static str,
-    /// What somebody at 3 a.m. would call the fault, in a few words.
+    /// The fault in a few words, as somebody on call would name it.
     pub fault: &'static str,
 }
 

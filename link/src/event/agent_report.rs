@@ -5,8 +5,8 @@
 //! ignores it (docs/MAESTRO.md §1.3). It is sent only to a bridge that asked for it ([`AGENT_REPORTS`]).
 //!
 //! **Invariant:** whatever it is made of, a report fits one message, and what is read of one is within the same bounds: a
-//! text is cut, the oldest refusals are left out, and `truncated` says so; times are of the years 1970 to 9999. No text of it holds a control character, which
-//! some databases and terminals do not take.
+//! text is cut, the oldest refusals are left out, and `truncated` says so; times are of the years 1970 to 9998. No text of
+//! it holds a control character, which some databases and terminals do not take.
 
 use bytes::Bytes;
 use jiff::Timestamp;

@@ -1,6 +1,6 @@
 //! The control plane of the stand-in for IoT Core: the REST API of AWS IoT for what a provisioner does, and of its data
-//! plane for what a diagnosis asks: connections, subscriptions, direct messages, Publish. AWS's tools are pointed at it with `AWS_ENDPOINT_URL_IOT` and
-//! `AWS_ENDPOINT_URL_IOT_DATA_PLANE`.
+//! plane for what a diagnosis asks: connections, subscriptions, direct messages, Publish. AWS's tools are pointed at it
+//! with `AWS_ENDPOINT_URL_IOT` and `AWS_ENDPOINT_URL_IOT_DATA_PLANE`.
 //!
 //! ```text
 //! request → routes ─ shape of a signature ─→ certificates, policies, things, tags … → broker's registry
@@ -8,9 +8,9 @@
 //!
 //! Paths, names and errors are those of the API reference. Account and region are the broker's. Signatures are not
 //! checked: every client that reaches the address is trusted, so it belongs on loopback. Operations that are not here
-//! answer 404 with `UnknownOperationException`. Beside them, without a signature, is what a person rehearses
-//! with: the faults of the broker, at `/sandbox/faults`. Things have no types and no billing groups, policies are attached to
-//! certificates only, and nobody is throttled.
+//! answer 404 with `UnknownOperationException`. Beside them, without a signature, are the faults of the broker, at
+//! `/sandbox/faults`. Things have no types and no billing groups, policies are attached to certificates only, and nobody
+//! is throttled.
 
 use std::future::Future;
 use std::net::SocketAddr;

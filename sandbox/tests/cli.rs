@@ -27,6 +27,16 @@ impl Sandbox {
         Self { child, greeting }
     }
 
+    /// Where the printed lines say that the control plane is, without the scheme.
+    fn control(&self) -> &str {
+        let mut lines = self.greeting.iter();
+        let export = lines
+            .find(|line| line.contains("export AWS_ENDPOINT_URL_IOT=http://"))
+            .unwrap();
+        let (_, rest) = export.split_once("http://").unwrap();
+        rest.split(' ').next().unwrap()
+    }
+
     /// Runs the printed mosquitto_pub line in a shell.
     fn run_the_printed_line(&self) -> Output {
         let line = self
@@ -84,13 +94,7 @@ fn the_control_plane_answers_where_it_says() {
     let state = tempfile::tempdir().unwrap();
     let args = ["--client", "alice", "--control", "127.0.0.1:0"];
     let sandbox = Sandbox::start(state.path(), &args);
-    let mut lines = sandbox.greeting.iter();
-    let export = lines
-        .find(|line| line.contains("export AWS_ENDPOINT_URL_IOT=http://"))
-        .unwrap();
-    let (_, rest) = export.split_once("http://").unwrap();
-    let address = rest.split(' ').next().unwrap();
-    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let mut stream = std::net::TcpStream::connect(sandbox.control()).unwrap();
     let request = "GET /things HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
@@ -102,6 +106,53 @@ fn the_control_plane_answers_where_it_says() {
         output.status.code(),
         Some(2),
         "an endpoint needs a control plane"
+    );
+}
+
+/// Exit code, standard output and what is said of `sandbox fault`.
+fn fault(control: &str, args: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+    command.args(["fault", "--control", &format!("http://{control}")]);
+    let output = command.args(args).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, said) = (text(&output.stdout), text(&output.stderr));
+    (output.status.code(), out, said)
+}
+
+#[test]
+fn faults_are_set_listed_and_cleared_over_the_control_plane() {
+    let state = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::start(
+        state.path(),
+        &["--client", "alice", "--control", "127.0.0.1:0"],
+    );
+    let control = sandbox.control();
+    let (code, out, said) = fault(control, &["set", "throttle=0.25"]);
+    assert_eq!((code, out.trim()), (Some(0), "throttle=0.25"), "{said}");
+    assert!(fault(control, &["list"]).1.contains("ON: 0.25"));
+    for (refused, part) in [
+        ("throttle=2", "a probability from 0 to 1"),
+        ("nothing", "there is no fault `nothing`"),
+        ("a/b", "there is no fault `a/b`"),
+    ] {
+        let (code, _, said) = fault(control, &["set", refused]);
+        assert!(code == Some(2) && said.contains(part), "{refused}: {said}");
+        assert!(said.contains("`sandbox fault list`"), "{refused}: {said}");
+    }
+    assert_eq!(fault(control, &["clear"]).0, Some(0));
+    assert!(!fault(control, &["list"]).1.contains("ON: "));
+}
+
+#[test]
+fn a_control_plane_that_is_not_there_is_said_with_what_starts_one() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
+    let (code, _, said) = fault(&address, &["list"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(&address) && said.contains("--control"),
+        "{said}"
     );
 }
 

@@ -1,15 +1,15 @@
 //! `sandbox fault`: faults of a running sandbox by name, over its control plane.
 
-use std::io;
 use std::time::Duration;
 
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method, Request, StatusCode};
+use bytes::Bytes;
 use link::cli::stdout_line;
 use link::error::{Failure, Hint};
+use link::http::client::{HttpAddress, HttpAddressError, HttpClient, HttpError};
+use link::tls::HttpsFiles;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
-use url::Url;
 
 /// Options of `sandbox fault`.
 #[derive(Debug, clap::Args)]
@@ -20,9 +20,10 @@ pub(super) struct FaultArgs {
         env = "AWS_ENDPOINT_URL_IOT",
         value_name = "URL",
         global = true,
-        default_value = "http://127.0.0.1:8080"
+        default_value = "http://127.0.0.1:8080",
+        value_parser = control
     )]
-    control: Url,
+    control: HttpAddress,
 
     #[command(subcommand)]
     verb: Verb,
@@ -52,10 +53,10 @@ enum Verb {
 /// The control plane did not do it.
 #[derive(Debug, thiserror::Error)]
 enum FaultError {
-    #[error("ask the control plane at `{0}`")]
-    Unreachable(Url, #[source] io::Error),
+    #[error("ask the control plane")]
+    Unreachable(#[source] HttpError),
     #[error("ask the control plane at `{0}`: the answer is none of a sandbox's")]
-    Foreign(Url),
+    Foreign(HttpAddress),
     #[error("{0}")]
     Refused(String),
 }
@@ -66,7 +67,7 @@ impl FaultArgs {
     pub(super) async fn run(self) -> Result<(), Failure> {
         match &self.verb {
             Verb::List { json } => {
-                let answer = self.call("GET", "", None).await?;
+                let answer = self.call(Method::GET, "", None).await?;
                 let text = if *json {
                     answer.to_string()
                 } else {
@@ -80,23 +81,28 @@ impl FaultArgs {
                     None => (fault.as_str(), None),
                 };
                 let body = json!({ "value": value });
-                let answer = self.call("PUT", name, Some(&body)).await?;
+                let answer = self.call(Method::PUT, name, Some(&body)).await?;
                 let set = answer["value"].as_str().ok_or_else(|| self.foreign())?;
                 let _ = stdout_line(&format!("{name}={set}"))?;
             }
             Verb::Clear { name } => {
                 let name = name.as_deref().unwrap_or_default();
-                self.call("DELETE", name, None).await?;
+                self.call(Method::DELETE, name, None).await?;
             }
         }
         Ok(())
     }
 
     /// One request to the faults, or to one of them.
-    async fn call(&self, method: &str, name: &str, body: Option<&Value>) -> Result<Value, Failure> {
+    async fn call(
+        &self,
+        method: Method,
+        name: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
         let plain = name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
         if !plain {
-            return Err(Failure::usage(FaultError::Refused(format!(
+            return Err(Failure::misuse(FaultError::Refused(format!(
                 "there is no fault `{name}`"
             ))));
         }
@@ -104,46 +110,50 @@ impl FaultArgs {
             "" => "/sandbox/faults".to_owned(),
             name => format!("/sandbox/faults/{name}"),
         };
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let asked = timeout(PATIENCE, self.exchange(method, &path, &body)).await;
-        let answer = asked
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-            .map_err(|error| FaultError::Unreachable(self.control.clone(), error))?;
-        let (head, body) = answer
-            .split_once("\r\n\r\n")
-            .ok_or_else(|| self.foreign())?;
-        let status = head.split(' ').nth(1);
-        let body = match body {
-            "" => Value::Null,
-            body => serde_json::from_str(body).map_err(|_| self.foreign())?,
+        let (status, body) = self
+            .exchange(method, &path, body)
+            .await
+            .map_err(FaultError::Unreachable)?;
+        let body = match body.as_ref() {
+            b"" => Value::Null,
+            body => serde_json::from_slice(body).map_err(|_| self.foreign())?,
         };
         match (status, body["message"].as_str()) {
-            (Some("200"), _) => Ok(body),
-            (_, Some(message)) => Err(Failure::usage(FaultError::Refused(message.to_owned()))),
+            (StatusCode::OK, _) => Ok(body),
+            (_, Some(message)) => Err(Failure::misuse(FaultError::Refused(message.to_owned()))),
             _ => Err(self.foreign().into()),
         }
     }
 
-    /// The control plane speaks plain HTTP, and what it says fits in memory.
-    async fn exchange(&self, method: &str, path: &str, body: &str) -> io::Result<String> {
-        let host = self.control.host_str().unwrap_or("localhost");
-        let host = host.trim_matches(['[', ']']);
-        let port = self.control.port_or_known_default().unwrap_or(80);
-        let mut stream = TcpStream::connect((host, port)).await?;
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.take(ANSWER).read_to_string(&mut answer).await?;
-        Ok(answer)
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(StatusCode, Bytes), HttpError> {
+        let client = HttpClient::new(self.control.clone(), HttpsFiles::default())?
+            .within(PATIENCE)
+            .answer_bytes(ANSWER);
+        let text = body.map(Value::to_string).unwrap_or_default();
+        let mut request = Request::new(Bytes::from(text));
+        *request.method_mut() = method;
+        if let Ok(uri) = path.parse() {
+            *request.uri_mut() = uri;
+        }
+        let json = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json);
+        let answer = client.send(request).await?;
+        Ok((answer.status(), answer.into_body()))
     }
 
     fn foreign(&self) -> FaultError {
         FaultError::Foreign(self.control.clone())
     }
+}
+
+/// A control plane asks nobody who calls and is told no secret, so that plain HTTP to another machine gives nothing away.
+fn control(text: &str) -> Result<HttpAddress, HttpAddressError> {
+    HttpAddress::parse_insecure(text)
 }
 
 /// Two lines for each fault.
@@ -187,4 +197,4 @@ impl Hint for FaultError {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 // The list has some 10 KiB.
-const ANSWER: u64 = 1 << 20;
+const ANSWER: usize = 1 << 20;

@@ -270,7 +270,11 @@ fn signed(value: Option<&str>) -> Result<SignedDuration, Refused> {
 fn range(value: Option<&str>) -> Result<Option<(Duration, Duration)>, Refused> {
     let Some(value) = value else { return Ok(None) };
     let (from, to) = value.split_once("..").unwrap_or((value, value));
-    Ok(Some((duration(Some(from))?, duration(Some(to))?)))
+    let (from, to) = (duration(Some(from))?, duration(Some(to))?);
+    if to < from {
+        return Err("a range whose end is not before its beginning, such as 10s..60s".to_owned());
+    }
+    Ok(Some((from, to)))
 }
 
 const OTHER_NAME: &str = "other.iot.invalid";

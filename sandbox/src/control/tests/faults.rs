@@ -63,6 +63,7 @@ async fn what_a_fault_does_not_take_is_told() {
         ("takeover", "a@soon", 400),
         ("swallow", "connect,all", 400),
         ("event-delay", "1s-2s", 400),
+        ("event-delay", "2s..1s", 400),
         ("certificate", "gone@agent", 400),
     ] {
         let path = format!("/sandbox/faults/{name}");

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::socket::Socket;
-use self::tls::{ALPN_HTTPS, Door, Tls};
+use self::tls::{ALPN_HTTPS, Purpose, Tls};
 use super::connection::{self, Peer};
 use super::faults::{Front, Handshake};
 use super::handle::Addresses;
@@ -33,14 +33,14 @@ mod tls;
 
 /// The bound sockets and the TLS they speak.
 pub(super) struct Listener {
-    entrances: Vec<Entrance>,
+    sockets: Vec<BoundSocket>,
     tls: Arc<Tls>,
 }
 
 /// One socket.
-struct Entrance {
+struct BoundSocket {
     socket: Socket,
-    door: Door,
+    purpose: Purpose,
     /// Without faults.
     acceptor: TlsAcceptor,
     /// Whether faults of port and handshake are this one's.
@@ -54,41 +54,41 @@ impl Listener {
         let tls = Tls::new(config);
         let alpn = config.require_alpn;
         let all = [
-            (Some(config.listen), Door::Mqtt { alpn }),
-            (config.alpn_listen, Door::Either),
-            (config.https_listen, Door::Https),
+            (Some(config.listen), Purpose::Mqtt { alpn }),
+            (config.alpn_listen, Purpose::Either),
+            (config.https_listen, Purpose::Https),
         ];
-        let mut entrances = Vec::new();
-        for (address, door) in all {
+        let mut sockets = Vec::new();
+        for (address, purpose) in all {
             let Some(address) = address else { continue };
-            let acceptor = tls.acceptor(door, &Front::default())?;
+            let acceptor = tls.acceptor(purpose, &Front::default())?;
             let socket = Socket::bind(address)
                 .await
                 .map_err(|source| BrokerBindError::Listen { address, source })?;
-            entrances.push(Entrance {
+            sockets.push(BoundSocket {
                 socket,
-                door,
+                purpose,
                 acceptor,
-                first: entrances.is_empty(),
+                first: sockets.is_empty(),
             });
         }
         Ok(Self {
-            entrances,
+            sockets,
             tls: Arc::new(tls),
         })
     }
 
     pub(super) fn addresses(&self) -> Addresses {
-        let of = |wanted: fn(&Door) -> bool| {
-            let mut all = self.entrances.iter();
-            let found = all.find(|entrance| wanted(&entrance.door));
-            found.map(|entrance| entrance.socket.address())
+        let of = |wanted: fn(&Purpose) -> bool| {
+            let mut all = self.sockets.iter();
+            let found = all.find(|bound| wanted(&bound.purpose));
+            found.map(|bound| bound.socket.address())
         };
         Addresses {
-            mqtt: of(|door| matches!(door, Door::Mqtt { .. }))
+            mqtt: of(|purpose| matches!(purpose, Purpose::Mqtt { .. }))
                 .unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
-            alpn: of(|door| *door == Door::Either),
-            https: of(|door| *door == Door::Https),
+            alpn: of(|purpose| *purpose == Purpose::Either),
+            https: of(|purpose| *purpose == Purpose::Https),
         }
     }
 
@@ -102,7 +102,7 @@ impl Listener {
     ) {
         let room = Arc::new(Semaphore::new(shared.environment.limits.connections));
         let tls = &self.tls;
-        let all = self.entrances.into_iter().map(|entrance| {
+        let all = self.sockets.into_iter().map(|bound| {
             let accepting = Accepting {
                 shared: shared.clone(),
                 tasks: tasks.clone(),
@@ -110,7 +110,7 @@ impl Listener {
                 room: room.clone(),
                 tls: tls.clone(),
             };
-            entrance.run(accepting)
+            bound.run(accepting)
         });
         join_all(all).await;
     }
@@ -125,15 +125,15 @@ struct Accepting {
     tls: Arc<Tls>,
 }
 
-// === impl Entrance ===
+// === impl BoundSocket ===
 
-impl Entrance {
+impl BoundSocket {
     async fn run(mut self, all: Accepting) {
         let mut faults = all.shared.environment.faults.watch();
         loop {
             if self.first {
                 let port = faults.borrow_and_update().front.port;
-                if let Err(error) = self.socket.look(port).await {
+                if let Err(error) = self.socket.set_port(port).await {
                     let text = format!("Listening again failed: {error}");
                     let from = self.socket.address();
                     all.shared.notices.write(&Notice::Accept, from, text);
@@ -169,7 +169,7 @@ impl Entrance {
         let front = &settings.front;
         let acceptor = match *front == Front::default() {
             true => Ok(self.acceptor.clone()),
-            false => all.tls.acceptor(self.door, front),
+            false => all.tls.acceptor(self.purpose, front),
         };
         let acceptor = match acceptor {
             Ok(acceptor) => acceptor,
@@ -183,10 +183,10 @@ impl Entrance {
             true => front.handshake,
             false => Handshake::Normal,
         };
-        let (door, shared, stop) = (self.door, all.shared.clone(), all.stop.clone());
+        let (purpose, shared, stop) = (self.purpose, all.shared.clone(), all.stop.clone());
         all.tasks.spawn(async move {
             tokio::select! {
-                () = serve(stream, from, acceptor, door, handshake, shared) => {}
+                () = serve(stream, from, acceptor, purpose, handshake, shared) => {}
                 () = stop.cancelled() => {}
             }
             drop(permit);
@@ -198,7 +198,7 @@ async fn serve(
     mut stream: TcpStream,
     from: SocketAddr,
     acceptor: TlsAcceptor,
-    door: Door,
+    purpose: Purpose,
     handshake: Handshake,
     shared: Arc<Shared>,
 ) {
@@ -232,12 +232,12 @@ async fn serve(
     let (_, tls) = stream.get_ref();
     let alpn = tls.alpn_protocol();
     let settings = shared.environment.faults.get();
-    if door == Door::Https || alpn == Some(ALPN_HTTPS.as_bytes()) {
+    if purpose == Purpose::Https || alpn == Some(ALPN_HTTPS.as_bytes()) {
         let (now, skew) = (shared.presence.now(), settings.clock_skew);
         let _ = timeout_at(deadline, https::answer(&mut stream, now, skew)).await;
         return;
     }
-    if door.wants_alpn(&settings.front) && alpn != Some(ALPN_MQTT.as_bytes()) {
+    if purpose.wants_alpn(&settings.front) && alpn != Some(ALPN_MQTT.as_bytes()) {
         let text = "Refused a client without ALPN `x-amzn-mqtt-ca`";
         shared.notices.write(&Notice::Alpn, from, text);
         return;

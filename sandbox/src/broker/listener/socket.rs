@@ -22,7 +22,7 @@ enum State {
     Closed,
     /// Its queue is full of connections that nobody accepts.
     Silent {
-        _deaf: TcpListener,
+        _listener: TcpListener,
         _queue: Vec<TcpStream>,
     },
 }
@@ -42,8 +42,11 @@ impl Socket {
         self.address
     }
 
-    /// From now on looks like this.
-    pub(super) async fn look(&mut self, port: Port) -> io::Result<()> {
+    /// How the port looks from now on.
+    ///
+    /// # Errors
+    /// The system's, when it cannot be listened on again; the port is closed then.
+    pub(super) async fn set_port(&mut self, port: Port) -> io::Result<()> {
         match (port, &self.state) {
             (Port::Open, State::Open(_))
             | (Port::Closed, State::Closed)
@@ -77,7 +80,7 @@ async fn silent(address: SocketAddr) -> io::Result<State> {
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    let deaf = socket.listen(0)?;
+    let listener = socket.listen(0)?;
     let mut queue = Vec::new();
     while queue.len() < MOST {
         match timeout(FULL, TcpStream::connect(address)).await {
@@ -86,7 +89,7 @@ async fn silent(address: SocketAddr) -> io::Result<State> {
         }
     }
     Ok(State::Silent {
-        _deaf: deaf,
+        _listener: listener,
         _queue: queue,
     })
 }

@@ -27,7 +27,7 @@ use crate::broker::{BrokerBindError, BrokerConfig};
 
 /// What a listener is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Door {
+pub(super) enum Purpose {
     /// MQTT, on IoT Core port 8883; perhaps with ALPN.
     Mqtt { alpn: bool },
     /// MQTT or HTTPS as ALPN says, on IoT Core port 443.
@@ -61,9 +61,9 @@ struct NamedServer {
     name_required: bool,
 }
 
-// === impl Door ===
+// === impl Purpose ===
 
-impl Door {
+impl Purpose {
     /// Whether MQTT needs ALPN here.
     pub(super) fn wants_alpn(self, front: &Front) -> bool {
         front.alpn != AlpnRule::Own || !matches!(self, Self::Mqtt { alpn: false })
@@ -83,13 +83,13 @@ impl Tls {
         }
     }
 
-    /// How connections through a door are accepted under these faults.
+    /// How connections to a listener are accepted under these faults.
     ///
     /// # Errors
     /// When certificate and key do not make a server.
     pub(super) fn acceptor(
         &self,
-        door: Door,
+        purpose: Purpose,
         front: &Front,
     ) -> Result<TlsAcceptor, BrokerBindError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -130,13 +130,13 @@ impl Tls {
         // "No SessionTicket support" (docs/IOT-CORE.md §1.6).
         tls.send_tls13_tickets = 0;
         tls.session_storage = Arc::new(NoServerSessionStorage {});
-        tls.alpn_protocols = match (front.alpn, door) {
+        tls.alpn_protocols = match (front.alpn, purpose) {
             (AlpnRule::Foreign, _) => vec![FOREIGN.into()],
-            (_, Door::Either) => vec![ALPN_MQTT.into(), ALPN_HTTPS.into()],
-            (AlpnRule::Required, Door::Mqtt { .. }) | (_, Door::Mqtt { alpn: true }) => {
+            (_, Purpose::Either) => vec![ALPN_MQTT.into(), ALPN_HTTPS.into()],
+            (AlpnRule::Required, Purpose::Mqtt { .. }) | (_, Purpose::Mqtt { alpn: true }) => {
                 vec![ALPN_MQTT.into()]
             }
-            (_, Door::Mqtt { alpn: false } | Door::Https) => Vec::new(),
+            (_, Purpose::Mqtt { alpn: false } | Purpose::Https) => Vec::new(),
         };
         Ok(TlsAcceptor::from(Arc::new(tls)))
     }

@@ -46,6 +46,7 @@ pub async fn run(args: &BenchArgs) -> Result<Option<ExitKind>, Failure> {
     let output = Output::of(args.output);
     let target = Target::resolve(&args.connection, output)?;
     let plan = Arc::new(Plan::of(args).map_err(Failure::misuse)?);
+    plan.check_ids(&target.client_id).map_err(Failure::misuse)?;
     let estimate = Estimate::of(&plan);
     if cost::is_aws(&target.host) {
         if !args.accept_aws_charges {
@@ -67,7 +68,7 @@ pub async fn run(args: &BenchArgs) -> Result<Option<ExitKind>, Failure> {
         output.note(&estimate.to_string());
     }
     let connections = open_all(&target, &identity, &plan, first, args.timeout).await?;
-    let sums = measure(&plan, connections, args.timeout).await;
+    let sums = measure(&plan, connections, args.timeout).await?;
     finish(&plan, &sums, output)
 }
 
@@ -156,7 +157,11 @@ async fn open_all(
     Ok(connections)
 }
 
-async fn measure(plan: &Arc<Plan>, connections: Vec<(u16, Connection)>, within: Duration) -> Sums {
+async fn measure(
+    plan: &Arc<Plan>,
+    connections: Vec<(u16, Connection)>,
+    within: Duration,
+) -> Result<Sums, Failure> {
     let start = Instant::now();
     let run = Run {
         start,
@@ -173,9 +178,10 @@ async fn measure(plan: &Arc<Plan>, connections: Vec<(u16, Connection)>, within: 
     loop {
         tokio::select! {
             done = working.join_next() => match done {
-                None => return sums,
+                None => return Ok(sums),
                 Some(Ok(tally)) => sums.add(tally),
-                Some(Err(_)) => {}
+                // What it counted is lost, and sums without it would be wrong.
+                Some(Err(error)) => return Err(Failure::new(ExitKind::Failed, error)),
             },
             () = &mut interrupted, if sums.ended_after.is_none() => {
                 let measured = start.elapsed().saturating_sub(plan.warm_up);
@@ -254,7 +260,12 @@ impl Hint for NotPassedOn {
 
 impl Hint for PlanError {
     fn hint(&self) -> Option<String> {
-        Some("measure for a shorter time, at a lower rate or with smaller messages".into())
+        Some(match self {
+            Self::Messages { .. } | Self::Bytes { .. } => {
+                "measure for a shorter time, at a lower rate or with smaller messages".into()
+            }
+            Self::ClientId { .. } => "give a shorter client id".into(),
+        })
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Plan {
 }
 
 /// Why a load is not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PlanError {
     /// What is remembered of each message has to fit into memory.
     #[error("{messages} messages are more than {MOST_MESSAGES}")]
@@ -33,6 +33,12 @@ pub(super) enum PlanError {
     Bytes {
         /// How many it would be.
         bytes: u64,
+    },
+    /// Two connections of one id would take it from each other.
+    #[error("client id `{base}` leaves no room for the number of a connection behind it")]
+    ClientId {
+        /// The one that was given.
+        base: ClientId,
     },
 }
 
@@ -94,9 +100,18 @@ impl Plan {
         format!("test/probe/bench/{}/{connection}", self.run)
     }
 
+    /// Whether each connection can have an id of its own.
+    pub(super) fn check_ids(&self, base: &ClientId) -> Result<(), PlanError> {
+        let last = self.connections.saturating_sub(1);
+        match ClientId::new(format!("{base}-{last}")) {
+            Ok(_) => Ok(()),
+            Err(_) => Err(PlanError::ClientId { base: base.clone() }),
+        }
+    }
+
     /// The id of the run's connection: its own number after the operator's.
     pub(super) fn client_id(&self, base: &ClientId, connection: u16) -> ClientId {
-        // Longer than 128 characters only if the one given nearly is; the broker would say the same of both.
+        // The longest of them was checked (`check_ids`).
         ClientId::new(format!("{base}-{connection}")).unwrap_or_else(|_| base.clone())
     }
 
@@ -181,6 +196,15 @@ mod tests {
             prop_assert_eq!(plan.number(connection, &payload), Some(message));
             prop_assert_eq!(plan.number(connection + 1, &payload), None);
         }
+    }
+
+    #[test]
+    fn a_client_id_has_room_for_the_number_or_is_refused() {
+        let base = |length| ClientId::new("a".repeat(length)).unwrap();
+        let last = |connections, length| plan(connections, 10, 0, 1000).check_ids(&base(length));
+        assert_eq!(last(10, 126), Ok(()));
+        assert_eq!(last(11, 126), Err(PlanError::ClientId { base: base(126) }));
+        assert_eq!(last(11, 125), Ok(()));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure>
         Err(error) => return Err(error.into_failure()),
     };
     let address = look.address();
-    let (wanted, wishes) = watch::channel(view.clone());
+    let (wanted, wanted_views) = watch::channel(view.clone());
     let (tell, mut seen) = watch::channel(Seen {
         snapshot: Some(first),
         trouble: None,
@@ -55,7 +55,7 @@ pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure>
     let every = args.interval;
     let _looking = AbortOnDropHandle::new(tokio::spawn(looking(
         look,
-        wishes,
+        wanted_views,
         tell,
         every,
         clock.clone(),

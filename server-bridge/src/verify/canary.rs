@@ -189,22 +189,22 @@ async fn write(
         // Another text in each round, or nothing would be sent.
         "data": {"consumer": consumer, "round": uuid::Uuid::new_v4().to_string()},
     }]);
-    let answer = match existing {
-        None => {
-            let body = json!({"id": id, "consumer_name": consumer, "manifests": manifests});
-            api.call(Method::POST, "/resource-bundles", Some(&body))
-                .await?
-        }
-        Some(bundle) => {
-            let body = json!({"version": bundle.version, "manifests": manifests});
-            let path = format!("/resource-bundles/{id}");
-            api.call(Method::PATCH, &path, Some(&body)).await?
-        }
+    let (method, path, body) = match existing {
+        None => (
+            Method::POST,
+            "/resource-bundles".to_owned(),
+            json!({"id": id, "consumer_name": consumer, "manifests": manifests}),
+        ),
+        Some(bundle) => (
+            Method::PATCH,
+            format!("/resource-bundles/{id}"),
+            json!({"version": bundle.version, "manifests": manifests}),
+        ),
     };
-    Ok(answer
-        .get("version")
-        .and_then(Value::as_i64)
-        .unwrap_or_default())
+    let answer = api.call(method, &path, Some(&body)).await?;
+    let version = answer.get("version").and_then(Value::as_i64);
+    // Without its version nobody could tell whether what comes back is this canary.
+    version.ok_or(ApiError::NotJson { path })
 }
 
 /// Waits for those that were sent, and says of each whether it came back in time.

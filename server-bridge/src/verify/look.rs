@@ -146,7 +146,8 @@ pub(super) async fn agents(
 
 async fn bundles_of(api: &ApiClient, consumer: &str) -> Result<Option<Vec<SeenBundle>>, ApiError> {
     let mut bundles = Vec::new();
-    for page in 1..=BUNDLE_PAGES {
+    // One page more, to tell whether there are more than these.
+    for page in 1..=BUNDLE_PAGES + 1 {
         let search = format!("consumer_name={}", quote(consumer));
         let (page, size) = (page.to_string(), PAGE.to_string());
         let parameters = [
@@ -158,6 +159,9 @@ async fn bundles_of(api: &ApiClient, consumer: &str) -> Result<Option<Vec<SeenBu
         let items: Vec<SeenBundle> = items(api, &query("/resource-bundles", &parameters)).await?;
         let full = items.len() == PAGE;
         bundles.extend(items);
+        if bundles.len() > MOST_OF_ONE {
+            return Ok(None);
+        }
         if !full {
             return Ok(Some(bundles));
         }

@@ -51,3 +51,18 @@ async fn a_canary_that_is_late_stays_found_until_the_next_one_of_its_cluster() {
     assert_eq!(after(&mut verifier, vec![untried]), 1);
     assert_eq!(after(&mut verifier, vec![outcome("a", true)]), 0);
 }
+
+#[tokio::test]
+async fn violations_of_one_invariant_leave_room_for_others_and_are_renewed() {
+    let mut verifier = verifier();
+    let found = |code, subject: usize, seen: &str| Violation {
+        subject: subject.to_string(),
+        finding: Finding::error(code, seen),
+    };
+    let canaries = (0..=MOST_KEPT).map(|subject| found(CANARY, subject, "late"));
+    verifier.keep(canaries.chain([found(LEDGER, 0, "back")]).collect());
+    verifier.keep(vec![found(CANARY, 0, "later")]);
+    let kept = |code| verifier.kept.keys().filter(|(of, _)| *of == code).count();
+    assert_eq!((kept(CANARY), kept(LEDGER)), (MOST_KEPT, 1));
+    assert_eq!(verifier.kept[&(CANARY, "0".into())].1.seen, "later");
+}

@@ -136,22 +136,31 @@ impl NewBundle {
             origin: self.origin,
             content: Some(self.content),
             status: None,
-            ledger: Some(vec![LedgerEntry {
-                version: Version::FIRST,
-                deletion: false,
-                stored_at: now,
-                published_at: None,
-                acked_at: None,
-                matched: None,
-                received_at: None,
-                applied_at: None,
-                reported_at: None,
-                attempts: 0,
-                failed_at: None,
-                failure: None,
-                note: None,
-            }]),
+            ledger: Some(vec![LedgerEntry::stored(Version::FIRST, false, now)]),
             progress: None,
+        }
+    }
+}
+
+// === impl LedgerEntry ===
+
+impl LedgerEntry {
+    /// One of which nothing is known but that it was stored then.
+    pub(crate) fn stored(version: Version, deletion: bool, stored_at: Timestamp) -> Self {
+        Self {
+            version,
+            deletion,
+            stored_at,
+            published_at: None,
+            acked_at: None,
+            matched: None,
+            received_at: None,
+            applied_at: None,
+            reported_at: None,
+            attempts: 0,
+            failed_at: None,
+            failure: None,
+            note: None,
         }
     }
 }

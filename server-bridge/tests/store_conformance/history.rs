@@ -18,7 +18,7 @@ fn held(id: &str, number: i64) -> AgentVersion {
     }
 }
 
-async fn raise(store: &impl Store, id: &str, number: i64) -> Raising {
+pub(crate) async fn raise(store: &impl Store, id: &str, number: i64) -> Raising {
     let held = vec![held(id, number)];
     store.raise(&name("c1"), held, at(500)).await.unwrap()
 }

@@ -14,6 +14,7 @@ mod bundles;
 mod consumers;
 mod copy;
 mod engines;
+mod facts;
 mod history;
 mod list;
 mod outbox;
@@ -136,6 +137,8 @@ conformance!([
     presence::presence_is_listed_in_pages_and_goes_with_its_consumer,
     presence::silence_is_noted_only_for_as_long_as_somebody_listened,
     presence::a_note_of_a_clock_that_was_ahead_is_replaced_by_the_next,
+    facts::a_bundle_is_found_by_id_or_else_by_name_with_those_before_it,
+    facts::a_consumer_is_told_by_what_waits_longest_and_what_was_raised,
     progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,
     progress::a_status_of_another_version_or_history_says_nothing_of_the_present_one,
     progress::searches_find_what_waits_and_loads_count_it,

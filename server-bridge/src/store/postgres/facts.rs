@@ -12,8 +12,11 @@ use super::super::facts::{
     BundleFacts, ConsumerFacts, ExplainStore, Found, KnownNames, LaneFacts, LeaseFacts,
     NAMES_LOOKED_AT, RAISED_SHOWN, Wanted,
 };
-use super::super::sql::facts::{Place, oldest, place, raised, read_lease, read_place, read_raised};
-use super::super::sql::rows::{self, Cells as _};
+use super::super::sql::facts::{
+    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, oldest, read_lease, read_names,
+    read_place, read_raised,
+};
+use super::super::sql::rows;
 use super::super::{Bucket, StoreError};
 use super::config::PostgresConfig;
 use super::failure::driver;
@@ -108,7 +111,19 @@ async fn bundle(
     reference: &str,
     now: Timestamp,
 ) -> Result<Option<BundleFacts>, StoreError> {
-    let row = sqlx::query(place!("$1"))
+    let Some(own) = own(connection, reference).await? else {
+        return Ok(None);
+    };
+    let name = own.bundle.consumer_name.clone();
+    let lane = lane(connection, name, now).await?;
+    Ok(lane.map(|lane| own.on(lane)))
+}
+
+async fn own(
+    connection: &mut PgConnection,
+    reference: &str,
+) -> Result<Option<OwnFacts>, StoreError> {
+    let row = sqlx::query(PLACE)
         .bind(storable(reference))
         .fetch_optional(&mut *connection)
         .await
@@ -116,29 +131,13 @@ async fn bundle(
     let Some(place) = row.as_ref().map(read_place).transpose()? else {
         return Ok(None);
     };
-    let Place {
-        key,
-        id,
-        unsent,
-        ahead,
-        unconfirmed,
-    } = place;
-    let Some(mut found) = bundles::by_id(&mut *connection, &id).await? else {
+    let Some(mut bundle) = bundles::by_id(&mut *connection, &place.id).await? else {
         // It went meanwhile.
         return Ok(None);
     };
-    found.progress = progress::of(connection, &[key]).await?.remove(&key);
-    let name = found.consumer_name.clone();
-    let Some(lane) = lane(connection, name, now).await? else {
-        return Ok(None);
-    };
-    Ok(Some(BundleFacts {
-        bundle: found,
-        unsent,
-        ahead,
-        unconfirmed,
-        lane,
-    }))
+    let progress = progress::of(connection, &[place.key]).await?;
+    bundle.progress = progress.into_values().next();
+    Ok(Some(place.of(bundle)))
 }
 
 async fn lane(
@@ -198,9 +197,10 @@ async fn consumer(
         .map_err(driver(LOOK))?;
     let mut oldest = Vec::with_capacity(ids.len());
     for id in ids {
-        oldest.extend(bundle(connection, &id, now).await?);
+        let own = own(connection, &id).await?;
+        oldest.extend(own.map(|own| own.on(lane.clone())));
     }
-    let raised = sqlx::query(raised!("$1", "$2"))
+    let raised = sqlx::query(RAISED)
         .bind(name.as_str())
         .bind(RAISED_SHOWN)
         .fetch_all(&mut *connection)
@@ -217,25 +217,22 @@ async fn consumer(
 }
 
 async fn names(connection: &mut PgConnection) -> Result<KnownNames, StoreError> {
-    let rows = sqlx::query("SELECT id, name FROM bundles ORDER BY key DESC LIMIT $1")
+    let bundles = sqlx::query(NEWEST_BUNDLES)
         .bind(NAMES_LOOKED_AT)
         .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
-    let mut names = KnownNames::default();
-    for row in &rows {
-        names.bundles.extend([row.text("id")?, row.text("name")?]);
-    }
-    names.bundles.dedup();
-    names.consumers =
-        sqlx::query_scalar("SELECT name FROM consumers ORDER BY created_at DESC LIMIT $1")
-            .bind(NAMES_LOOKED_AT)
-            .fetch_all(connection)
-            .await
-            .map_err(driver(LOOK))?;
-    Ok(names)
+    let consumers = sqlx::query_scalar(NEWEST_CONSUMERS)
+        .bind(NAMES_LOOKED_AT)
+        .fetch_all(connection)
+        .await
+        .map_err(driver(LOOK))?;
+    Ok(KnownNames {
+        bundles: read_names(&bundles)?,
+        consumers,
+    })
 }
 
-const OLDEST: &str = oldest!("t.status_version", "GREATEST", "$1");
+const OLDEST: &str = oldest!("t.status_version", "GREATEST");
 
 const LOOK: &str = "read what is known of a bundle";

@@ -1,17 +1,54 @@
-//! What `explain` asks for, as SQL: the statements, which differ in how a parameter is written and where times of statuses
-//! are, and what their rows tell.
+//! What `explain` asks for, as SQL: the statements, one of which differs in where the version of a status is, and what their
+//! rows tell.
 
 use super::rows::{self, Cells, optional_time, time};
-use crate::store::facts::{LaneOwner, LeaseFacts, RaisedVersion};
-use crate::store::{Bucket, StoreError};
+use crate::store::facts::{BundleFacts, LaneFacts, LaneOwner, LeaseFacts, RaisedVersion};
+use crate::store::{Bucket, Bundle, StoreError};
 
 /// Where a bundle stands among others.
 pub(in crate::store) struct Place {
     pub(in crate::store) key: i64,
     pub(in crate::store) id: String,
-    pub(in crate::store) unsent: bool,
-    pub(in crate::store) ahead: u64,
-    pub(in crate::store) unconfirmed: bool,
+    unsent: bool,
+    ahead: u64,
+    unconfirmed: bool,
+}
+
+/// What is known of a bundle without its consumer.
+pub(in crate::store) struct OwnFacts {
+    pub(in crate::store) bundle: Bundle,
+    unsent: bool,
+    ahead: u64,
+    unconfirmed: bool,
+}
+
+// === impl Place ===
+
+impl Place {
+    /// With the bundle that stands there.
+    pub(in crate::store) fn of(self, bundle: Bundle) -> OwnFacts {
+        OwnFacts {
+            bundle,
+            unsent: self.unsent,
+            ahead: self.ahead,
+            unconfirmed: self.unconfirmed,
+        }
+    }
+}
+
+// === impl OwnFacts ===
+
+impl OwnFacts {
+    /// With its consumer's lane.
+    pub(in crate::store) fn on(self, lane: LaneFacts) -> BundleFacts {
+        BundleFacts {
+            bundle: self.bundle,
+            unsent: self.unsent,
+            ahead: self.ahead,
+            unconfirmed: self.unconfirmed,
+            lane,
+        }
+    }
 }
 
 pub(in crate::store) fn read_place(row: &impl Cells) -> Result<Place, StoreError> {
@@ -32,6 +69,16 @@ pub(in crate::store) fn read_raised(row: &impl Cells) -> Result<RaisedVersion, S
         note: row.optional_text("note")?.unwrap_or_default(),
         id,
     })
+}
+
+/// Ids and names of bundles, each once where both are the same.
+pub(in crate::store) fn read_names(rows: &[impl Cells]) -> Result<Vec<String>, StoreError> {
+    let mut names = Vec::with_capacity(2 * rows.len());
+    for row in rows {
+        names.extend([row.text("id")?, row.text("name")?]);
+    }
+    names.dedup();
+    Ok(names)
 }
 
 /// The lease of a bucket, from the one row of PostgreSQL's `LEASE`.
@@ -58,52 +105,38 @@ pub(in crate::store) fn read_lease(
 }
 
 /// Where the bundle stands that has this id, or else this name.
-macro_rules! place {
-    ($reference:literal) => {
-        concat!(
-            "SELECT t.key, t.id, t.unsent, (SELECT COUNT(*) FROM bundles o WHERE o.consumer_name = t.consumer_name \
-               AND o.unsent AND o.changed < t.changed) AS ahead, \
-             t.epoch <> (SELECT MAX(number) FROM epochs) AS unconfirmed \
-             FROM bundles t WHERE t.id = ",
-            $reference,
-            " OR t.name = ",
-            $reference,
-            " ORDER BY CASE WHEN t.id = ",
-            $reference,
-            " THEN 0 ELSE 1 END LIMIT 1"
-        )
-    };
-}
-pub(in crate::store) use place;
+pub(in crate::store) const PLACE: &str = "SELECT t.key, t.id, t.unsent, \
+     (SELECT COUNT(*) FROM bundles o WHERE o.consumer_name = t.consumer_name AND o.unsent AND o.changed < t.changed) AS ahead, \
+     t.epoch <> (SELECT MAX(number) FROM epochs) AS unconfirmed \
+     FROM bundles t WHERE t.id = $1 OR t.name = $1 ORDER BY CASE WHEN t.id = $1 THEN 0 ELSE 1 END LIMIT 1";
 
-/// Of each step the bundle of a consumer that has waited longest; parameters of [`super::progress`] are those of the engine.
+/// The newest `$2` versions of bundles of `$1` that were raised; the text is the beginning of the note that
+/// [`crate::store::history::plan`] makes.
+pub(in crate::store) const RAISED: &str = "SELECT b.id, l.version, l.stored_at, l.note \
+     FROM bundles b JOIN ledger l ON l.bundle_key = b.key \
+     WHERE b.consumer_name = $1 AND l.note LIKE 'the cluster held version %' ORDER BY l.stored_at DESC, b.key LIMIT $2";
+
+/// Ids and names of the newest `$1` bundles, for [`read_names`].
+pub(in crate::store) const NEWEST_BUNDLES: &str =
+    "SELECT id, name FROM bundles ORDER BY key DESC LIMIT $1";
+
+/// Names of the newest `$1` consumers.
+pub(in crate::store) const NEWEST_CONSUMERS: &str =
+    "SELECT name FROM consumers ORDER BY created_at DESC LIMIT $1";
+
+/// Of each step the bundle of consumer `$1` that has waited longest; parameters of [`super::progress`] are those of the
+/// engine.
 macro_rules! oldest {
-    ($version:expr, $later:literal, $consumer:literal) => {
+    ($version:expr, $later:literal) => {
         concat!(
             "SELECT w.id FROM (SELECT v.id, v.since, ROW_NUMBER() OVER (PARTITION BY v.step ORDER BY v.since, v.key) AS place \
              FROM (SELECT t.key, t.id, ",
             $crate::store::sql::progress::waiting_for!($version),
             " AS step, ",
             $crate::store::sql::progress::waiting_since!($version, $later),
-            " AS since FROM bundles t WHERE t.consumer_name = ",
-            $consumer,
-            ") v WHERE v.step IS NOT NULL) w WHERE w.place = 1 ORDER BY w.since"
+            " AS since FROM bundles t WHERE t.consumer_name = $1) v WHERE v.step IS NOT NULL) w \
+             WHERE w.place = 1 ORDER BY w.since"
         )
     };
 }
 pub(in crate::store) use oldest;
-
-/// Versions of a consumer's bundles that were raised; the text is the beginning of the note that
-/// [`crate::store::history::plan`] makes.
-macro_rules! raised {
-    ($consumer:literal, $limit:literal) => {
-        concat!(
-            "SELECT b.id, l.version, l.stored_at, l.note FROM bundles b JOIN ledger l ON l.bundle_key = b.key \
-             WHERE b.consumer_name = ",
-            $consumer,
-            " AND l.note LIKE 'the cluster held version %' ORDER BY l.stored_at DESC, b.key LIMIT ",
-            $limit
-        )
-    };
-}
-pub(in crate::store) use raised;

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use link::id::ConsumerName;
-use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection as _, SqliteConnection};
 
 use super::super::agents::SEEN_EVERY;
@@ -14,10 +13,12 @@ use super::super::facts::{
     RAISED_SHOWN, Wanted,
 };
 use super::super::presence::is_ahead;
-use super::super::sql::facts::{Place, oldest, place, raised, read_place, read_raised};
-use super::super::sql::rows::Cells as _;
-use super::super::{Bundle, LedgerEntry, OpenError, StoreError};
-use super::overview::{failed_at, missing, tables};
+use super::super::sql::facts::{
+    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, oldest, read_names, read_place,
+    read_raised,
+};
+use super::super::{LedgerEntry, OpenError, StoreError};
+use super::overview::{connect, failed_at, missing, tables};
 use super::rows::{self, driver};
 use super::{SqliteStore, bundles, consumers, history, presence, progress, status};
 
@@ -60,13 +61,8 @@ pub(in crate::store) async fn find(
     if !file.exists() {
         return Err(failed(missing().into()));
     }
-    let options = SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(false)
-        .read_only(true);
-    let mut connection = SqliteConnection::connect_with(&options)
-        .await
-        .map_err(|error| failed(error.into()))?;
+    let connected = connect(file).await;
+    let mut connection = connected.map_err(|error| failed(error.into()))?;
     let found = find_in(&mut connection, reference, wanted, now).await;
     let _ = connection.close().await;
     found.map_err(|error| match error {
@@ -133,33 +129,11 @@ async fn bundle(
     Ok(lane.map(|lane| own.on(lane)))
 }
 
-/// What is known of a bundle without its consumer.
-struct Own {
-    bundle: Bundle,
-    unsent: bool,
-    ahead: u64,
-    unconfirmed: bool,
-}
-
-// === impl Own ===
-
-impl Own {
-    fn on(self, lane: LaneFacts) -> BundleFacts {
-        BundleFacts {
-            bundle: self.bundle,
-            unsent: self.unsent,
-            ahead: self.ahead,
-            unconfirmed: self.unconfirmed,
-            lane,
-        }
-    }
-}
-
 async fn own(
     connection: &mut SqliteConnection,
     reference: &str,
-) -> Result<Option<Own>, StoreError> {
-    let row = sqlx::query(place!("?1"))
+) -> Result<Option<OwnFacts>, StoreError> {
+    let row = sqlx::query(PLACE)
         .bind(reference)
         .fetch_optional(&mut *connection)
         .await
@@ -167,24 +141,13 @@ async fn own(
     let Some(place) = row.as_ref().map(read_place).transpose()? else {
         return Ok(None);
     };
-    let Place {
-        key,
-        id,
-        unsent,
-        ahead,
-        unconfirmed,
-    } = place;
-    let Some(mut bundle) = bundles::by_id(&mut *connection, &id).await? else {
+    let Some(mut bundle) = bundles::by_id(&mut *connection, &place.id).await? else {
         // It went meanwhile.
         return Ok(None);
     };
-    bundle.progress = progress::of(connection, &[key]).await?.remove(&key);
-    Ok(Some(Own {
-        bundle,
-        unsent,
-        ahead,
-        unconfirmed,
-    }))
+    let progress = progress::of(connection, &[place.key]).await?;
+    bundle.progress = progress.into_values().next();
+    Ok(Some(place.of(bundle)))
 }
 
 /// The lane of a consumer, for a story of these bundles of it.
@@ -192,7 +155,7 @@ async fn lane(
     connection: &mut SqliteConnection,
     name: &ConsumerName,
     now: Timestamp,
-    of: &[Own],
+    of: &[OwnFacts],
 ) -> Result<Option<LaneFacts>, StoreError> {
     let Some(consumer) = consumers::by_name(&mut *connection, name).await? else {
         return Ok(None);
@@ -253,7 +216,7 @@ async fn consumer(
         return Ok(None);
     };
     let mut loads = progress::loads(connection, std::slice::from_ref(name)).await?;
-    let raised = sqlx::query(raised!("?1", "?2"))
+    let raised = sqlx::query(RAISED)
         .bind(name.as_str())
         .bind(RAISED_SHOWN)
         .fetch_all(&mut *connection)
@@ -271,29 +234,25 @@ async fn consumer(
 }
 
 async fn names(connection: &mut SqliteConnection) -> Result<KnownNames, StoreError> {
-    let rows = sqlx::query("SELECT id, name FROM bundles ORDER BY key DESC LIMIT ?1")
+    let bundles = sqlx::query(NEWEST_BUNDLES)
         .bind(NAMES_LOOKED_AT)
         .fetch_all(&mut *connection)
         .await
         .map_err(driver(LOOK))?;
-    let mut names = KnownNames::default();
-    for row in &rows {
-        names.bundles.extend([row.text("id")?, row.text("name")?]);
-    }
-    names.bundles.dedup();
-    names.consumers =
-        sqlx::query_scalar("SELECT name FROM consumers ORDER BY created_at DESC LIMIT ?1")
-            .bind(NAMES_LOOKED_AT)
-            .fetch_all(connection)
-            .await
-            .map_err(driver(LOOK))?;
-    Ok(names)
+    let consumers = sqlx::query_scalar(NEWEST_CONSUMERS)
+        .bind(NAMES_LOOKED_AT)
+        .fetch_all(connection)
+        .await
+        .map_err(driver(LOOK))?;
+    Ok(KnownNames {
+        bundles: read_names(&bundles)?,
+        consumers,
+    })
 }
 
 const OLDEST: &str = oldest!(
     "(SELECT s.version FROM statuses s WHERE s.bundle_key = t.key)",
-    "MAX",
-    "?1"
+    "MAX"
 );
 
 // A note is up to a minute and five seconds behind; some more for the clocks of two replicas.
@@ -334,19 +293,9 @@ mod tests {
     fn the_last_status_is_looked_for_where_a_note_may_be_behind_it() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let acked = |second| LedgerEntry {
-            version: link::order::Version::FIRST,
-            deletion: false,
-            stored_at: at(0),
-            published_at: None,
             acked_at: Some(at(second)),
-            matched: None,
-            received_at: None,
-            applied_at: None,
-            reported_at: None,
             attempts: 1,
-            failed_at: None,
-            failure: None,
-            note: None,
+            ..LedgerEntry::stored(link::order::Version::FIRST, false, at(0))
         };
         let wanted = |noted: Option<i64>, second| {
             is_wanted(noted.map(at), at(1_000), [acked(second)].iter())

@@ -1,0 +1,72 @@
+//! What `explain` reads of a bundle and of a consumer.
+
+use server_bridge::store::{BundleFacts, ConsumerFacts, NewBundle, Store};
+
+use crate::{at, bundle, history, name, version, with_consumers};
+
+async fn of_bundle(store: &impl Store, reference: &str) -> BundleFacts {
+    let facts = store.bundle_facts(reference, at(10)).await;
+    facts.unwrap().unwrap()
+}
+
+async fn of_consumer(store: &impl Store) -> ConsumerFacts {
+    let facts = store.consumer_facts(&name("c1"), at(10)).await;
+    facts.unwrap().unwrap()
+}
+
+pub(crate) async fn a_bundle_is_found_by_id_or_else_by_name_with_those_before_it(
+    store: impl Store,
+) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    let named = NewBundle {
+        name: "known".into(),
+        ..bundle("b", "c1")
+    };
+    for (second, new) in [
+        (1, bundle("other", "c2")),
+        (2, bundle("a", "c1")),
+        (3, named),
+    ] {
+        store.create_bundle(new, at(second)).await.unwrap();
+    }
+    for (reference, id, ahead) in [("a", "a", 0), ("b", "b", 1), ("known", "b", 1)] {
+        let facts = of_bundle(&store, reference).await;
+        assert_eq!((facts.bundle.id.as_str(), facts.ahead), (id, ahead));
+        assert!(facts.unsent && !facts.unconfirmed);
+        assert_eq!(facts.lane.consumer.name, name("c1"));
+    }
+    for unknown in ["none", "nul\0"] {
+        let facts = store.bundle_facts(unknown, at(10)).await;
+        assert_eq!(facts.unwrap(), None);
+    }
+}
+
+pub(crate) async fn a_consumer_is_told_by_what_waits_longest_and_what_was_raised(
+    store: impl Store,
+) {
+    with_consumers(&store, &["c1", "c2"]).await;
+    for (second, new) in [
+        (1, bundle("other", "c2")),
+        (2, bundle("a", "c1")),
+        (3, bundle("b", "c1")),
+    ] {
+        store.create_bundle(new, at(second)).await.unwrap();
+    }
+    let before = of_consumer(&store).await;
+    let oldest: Vec<&str> = before
+        .oldest
+        .iter()
+        .map(|it| it.bundle.id.as_str())
+        .collect();
+    assert_eq!((oldest, before.load.waiting_to_send), (vec!["a"], 2));
+    assert_eq!(before.raised, []);
+    history::raise(&store, "b", 7).await;
+    let raised = of_consumer(&store).await.raised;
+    let raised: Vec<_> = raised
+        .iter()
+        .map(|it| (it.id.as_str(), it.version))
+        .collect();
+    assert_eq!(raised, [("b", version(8))]);
+    let none = store.consumer_facts(&name("none"), at(10)).await;
+    assert_eq!(none.unwrap(), None);
+}

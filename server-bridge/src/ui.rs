@@ -39,10 +39,9 @@ pub(crate) fn router() -> Router {
 
 impl Asset {
     fn answer(&self, request: &HeaderMap) -> Response {
-        let tag = TAGS.iter().zip(ASSETS).find_map(|(tag, asset)| {
-            let own = std::ptr::eq(asset.path, self.path);
-            own.then(|| HeaderValue::from_str(tag).ok())?
-        });
+        let mut tags = TAGS.iter().zip(ASSETS);
+        let tag = tags.find(|(_, asset)| asset.path == self.path);
+        let tag = tag.and_then(|(tag, _)| HeaderValue::from_str(tag).ok());
         let known = tag.is_some() && request.get(header::IF_NONE_MATCH) == tag.as_ref();
         let mut response = match known {
             true => StatusCode::NOT_MODIFIED.into_response(),

@@ -29,6 +29,7 @@ let data = null;
 let said = "";
 let freshness = "waiting";
 let arrived = false;
+let typing = null;
 
 const live = new Live(took, failed, tell);
 
@@ -57,6 +58,8 @@ function go() {
   const same = !first && next.path === route.path;
   route = next;
   if (!same) {
+    // What was typed last was meant for the view before.
+    clearTimeout(typing);
     data = null;
     said = "";
     arrived = !first;
@@ -182,7 +185,6 @@ function back() {
   if (location.hash !== parent) location.hash = parent;
 }
 
-let typing = null;
 main.addEventListener("input", (event) => {
   if (event.target.id !== "filter") return;
   clearTimeout(typing);

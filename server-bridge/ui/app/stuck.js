@@ -1,6 +1,6 @@
 // What waits for longer than a bound, oldest first, each with why and what to do.
 
-import { get } from "./api.js";
+import { get, quoted } from "./api.js";
 import { h } from "./dom.js";
 import { address, bundleLink, choice, clusterLink, lasting, pages, waits } from "./parts.js";
 import { explained, told as tell, whyAndNext } from "./story.js";
@@ -33,7 +33,7 @@ export async function load({ query }, signal) {
     signal,
   );
   const clusters = [...new Set(page.items.map((item) => item.consumer_name))];
-  const names = clusters.map((name) => `'${name}'`).join(",");
+  const names = clusters.map(quoted).join(",");
   const [heard, stories] = await Promise.all([
     clusters.length
       ? get("/consumers", { search: `name in (${names})`, fields: "name,last_seen_at", size: SIZE }, signal)

@@ -58,7 +58,8 @@ fn memory(class: &str) -> Option<u64> {
         "medium" => large / 2,
         "large" => large,
         "xlarge" => large * 2,
-        size => size.strip_suffix("xlarge")?.parse::<u64>().ok()? * large * 2,
+        // AWS has 48xlarge; whatever fits into two bytes can be multiplied.
+        size => u64::from(size.strip_suffix("xlarge")?.parse::<u16>().ok()?) * large * 2,
     };
     Some(gib * 1024)
 }
@@ -97,6 +98,8 @@ mod tests {
         assert_eq!(max("db.m7g.large"), Some(829));
         assert_eq!(max("db.r7g.16xlarge"), Some(5000));
         assert_eq!(max("db.x2g.large"), None);
+        assert_eq!(max("db.m7g.65535xlarge"), Some(5000));
+        assert_eq!(max("db.m7g.65536xlarge"), None);
     }
 
     #[test]

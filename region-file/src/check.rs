@@ -1,12 +1,11 @@
 //! From what the file says to a [`Region`]: defaults put in, forms checked, parts held against each other.
 //!
-//! Checking does not stop at the first problem: what is missing or wrong is replaced by a placeholder.
+//! Checking does not stop at the first problem: a placeholder stands in for what is missing or wrong.
 
 use std::path::Path;
 
 use link::error::{Hint, chain};
 use link::id::{InvalidName, SourceId};
-use link::iot::ArnPrefix;
 use link::party::Party;
 
 use super::file::{self, RegionFile};
@@ -49,11 +48,7 @@ pub(super) fn check(
         SourceId::new,
     );
     let scheme = check.scheme(file.topics, source.as_ref());
-    let arn = ArnPrefix {
-        region: region.clone(),
-        account: account.clone(),
-        ..ArnPrefix::default()
-    };
+    let arn = super::arn_prefix(&region, &account);
     let server = check.server(server, &name, source, scheme.as_ref(), &arn);
 
     let clusters = file.management_clusters.unwrap_or_default();

@@ -262,20 +262,12 @@ impl Region {
 
     /// `aws`, `aws-cn` or `aws-us-gov`.
     pub fn partition(&self) -> &'static str {
-        match self.region.get(..3) {
-            Some("cn-") => "aws-cn",
-            Some("us-") if self.region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        partition(&self.region)
     }
 
     /// What names of IoT resources begin with.
     pub fn arn_prefix(&self) -> ArnPrefix {
-        ArnPrefix {
-            partition: self.partition().to_owned(),
-            region: self.region.clone(),
-            account: self.account.clone(),
-        }
+        arn_prefix(&self.region, &self.account)
     }
 
     /// Tags of every resource, with the ownership tag.
@@ -288,6 +280,22 @@ impl Region {
         self.clusters
             .iter()
             .find(|cluster| cluster.id.as_str() == id)
+    }
+}
+
+fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
+fn arn_prefix(region: &str, account: &str) -> ArnPrefix {
+    ArnPrefix {
+        partition: partition(region).to_owned(),
+        region: region.to_owned(),
+        account: account.to_owned(),
     }
 }
 

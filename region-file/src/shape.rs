@@ -2,6 +2,8 @@
 //!
 //! What does not fit is reported and removed, so that the rest can be read and checked in the same run.
 
+use std::collections::BTreeSet;
+
 use link::spelling::nearest;
 use serde_json::{Map, Number, Value};
 
@@ -52,16 +54,16 @@ impl Shape<'_> {
         pairs.retain(|_, value| !value.is_null());
         let known = schema["properties"].as_object();
         let others = schema.get("additionalProperties").filter(|s| s.is_object());
-        let mut gone = Vec::new();
+        let mut gone = BTreeSet::new();
         for (key, value) in pairs.iter_mut() {
             let field = child(at, key);
             let Some(schema) = known.and_then(|known| known.get(key)).or(others) else {
                 self.unknown(&field, key, known);
-                gone.push(key.clone());
+                gone.insert(key.clone());
                 continue;
             };
             if !self.fits(&field, value, schema) {
-                gone.push(key.clone());
+                gone.insert(key.clone());
             }
         }
         let needed = schema["required"].as_array().into_iter().flatten();

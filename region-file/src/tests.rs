@@ -8,6 +8,7 @@ use super::fixture::{CLUSTERS, LEAST, region, two_clusters};
 use super::*;
 
 mod iam;
+mod partitions;
 mod reading;
 mod replicas;
 

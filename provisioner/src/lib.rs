@@ -28,6 +28,7 @@ pub mod desired;
 pub mod destroy;
 pub mod enroll;
 #[cfg(test)]
+#[path = "../../region-file/src/fixture.rs"]
 mod fixture;
 pub mod identity;
 pub mod leftovers;

@@ -1,4 +1,4 @@
-//! Regions for tests.
+//! Regions for tests, of this member and of `provisioner`, which compiles this file as a module of its own.
 
 use std::path::Path;
 

@@ -29,7 +29,7 @@ pub use self::publish::PublishArgs;
 pub use self::session::SessionArgs;
 pub use self::subscribe::SubscribeArgs;
 pub use self::value::{ProtocolVersion, SessionExpiry, TlsVersion, UrlText};
-pub use self::watch::{SortKey, WatchArgs};
+pub use self::watch::{PresenceFilter, SortKey, WatchArgs};
 
 /// Publishes, listens, measures and diagnoses over MQTT 5 with mutual TLS
 #[derive(Clone, Debug, Parser)]

@@ -63,6 +63,11 @@ async function clusters(visit, total) {
   await page.getByRole("link", { name: /never heard/ }).click();
   await visit.until("those never heard", async () => !(await rows(page)).includes("cluster1"));
   await visit.go("#/clusters", "Clusters");
+  const idle = page.getByRole("list", { name: "Clusters by agent" }).getByRole("link", { name: /idle/ });
+  await idle.click();
+  await visit.until("those with nothing to do", async () => (await rows(page)).join() === "cluster1");
+  await idle.click();
+  await visit.until("all of them again", async () => (await rows(page)).length === 50);
   await visit.pictures("clusters");
   await keys(visit);
 }

@@ -43,6 +43,22 @@ async fn an_agent_with_nothing_to_do_is_idle_and_one_that_was_killed_is_away_wit
     // The version that it had is still known.
     ensure!(away["agent"] == idle["agent"], "{away}");
 
+    // Which are away is one request, as the page and `probe watch` make it.
+    let (status, found) = api
+        .raw(
+            Method::GET,
+            "/overview?presence=away&orderBy=presence_since",
+            None,
+        )
+        .await?;
+    let found: Value = serde_json::from_str(&found).context("the overview is JSON")?;
+    ensure!(status == 200 && found["total"] == 1, "{status} {found}");
+    let item = &found["items"][0];
+    ensure!(item["name"] == "cluster1", "{found}");
+    ensure!(item["presence"]["reason"] == "CONNECTION_LOST", "{found}");
+    ensure!(item["presence"]["since"].is_string(), "{found}");
+    ensure!(found["summary"]["presence"]["away"] == 1, "{found}");
+
     // A server that is started again knows all that from its store.
     region.bridge.restart()?;
     region.bridge.ready().await?;

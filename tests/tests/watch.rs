@@ -84,6 +84,26 @@ async fn watch_tells_who_waits_as_a_table_and_as_json() -> Result<()> {
         "{filtered}"
     );
 
+    // Nothing was ever heard of it, and that not for long.
+    let by_agent = ["--json", "--presence", "unknown"];
+    wait_for("`ghost` alone to be unknown", PATIENCE, async || {
+        let done = probe(&region, &[&line[..], &by_agent].concat()).await?;
+        let unknown: Value = serde_json::from_str(&done.stdout)?;
+        let shown = unknown["shown"].as_array().context("what is shown")?;
+        let names: Vec<_> = shown.iter().map(|row| &row["name"]).collect();
+        ensure!(names == ["ghost"] && unknown["clusters"] == 1, "{unknown}");
+        anyhow::Ok(())
+    })
+    .await?;
+    let none = [&line[..], &by_agent, &["--filter", "cluster"]].concat();
+    let none: Value = serde_json::from_str(&probe(&region, &none).await?.stdout)?;
+    assert_eq!(
+        (&none["clusters"], &none["shown"]),
+        (&0.into(), &Value::Array(vec![]))
+    );
+    let wrong = probe(&region, &[&line[..], &["--presence", "gone"]].concat()).await?;
+    assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
+
     let nobody = probe(&region, &["watch", "--once", "--api", "http://127.0.0.1:1"]).await?;
     assert_eq!(nobody.status.code(), Some(1));
     assert!(
@@ -202,6 +222,12 @@ async fn the_live_screen_follows_keys_sizes_and_outages_and_gives_the_terminal_b
     terminal
         .shows(&["1 clusters with `cl`", "> cluster1"])
         .await?;
+    terminal.keys(&["a"]).await?;
+    terminal.shows(&["0 away clusters with `cl`"]).await?;
+    terminal.keys(&["a"]).await?;
+    terminal
+        .shows(&["1 clusters with `cl`", "> cluster1"])
+        .await?;
     terminal
         .tmux(&["resize-window", "-x", "80", "-y", "20"])
         .await?;
@@ -256,7 +282,7 @@ async fn ten_thousand_clusters_are_shown_within_a_second() -> Result<()> {
     }
     ghost(&mut region).await?;
     let api = address(&mut region).await?;
-    for sort in ["waiting", "name", "seen"] {
+    for sort in ["waiting", "name", "seen", "presence"] {
         let line = ["watch", "--once", "--json", "--api", &api, "--sort", sort];
         quick_enough("a first picture", Duration::from_secs(1), async || {
             let begun = Instant::now();

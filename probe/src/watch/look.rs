@@ -45,6 +45,8 @@ impl Look {
     pub(super) async fn at(&mut self, view: &View, now: Timestamp) -> Result<Snapshot, ApiError> {
         let (bundles, stuck) = self.stuck(view, None, now).await?;
         let (rows, clusters) = match view.sort {
+            _ if view.presence.is_some() => self.by_agent(view).await?,
+            SortKey::Presence => self.by_agent(view).await?,
             SortKey::Waiting => self.worst_first(view, &bundles).await?,
             SortKey::Name => {
                 self.page(view, None, "name", view.offset, view.rows)
@@ -158,6 +160,39 @@ impl Look {
             .await?;
         rows.extend(more.into_iter().take(free));
         Ok((rows, count.saturating_add(names.len() as u64)))
+    }
+
+    /// A window of the clusters by how their agents are, which lists do not know and the overview does.
+    async fn by_agent(&self, view: &View) -> Result<(Vec<ClusterRow>, u64), ApiError> {
+        let rows = view.rows;
+        let (page, skip) = (view.offset / rows + 1, view.offset % rows);
+        let (mut found, clusters) = self.overview(view, page).await?;
+        if skip > 0 {
+            found.extend(self.overview(view, page + 1).await?.0);
+            found.drain(..skip.min(found.len()));
+            found.truncate(rows);
+        }
+        Ok((found, clusters))
+    }
+
+    async fn overview(&self, view: &View, page: usize) -> Result<(Vec<ClusterRow>, u64), ApiError> {
+        let (page, size) = (page.to_string(), view.rows.to_string());
+        let order = match view.sort {
+            SortKey::Waiting => "oldest_waiting_since",
+            SortKey::Name => "name",
+            SortKey::Seen => "last_seen_at",
+            SortKey::Presence => "presence",
+        };
+        let mut parameters = vec![("page", page.as_str()), ("size", &size), ("orderBy", order)];
+        if let Some(state) = view.presence {
+            parameters.push(("presence", state.as_str()));
+        }
+        if let Some(part) = &view.filter {
+            parameters.push(("name_contains", part));
+        }
+        let seen = self.api.get(&query("/overview", &parameters)).await?;
+        let rows = items(&seen).iter().take(view.rows);
+        Ok((rows.map(ClusterRow::of_overview).collect(), total(&seen)))
     }
 
     /// A window of the clusters that fit the filter, from pages of its size.

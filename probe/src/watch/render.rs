@@ -6,7 +6,6 @@ use jiff::Timestamp;
 
 use super::snapshot::{BundleRow, ClusterRow, Snapshot, age};
 use super::view::{View, pane};
-use crate::args::SortKey;
 
 /// How a line is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +114,10 @@ impl Picture<'_> {
         let text = match &self.view.typing {
             Some(text) => format!("name holds: {text}_  (enter: take, esc: leave)"),
             None => {
-                let sort = match self.view.sort {
-                    SortKey::Waiting => "waiting",
-                    SortKey::Name => "name",
-                    SortKey::Seen => "seen",
-                };
-                format!("q quit  s sort ({sort})  / filter  enter cluster  esc back  arrows move")
+                let sort = self.view.sort.as_str();
+                format!(
+                    "q quit  s sort ({sort})  a away  / filter  enter cluster  esc back  arrows move"
+                )
             }
         };
         line(&text, Style::Dim, width)
@@ -159,10 +156,12 @@ pub(super) fn plain(snapshot: &Snapshot, width: usize) -> String {
 }
 
 fn clusters(count: u64, view: &View) -> String {
-    match &view.filter {
-        Some(part) => format!("{count} clusters with `{part}`"),
-        None => format!("{count} clusters"),
+    let state = view.presence.map_or("", |state| state.as_str());
+    let mut text = format!("{count} {state} clusters").replace("  ", " ");
+    if let Some(part) = &view.filter {
+        text.push_str(&format!(" with `{part}`"));
     }
+    text
 }
 
 fn sums(snapshot: &Snapshot) -> String {

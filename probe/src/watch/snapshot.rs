@@ -137,6 +137,15 @@ impl ClusterRow {
         }
     }
 
+    /// From an item of the overview.
+    pub(super) fn of_overview(item: &Value) -> Self {
+        Self {
+            version: text(&item["agent_version"]),
+            certificate: time(&item["certificate_expires_at"]),
+            ..Self::of(item)
+        }
+    }
+
     fn json(&self) -> Value {
         json!({
             "name": self.name,
@@ -263,6 +272,26 @@ mod tests {
             ("c1", Some(3), 2)
         );
         assert_eq!((row.state, row.version), (None, None));
+    }
+
+    #[test]
+    fn a_cluster_of_the_overview_is_the_same_as_one_of_a_list() {
+        let rest = json!({
+            "name": "c1", "bundles": 3, "waiting_to_apply": 2, "last_seen_at": "2026-11-29T11:59:30Z",
+            "oldest_waiting_since": "2026-11-29T09:00:00Z",
+        });
+        let (mut listed, mut shown) = (rest.clone(), rest);
+        let state =
+            json!({"state": "away", "since": "2026-11-29T08:00:00Z", "reason": "REPORTS_MISSING"});
+        shown["presence"] = state.clone();
+        shown["agent_version"] = "0.1.0".into();
+        shown["certificate_expires_at"] = "2026-12-01T00:00:00Z".into();
+        listed["presence"] = state;
+        listed["presence"]["agent"] = json!({"version": "0.1.0"});
+        listed["presence"]["certificate"] = json!({"notAfter": "2026-12-01T00:00:00Z"});
+        let row = ClusterRow::of_overview(&shown);
+        assert_eq!(row, ClusterRow::of(&listed));
+        assert!(row.certificate.is_some() && row.version.is_some());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is looked at and what keys change of it; pure.
 
-use crate::args::{SortKey, WatchArgs};
+use crate::args::{PresenceFilter, SortKey, WatchArgs};
 
 /// A key that means something here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub(super) struct View {
     pub(super) sort: SortKey,
     /// A part of names.
     pub(super) filter: Option<String>,
+    /// How agents are.
+    pub(super) presence: Option<PresenceFilter>,
     /// Whose bundles are shown; all clusters' without.
     pub(super) cluster: Option<String>,
     /// Clusters that fit on the screen, at least one.
@@ -56,6 +58,7 @@ impl View {
         Self {
             sort: args.sort,
             filter: args.filter.clone(),
+            presence: args.presence,
             cluster: args.cluster.clone(),
             rows: rows.max(1),
             offset: 0,
@@ -91,7 +94,15 @@ impl View {
                 self.sort = match self.sort {
                     SortKey::Waiting => SortKey::Name,
                     SortKey::Name => SortKey::Seen,
-                    SortKey::Seen => SortKey::Waiting,
+                    SortKey::Seen => SortKey::Presence,
+                    SortKey::Presence => SortKey::Waiting,
+                };
+                self.rewind()
+            }
+            Key::Char('a') => {
+                self.presence = match self.presence {
+                    Some(_) => None,
+                    None => Some(PresenceFilter::Away),
                 };
                 self.rewind()
             }
@@ -109,6 +120,7 @@ impl View {
             },
             Key::Escape if self.cluster.take().is_some() => Action::Fetch,
             Key::Escape if self.filter.take().is_some() => self.rewind(),
+            Key::Escape if self.presence.take().is_some() => self.rewind(),
             Key::Up if self.selected > 0 => {
                 self.selected -= 1;
                 Action::Draw
@@ -227,6 +239,7 @@ mod tests {
         View {
             sort: SortKey::Waiting,
             filter: None,
+            presence: None,
             cluster: None,
             rows: 3,
             offset: 0,
@@ -263,6 +276,37 @@ mod tests {
         assert_eq!(view.filter.as_deref(), Some("a-2"));
         assert_eq!(view.on_key(Key::Escape, &[], 0), Action::Fetch);
         assert_eq!(view.filter, None);
+    }
+
+    #[test]
+    fn a_key_shows_those_that_are_away_and_all_again() {
+        let mut view = view();
+        view.offset = 4;
+        assert_eq!(view.on_key(Key::Char('a'), &[], 0), Action::Fetch);
+        assert_eq!(
+            (view.presence, view.offset),
+            (Some(PresenceFilter::Away), 0)
+        );
+        // What was asked for by a flag is given up too.
+        view.presence = Some(PresenceFilter::Never);
+        view.on_key(Key::Char('a'), &[], 0);
+        assert_eq!(view.presence, None);
+        // The part of a name goes first.
+        view.presence = Some(PresenceFilter::Idle);
+        view.filter = Some("eu".into());
+        view.on_key(Key::Escape, &[], 0);
+        assert_eq!(
+            (view.filter.as_ref(), view.presence),
+            (None, Some(PresenceFilter::Idle))
+        );
+        assert_eq!(view.on_key(Key::Escape, &[], 0), Action::Fetch);
+        assert_eq!(view.presence, None);
+        let mut sorts = Vec::new();
+        for _ in 0..4 {
+            view.on_key(Key::Char('s'), &[], 0);
+            sorts.push(view.sort.as_str());
+        }
+        assert_eq!(sorts, ["name", "seen", "presence", "waiting"]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Handler of `/overview`: all consumers counted by their health, and one page of them in any order.
+//! Handler of `/overview`: all consumers counted by their health and by how their agents are, and one page of them in any
+//! order.
 //!
 //! What a list of consumers cannot do in SQL (order by what waits, count by health) is done here in memory, on a snapshot of
 //! all of them that is at most [`FRESH`] old and shared by whoever asks: ten people who look at the status page cost what
@@ -27,7 +28,7 @@ mod request;
 mod row;
 
 use request::OverviewRequest;
-use row::{Health, Item, KnownAgent, Row};
+use row::{Health, Item, KnownAgent, PresenceCounts, Row};
 
 /// What the last look gave. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +74,7 @@ struct Summary {
     stuck: u64,
     away: u64,
     never: u64,
+    presence: PresenceCounts,
     bundles: u64,
     waiting_to_send: u64,
     waiting_to_apply: u64,
@@ -228,6 +230,7 @@ impl Summary {
             Health::Away => &mut self.away,
             Health::Never => &mut self.never,
         } += 1;
+        self.presence.add(row.agent.state());
         self.bundles += load.bundles;
         self.waiting_to_send += load.waiting_to_send;
         self.waiting_to_apply += load.waiting_to_apply;

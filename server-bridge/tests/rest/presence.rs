@@ -30,6 +30,10 @@ async fn listen(server: &Server, from: i64) {
 }
 
 async fn report(server: &Server, seconds: i64) {
+    report_of(server, cluster1(), seconds).await;
+}
+
+async fn report_of(server: &Server, consumer: ConsumerName, seconds: i64) {
     let report = AgentReport {
         version: "0.9.0".into(),
         commit: "4f2a9c1".into(),
@@ -54,7 +58,7 @@ async fn report(server: &Server, seconds: i64) {
         truncated: false,
     };
     let reported = ReportedPresence {
-        consumer: cluster1(),
+        consumer,
         report,
         made_at: before(seconds),
         at: before(seconds),
@@ -116,6 +120,53 @@ async fn an_agent_is_shown_with_what_it_says_of_itself_and_a_list_has_it_only_by
     assert_eq!(by_id["state"], "connected");
     let none = server.refused(Method::GET, "/consumers/none/presence", Value::Null);
     assert!(none.await.starts_with("404 maestro-7"));
+}
+
+#[tokio::test]
+async fn which_clusters_are_away_is_one_request() {
+    let server = Server::with_consumer().await;
+    for name in ["cluster2", "cluster3"] {
+        let made = json!({ "name": name });
+        server.send(Method::POST, "/consumers", Some(made)).await;
+    }
+    listen(&server, 1_200).await;
+    let other = |number| ConsumerName::new(format!("cluster{number}")).unwrap();
+    // At the limit, and one second past it.
+    report_of(&server, other(1), 600).await;
+    report_of(&server, other(2), 601).await;
+    let path = "/overview?presence=away&orderBy=presence_since&size=500";
+    let away = server.get(path).await;
+    let document = Document::new(include_str!("../../openapi.json"));
+    let schema = json!({"$ref": "#/components/schemas/Overview"});
+    assert_eq!(document.problems(&schema, &away), [""; 0], "{away}");
+    assert_eq!(
+        (&away["total"], &away["items"][0]["name"]),
+        (&json!(1), &json!("cluster2"))
+    );
+    let presence = &away["items"][0]["presence"];
+    assert_eq!(presence["reason"], "REPORTS_MISSING");
+    assert_eq!(presence["since"], "2026-08-01T09:49:59.1Z");
+    // Counted over all, whatever the page shows.
+    let counts = json!({"connected": 0, "idle": 1, "away": 1, "never": 1, "unknown": 0});
+    assert_eq!(away["summary"]["presence"], counts);
+    for (state, name) in [("idle", "cluster1"), ("never", "cluster3")] {
+        let found = server.get(&format!("/overview?presence={state}")).await;
+        assert_eq!(
+            (&found["total"], &found["items"][0]["name"]),
+            (&json!(1), &json!(name)),
+            "{found}"
+        );
+    }
+    let ordered = server.get("/overview?orderBy=presence").await;
+    let names = ordered["items"].as_array().unwrap().iter();
+    let names: Vec<_> = names.map(|item| item["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cluster2", "cluster3", "cluster1"]);
+    let refused = server.refused(Method::GET, "/overview?presence=gone", Value::Null);
+    let refused = refused.await;
+    assert!(
+        refused.starts_with("400 maestro-21: query parameter `presence`: "),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

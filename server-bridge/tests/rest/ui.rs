@@ -106,6 +106,7 @@ async fn the_overview_counts_everybody_and_shows_a_page_in_the_order_asked_for()
     );
     let summary = json!({
         "consumers": 2, "well": 0, "stuck": 0, "away": 0, "never": 2, "bundles": 1,
+        "presence": {"connected": 0, "idle": 0, "away": 0, "never": 0, "unknown": 2},
         "waiting_to_send": 1, "waiting_to_apply": 0, "waiting_for_available": 0,
         "waiting_for_deletion": 0, "oldest_waiting_since": "2026-08-01T10:00:00.1Z",
     });

@@ -16,6 +16,7 @@ export function load({ query }, signal) {
     {
       contains: query.contains,
       health: query.health,
+      presence: query.presence,
       orderBy: query.orderBy ?? ORDER,
       page: query.page,
       size: SIZE,
@@ -80,6 +81,12 @@ function summary({ summary: all }, query, here) {
       of("away", all.away),
       of("never", all.never),
     ]),
+    all.presence && choice("Clusters by agent", AGENTS.map((word) => ({
+      // Chosen again it is given up.
+      href: here({ presence: query.presence === word ? null : word }),
+      chosen: query.presence === word,
+      content: [h("b", {}, count(all.presence[word])), " ", state(word)],
+    }))),
     h(
       "p",
       {},
@@ -95,7 +102,7 @@ function columns(items) {
   return [
     { title: "Cluster", sort: "name", class: "name", cell: (item) => [clusterLink(item.name), labels(item.labels)] },
     { title: "Health", sort: "health", cell: (item) => state(item.health) },
-    knows((item) => item.presence?.state) && { title: "Agent is", class: "late", cell: (item) => presence(item.presence) },
+    knows((item) => item.presence?.state) && { title: "Agent is", sort: "presence", class: "late", cell: (item) => presence(item.presence) },
     {
       title: "Lag",
       sort: "oldest_waiting_since",
@@ -138,5 +145,8 @@ export function expiry(time) {
   if (left > FORTNIGHT_MS) return moment(time, text);
   return h("span", { class: "state warn" }, h("span", { class: "mark", "aria-hidden": "true" }, "!"), moment(time, text));
 }
+
+// Those that somebody has to look after first.
+const AGENTS = ["away", "never", "unknown", "connected", "idle"];
 
 const FORTNIGHT_MS = 14 * 24 * 3600 * 1000;

@@ -35,7 +35,7 @@ async fn an_answer_longer_than_was_asked_for_is_cut() {
         api: Some(boundless(WAITING + 100).await),
         ..ApiFlags::default()
     };
-    for sort in ["waiting", "name", "seen"] {
+    for sort in ["waiting", "name", "seen", "presence"] {
         let line = ["probe", "watch", "--sort", sort];
         let Verb::Watch(args) = Args::parse_from(line).command else {
             panic!("another verb");

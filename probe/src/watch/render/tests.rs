@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::args::SortKey;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -10,6 +11,7 @@ fn view() -> View {
     View {
         sort: SortKey::Waiting,
         filter: None,
+        presence: None,
         cluster: None,
         rows: 10,
         offset: 0,

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::super::error::ApiError;
 use super::row::{Health, Row};
+use crate::store::PresenceState;
 use crate::validate::{unknown, unknown_as};
 
 /// Parameters after they were checked.
@@ -16,7 +17,9 @@ pub(super) struct OverviewRequest {
     /// Seconds after which what waits is stuck.
     pub(super) stuck_after: u32,
     contains: String,
+    name_contains: String,
     health: Option<Health>,
+    presence: Option<PresenceState>,
     key: Key,
     descending: bool,
 }
@@ -26,6 +29,8 @@ pub(super) struct OverviewRequest {
 enum Key {
     Name,
     Health,
+    Presence,
+    PresenceSince,
     LastSeenAt,
     CertificateExpiresAt,
     Bundles,
@@ -42,7 +47,9 @@ impl OverviewRequest {
             size: DEFAULT_SIZE,
             stuck_after: STUCK_AFTER,
             contains: String::new(),
+            name_contains: String::new(),
             health: None,
+            presence: None,
             key: Key::Name,
             descending: false,
         };
@@ -58,7 +65,14 @@ impl OverviewRequest {
                     request.stuck_after = u32::try_from(seconds).unwrap_or(STUCK_AFTER);
                 }
                 "contains" => request.contains = value.to_lowercase(),
-                "health" => request.health = health(&value)?,
+                "name_contains" => request.name_contains = value.to_lowercase(),
+                "health" => {
+                    request.health = word(&name, &value, Health::ALL, Health::as_str)?;
+                }
+                "presence" => {
+                    request.presence =
+                        word(&name, &value, &PresenceState::ALL, PresenceState::as_str)?;
+                }
                 "orderBy" => (request.key, request.descending) = order(&value)?,
                 _ => {
                     let unknown = unknown_as("query parameter", &name, PARAMETERS);
@@ -78,6 +92,10 @@ impl OverviewRequest {
     /// Whether the row is on some page.
     pub(super) fn takes(&self, row: &Row, health: Health) -> bool {
         self.health.is_none_or(|wanted| wanted == health)
+            && self
+                .presence
+                .is_none_or(|wanted| wanted == row.agent.state())
+            && row.consumer.name.as_str().contains(&self.name_contains)
             && (self.contains.is_empty() || row.contains(&self.contains))
     }
 
@@ -88,6 +106,12 @@ impl OverviewRequest {
             let ordered = match self.key {
                 Key::Name => self.directed(a.consumer.name.cmp(&b.consumer.name)),
                 Key::Health => self.directed(of_a.cmp(of_b)),
+                Key::Presence => {
+                    let of = |row: &Row| place(row.agent.state());
+                    self.directed(of(a).cmp(&of(b)))
+                        .then_with(|| earliest(a.agent.since(), b.agent.since()))
+                }
+                Key::PresenceSince => self.times(a.agent.since(), b.agent.since()),
                 Key::Bundles => self.directed(a.load.bundles.cmp(&b.load.bundles)),
                 Key::Waiting => self.directed(a.waiting().cmp(&b.waiting())),
                 Key::CertificateExpiresAt => self.times(
@@ -101,8 +125,7 @@ impl OverviewRequest {
             };
             let (since, other) = (a.load.oldest_waiting_since, b.load.oldest_waiting_since);
             ordered
-                .then_with(|| since.is_none().cmp(&other.is_none()))
-                .then_with(|| since.cmp(&other))
+                .then_with(|| earliest(since, other))
                 .then_with(|| a.consumer.name.cmp(&b.consumer.name))
         });
     }
@@ -134,16 +157,41 @@ fn number(name: &str, value: &str, least: u64, most: u64) -> Result<u64, ApiErro
         })
 }
 
-fn health(value: &str) -> Result<Option<Health>, ApiError> {
+/// One of these words, or none of them.
+fn word<T: Copy>(
+    name: &str,
+    value: &str,
+    all: &[T],
+    written: impl Fn(T) -> &'static str,
+) -> Result<Option<T>, ApiError> {
     if value.is_empty() {
         return Ok(None);
     }
-    let found = Health::ALL.iter().find(|health| health.as_str() == value);
-    found.copied().map(Some).ok_or_else(|| {
-        let words: Vec<&str> = Health::ALL.iter().map(|health| health.as_str()).collect();
-        let unknown = unknown(value, &words);
-        ApiError::bad_request(format!("query parameter `health`: {unknown}"))
-    })
+    let mut known = all.iter().copied();
+    known
+        .find(|word| written(*word) == value)
+        .map(Some)
+        .ok_or_else(|| {
+            let words: Vec<&str> = all.iter().map(|word| written(*word)).collect();
+            let unknown = unknown(value, &words);
+            ApiError::bad_request(format!("query parameter `{name}`: {unknown}"))
+        })
+}
+
+/// Where agents that are so come: those that somebody has to look after first.
+const fn place(state: PresenceState) -> u8 {
+    match state {
+        PresenceState::Away => 0,
+        PresenceState::Never => 1,
+        PresenceState::Unknown => 2,
+        PresenceState::Connected => 3,
+        PresenceState::Idle => 4,
+    }
+}
+
+/// What has lasted longest first, and what has no beginning last.
+fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Ordering {
+    a.is_none().cmp(&b.is_none()).then_with(|| a.cmp(&b))
 }
 
 fn order(value: &str) -> Result<(Key, bool), ApiError> {
@@ -168,6 +216,8 @@ fn order(value: &str) -> Result<(Key, bool), ApiError> {
 const KEYS: &[(&str, Key)] = &[
     ("name", Key::Name),
     ("health", Key::Health),
+    ("presence", Key::Presence),
+    ("presence_since", Key::PresenceSince),
     ("last_seen_at", Key::LastSeenAt),
     ("certificate_expires_at", Key::CertificateExpiresAt),
     ("bundles", Key::Bundles),
@@ -180,7 +230,9 @@ const PARAMETERS: &[&str] = &[
     "size",
     "orderBy",
     "contains",
+    "name_contains",
     "health",
+    "presence",
     "stuck_after",
 ];
 

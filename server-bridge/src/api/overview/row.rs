@@ -40,6 +40,16 @@ pub(super) enum Health {
     Well,
 }
 
+/// How many agents are how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct PresenceCounts {
+    connected: u64,
+    idle: u64,
+    away: u64,
+    never: u64,
+    unknown: u64,
+}
+
 /// A row as it is written.
 #[derive(Debug, Serialize)]
 pub(super) struct Item<'a> {
@@ -92,9 +102,29 @@ impl KnownAgent {
         }
     }
 
-    fn state(&self) -> PresenceState {
+    /// Since when it is so, where that is known.
+    pub(super) fn since(&self) -> Option<Timestamp> {
+        self.assessment.as_ref()?.since
+    }
+
+    /// How it is.
+    pub(super) fn state(&self) -> PresenceState {
         let assessment = self.assessment.as_ref();
         assessment.map_or(PresenceState::Unknown, |known| known.state)
+    }
+}
+
+// === impl PresenceCounts ===
+
+impl PresenceCounts {
+    pub(super) fn add(&mut self, state: PresenceState) {
+        *match state {
+            PresenceState::Connected => &mut self.connected,
+            PresenceState::Idle => &mut self.idle,
+            PresenceState::Away => &mut self.away,
+            PresenceState::Never => &mut self.never,
+            PresenceState::Unknown => &mut self.unknown,
+        } += 1;
     }
 }
 

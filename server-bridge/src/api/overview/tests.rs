@@ -84,6 +84,11 @@ fn every_consumer_has_one_health_and_all_are_counted() {
     let counted = (summary.well, summary.stuck, summary.away, summary.never);
     assert_eq!(counted, (3, 3, 1, 2));
     assert_eq!((summary.consumers, summary.bundles), (9, 27));
+    // Those of which nobody asked are unknown.
+    let counted = serde_json::to_value(summary.presence).unwrap();
+    let expected =
+        serde_json::json!({"connected": 1, "idle": 1, "away": 1, "never": 1, "unknown": 5});
+    assert_eq!(counted, expected);
     assert_eq!(summary.oldest_waiting_since, Some(at(10)));
 }
 
@@ -112,12 +117,89 @@ fn rows_come_in_the_order_asked_for_and_those_without_a_value_last() {
 }
 
 #[test]
+fn agents_are_found_by_how_they_are_and_those_that_went_first_come_first() {
+    let since = |minute, row: Row| {
+        let mut assessment = row.agent.assessment.clone().unwrap();
+        assessment.since = Some(at(minute));
+        let agent = KnownAgent {
+            assessment: Some(assessment),
+            ..row.agent
+        };
+        Row { agent, ..row }
+    };
+    let rows = [
+        with(PresenceState::Idle, row("idle", Some(59), None)),
+        since(9, with(PresenceState::Away, row("late", Some(9), None))),
+        // Whatever waits of it, the other one went earlier.
+        since(8, with(PresenceState::Away, row("early", Some(8), None))),
+        since(
+            10,
+            with(PresenceState::Away, row("last", Some(9), Some(10))),
+        ),
+        with(
+            PresenceState::Connected,
+            row("connected", Some(59), Some(50)),
+        ),
+        with(PresenceState::Never, row("never", None, None)),
+        with(PresenceState::Unknown, row("unknown", Some(1), None)),
+        row("unasked", Some(1), None),
+    ];
+    for (query, expected) in [
+        (&[("presence", "away")][..], "early last late"),
+        (
+            &[("presence", "away"), ("orderBy", "presence_since")],
+            "early late last",
+        ),
+        (
+            &[("presence", "away"), ("orderBy", "presence_since desc")],
+            "last late early",
+        ),
+        (&[("presence", "idle")], "idle"),
+        (&[("presence", "connected")], "connected"),
+        (&[("presence", "never")], "never"),
+        (&[("presence", "unknown")], "unasked unknown"),
+        (
+            &[("presence", "")],
+            "connected early idle last late never unasked unknown",
+        ),
+        (
+            &[("orderBy", "presence")],
+            "early late last never unasked unknown connected idle",
+        ),
+        (
+            &[("orderBy", "presence desc")],
+            "idle connected unasked unknown never early late last",
+        ),
+        // Both at once, and the page behind the last one.
+        (
+            &[("presence", "away"), ("health", "away"), ("size", "2")],
+            "early last",
+        ),
+        (&[("presence", "away"), ("health", "well")], ""),
+        (&[("presence", "away"), ("size", "3"), ("page", "2")], ""),
+        // `env=l` is a label.
+        (&[("presence", "away"), ("contains", "env=l")], "last late"),
+        (&[("presence", "away"), ("name_contains", "env=l")], ""),
+        (
+            &[("presence", "away"), ("name_contains", "LA")],
+            "last late",
+        ),
+    ] {
+        assert_eq!(names(&rows, query), expected, "{query:?}");
+    }
+}
+
+#[test]
 fn what_is_asked_wrongly_is_named() {
     for (name, value, part) in [
         ("page", "0", "`page` must be a number from 1"),
         ("orderBy", "nam", "did you mean `name`?"),
         ("orderBy", "name up", "`asc` or `desc`"),
         ("health", "stuk", "did you mean `stuck`?"),
+        ("presence", "awy", "query parameter `presence`: "),
+        ("presence", "awy", "did you mean `away`?"),
+        ("presence", "away,never", "query parameter `presence`: "),
+        ("orderBy", "presense", "did you mean `presence`?"),
         ("stuck_after", "x", "`stuck_after` must be a number"),
         ("contain", "x", "did you mean `contains`?"),
     ] {

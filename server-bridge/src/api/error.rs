@@ -252,6 +252,11 @@ impl ApiError {
         self.code == Code::Conflict
     }
 
+    /// Whether it is no fault of the request.
+    pub(super) fn is_failure(&self) -> bool {
+        self.status.is_server_error()
+    }
+
     /// Says how to go on.
     pub(super) fn with_advice(mut self, advice: &str) -> Self {
         self.reason = format!("{}: {advice}", self.reason);

@@ -1,7 +1,8 @@
 //! Handlers of `/resource-bundles/{id}/explain` and `/consumers/{id}/explain`.
 //!
 //! **Contract:** who may not read a bundle or consumer is answered as if it were not there. What is told of a consumer counts
-//! the bundles of all sources, so that it takes the right to list those of all.
+//! the bundles of all sources, so that it takes the right to list those of all. What the store cannot tell is no story: an
+//! error says so, and where to look.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -24,11 +25,12 @@ pub(super) async fn bundle<S: Store>(
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let now = context.clock.now();
-    let found = context.store.bundle_facts(&reference, now).await?;
+    let found = context.store.bundle_facts(&reference, now).await;
+    let found = found.map_err(unknown)?;
     let Some(mut facts) = found else {
         let scope = actor.scope(Verb::Get).await?;
         if scope.is_all()
-            && let Some(tombstone) = context.store.tombstone(&reference).await?
+            && let Some(tombstone) = context.store.tombstone(&reference).await.map_err(unknown)?
         {
             return Ok(answer(&explain::gone(&tombstone, now)));
         }
@@ -47,7 +49,8 @@ pub(super) async fn consumer<S: Store>(
     Reference(reference): Reference,
     actor: Actor,
 ) -> Result<Response, ApiError> {
-    let consumer = consumers::find(&context.store, &actor, Verb::Get, &reference).await?;
+    let consumer = consumers::find(&context.store, &actor, Verb::Get, &reference).await;
+    let consumer = consumer.map_err(unknown)?;
     if !actor.scope(Verb::List).await?.has_every_source() {
         return Err(ApiError::new(
             Code::Forbidden,
@@ -55,11 +58,22 @@ pub(super) async fn consumer<S: Store>(
         ));
     }
     let now = context.clock.now();
-    let facts = context.store.consumer_facts(&consumer.name, now).await?;
-    let facts = facts.ok_or_else(|| ApiError::not_found("Consumer", &reference))?;
+    let facts = context.store.consumer_facts(&consumer.name, now).await;
+    let facts = facts
+        .map_err(unknown)?
+        .ok_or_else(|| ApiError::not_found("Consumer", &reference))?;
     let process = context.process.facts(&consumer.name);
     let story = explain::consumer(&facts, Some(&process), now);
     Ok(answer(&story))
+}
+
+/// Nothing is told that was not read.
+fn unknown(error: impl Into<ApiError>) -> ApiError {
+    let error = error.into();
+    match error.is_failure() {
+        true => error.with_advice(ADVICE),
+        false => error,
+    }
 }
 
 fn answer(story: &impl Serialize) -> Response {
@@ -67,3 +81,5 @@ fn answer(story: &impl Serialize) -> Response {
     let text = serde_json::to_vec(story).unwrap_or_default();
     json_response(StatusCode::OK, text)
 }
+
+const ADVICE: &str = "why anything waits is not known without it; `store` in /readyz of this bridge says what is wrong (MQ700)";

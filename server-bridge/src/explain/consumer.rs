@@ -8,7 +8,7 @@ use super::story::{
     ConsumerStory, ConsumerSubject, LaneShown, OldestShown, RaisedShown, Stay, WaitCounts,
 };
 use super::{EXPLAIN_SCHEMA, delivered, words};
-use crate::store::{ConsumerFacts, Load};
+use crate::store::{ConsumerFacts, Load, PresenceState};
 
 /// The story of a consumer. `process` is this process where it is a bridge.
 pub fn consumer(
@@ -42,7 +42,7 @@ pub fn consumer(
         counts: counts(&facts.load),
         oldest,
         agent: delivered::shown(agent, None),
-        lane: lane(facts),
+        lane: lane(facts, process),
     }
 }
 
@@ -66,6 +66,16 @@ fn state(load: &Load, waiting: Option<&Stay>, agent: &AgentFacts, now: Timestamp
         Some(heard) => format!("its agent was heard {} ago", words::ago(heard, now)),
         None => "its agent was never heard".to_owned(),
     };
+    // One that is away and has nothing to do is not well.
+    let heard = match agent.state {
+        PresenceState::Away => {
+            let since = agent.since.map_or_else(String::new, |since| {
+                format!(" since {} ({})", words::at(since), words::ago(since, now))
+            });
+            format!("its agent is away{since}")
+        }
+        _ => heard,
+    };
     match waiting {
         None if waits == 0 => format!("Nothing waits: {all}; {heard}."),
         // Counted before the oldest were read, or what the counts and the story are made of differs.
@@ -78,16 +88,23 @@ fn state(load: &Load, waiting: Option<&Stay>, agent: &AgentFacts, now: Timestamp
     }
 }
 
-fn lane(facts: &ConsumerFacts) -> LaneShown {
+fn lane(facts: &ConsumerFacts, process: Option<&ProcessFacts>) -> LaneShown {
     let lease = facts.lane.lease.as_ref();
-    let owner = lease
-        .and_then(|lease| lease.owner.as_ref())
-        .filter(|owner| !owner.expired);
+    let known = lease.and_then(|lease| lease.owner.as_ref());
+    let owner = known.filter(|owner| !owner.expired);
+    // Where replicas are there, one of them takes it within seconds.
+    let is_gone = match lease {
+        Some(lease) => lease.owner.is_none() && lease.replicas == 0,
+        None => process.is_none() && facts.lane.listening_since.is_none(),
+    };
+    let ended = known.filter(|owner| owner.expired).map(|owner| owner.until);
+    let unheard = facts.lane.listened_until.filter(|_| is_gone);
     LaneShown {
         owner: owner.map(|owner| owner.name.clone()),
         slot: owner.map(|owner| owner.slot),
         until: owner.map(|owner| owner.until),
         term: lease.map(|lease| lease.term),
+        nobody_since: ended.or(unheard),
         replicas: lease.map(|lease| lease.replicas),
         epoch: facts.epoch.number,
         epoch_began_at: facts.epoch.began_at,

@@ -7,7 +7,7 @@ use super::quarantine::{Cause, largest, next_try};
 use super::story::Stay;
 use super::words::{self, ACKNOWLEDGED, PUBLISHED};
 use super::{NO_BRIDGE, QUARANTINED, TURN};
-use crate::store::{BundleFacts, LeaseFacts, LedgerEntry};
+use crate::store::{BundleFacts, LaneFacts, LeaseFacts, LedgerEntry};
 
 /// What holds it up. `entry` is the ledger's of the version or the deletion.
 pub(super) fn unsent(
@@ -26,11 +26,15 @@ pub(super) fn unsent(
     let stay = |code, why: String, next: String| Stay::new(code, hop, since, why, next);
     // An attempt that is under way has not failed.
     let last_failed = entry.failed_at >= entry.published_at;
-    if let Some(failure) = entry.failure.as_deref().filter(|_| last_failed) {
+    let lease = facts.lane.lease.as_ref();
+    let nobody = lease.and_then(|lease| nobody_owns(lease, &facts.lane, now));
+    let failure = entry.failure.as_deref().filter(|_| last_failed);
+    // What one session did not finish the next one sends: where nobody is there, that is what it waits for.
+    let failure = failure.filter(|it| nobody.is_none() || Cause::of(it) != Cause::Closed);
+    if let Some(failure) = failure {
         let (why, next) = refused(facts, entry, failure, now);
         return stay(QUARANTINED, why, next);
     }
-    let nobody = facts.lane.lease.as_ref().and_then(nobody_owns);
     if let Some((why, next)) = nobody {
         return stay(NO_BRIDGE, why, next);
     }
@@ -65,7 +69,14 @@ pub(super) fn unsent(
         }
         None if older_than(since, QUICK) => {
             let waited = words::ago(since, now);
-            let why = format!("{owner} has not handed it to its connection for {waited}");
+            let mut why = format!("{owner} has not handed it to its connection for {waited}");
+            // A bridge that tells this runs.
+            if process.is_none()
+                && facts.lane.listening_since.is_none()
+                && let Some(last) = last_there(&facts.lane, now)
+            {
+                why = format!("{why}; {last}");
+            }
             stay(NO_BRIDGE, why, LOOK_AT_BRIDGE.into())
         }
         None => stay(TURN, format!("{owner} is about to send it"), SOON.into()),
@@ -102,7 +113,7 @@ fn refused(
     (why, cause.next(&topic))
 }
 
-fn nobody_owns(lease: &LeaseFacts) -> Option<(String, String)> {
+fn nobody_owns(lease: &LeaseFacts, lane: &LaneFacts, now: Timestamp) -> Option<(String, String)> {
     match &lease.owner {
         Some(owner) if !owner.expired => None,
         Some(owner) => Some((
@@ -115,10 +126,14 @@ fn nobody_owns(lease: &LeaseFacts) -> Option<(String, String)> {
             ),
             "another replica takes it over within 24 s if one runs; otherwise start a bridge, and look at the log of that one".into(),
         )),
-        None if lease.replicas == 0 => Some((
-            format!("no bridge runs on this database, so nobody owns the consumer's bucket {}", lease.bucket),
-            "start a bridge; `server-bridge store status` shows who is there".into(),
-        )),
+        None if lease.replicas == 0 => {
+            let last = last_there(lane, now);
+            let last = last.map_or_else(String::new, |last| format!("; {last}"));
+            Some((
+                format!("no bridge runs on this database, so nobody owns the consumer's bucket {}{last}", lease.bucket),
+                "start a bridge; `server-bridge store status` shows who is there".into(),
+            ))
+        }
         None => Some((
             format!(
                 "nobody owns the consumer's bucket {}, although {} replica(s) are there",
@@ -127,6 +142,13 @@ fn nobody_owns(lease: &LeaseFacts) -> Option<(String, String)> {
             "it is taken within seconds; where it is not, look at `leases` in /readyz of the replicas".into(),
         )),
     }
+}
+
+/// When a bridge was there last, as a part of a sentence.
+fn last_there(lane: &LaneFacts, now: Timestamp) -> Option<String> {
+    let until = lane.listened_until?;
+    let (at, ago) = (words::at(until), words::ago(until, now));
+    Some(format!("a bridge heard agents last at {at} ({ago} ago)"))
 }
 
 /// Why this process cannot send, if it is the one that would.

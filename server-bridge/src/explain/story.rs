@@ -249,6 +249,10 @@ pub struct LaneShown {
     /// Until when it is the owner's unless renewed, by the store's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// Since when nobody sends, as far as it is known: when the lease ended, or when a bridge heard agents last. Absent
+    /// while somebody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nobody_since: Option<Timestamp>,
     /// How many replicas are there; absent where one process has the store alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<u64>,

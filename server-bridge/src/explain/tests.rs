@@ -110,6 +110,7 @@ impl Scene {
                     last_status_at: None,
                     presence: None,
                     listening_since: None,
+                    listened_until: None,
                     lease: None,
                 },
             },

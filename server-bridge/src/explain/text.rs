@@ -83,6 +83,8 @@ pub fn consumer_text(story: &ConsumerStory) -> String {
     }
     out.agent(&story.agent, story.at);
     let lane = &story.lane;
+    let since = lane.nobody_since;
+    let since = since.map_or_else(String::new, |since| format!(" since {}", words::at(since)));
     match (&lane.owner, lane.replicas) {
         (Some(owner), _) => {
             let slot = lane.slot.unwrap_or_default();
@@ -95,8 +97,11 @@ pub fn consumer_text(story: &ConsumerStory) -> String {
         (None, Some(replicas)) => {
             out.line(
                 "lane",
-                &format!("nobody's; {replicas} replica(s) are there"),
+                &format!("nobody's{since}; {replicas} replica(s) are there"),
             );
+        }
+        (None, None) if lane.nobody_since.is_some() => {
+            out.line("lane", &format!("no bridge has heard agents{since}"));
         }
         (None, None) => {}
     }

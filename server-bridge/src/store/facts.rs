@@ -37,6 +37,8 @@ pub struct LaneFacts {
     pub presence: Option<Presence>,
     /// Since when bridges have listened to agents without a gap.
     pub listening_since: Option<Timestamp>,
+    /// When a bridge said last that it hears agents: about half a minute before it went; `None` if none ever did.
+    pub listened_until: Option<Timestamp>,
     /// Who may send to it; `None` where one process has the store alone.
     pub lease: Option<LeaseFacts>,
 }

@@ -50,6 +50,14 @@ fn condition(kind: &str, status: &str, message: &str) -> Value {
         "lastTransitionTime": "2026-08-01T10:00:02Z"})
 }
 
+/// Of what was just stored: its turn comes, but for PostgreSQL, where a bridge sends with a lease, and nobody has one here.
+fn unsent() -> &'static str {
+    match std::env::var("TEST_STORE").as_deref() {
+        Ok("postgres") => "MQ902",
+        _ => "MQ911",
+    }
+}
+
 async fn code(server: &Server, id: &str) -> Value {
     let story = server.get(&format!("/resource-bundles/{id}/explain")).await;
     assert_eq!(story["schema"], "maestro-explain/1");
@@ -60,7 +68,7 @@ async fn code(server: &Server, id: &str) -> Value {
 async fn each_step_of_a_bundle_is_told_from_the_store() {
     let server = region(&["b1", "b2"]).await;
     // Just stored; the clock of this bridge stands still.
-    assert_eq!(code(&server, "b1").await, "MQ911");
+    assert_eq!(code(&server, "b1").await, unsent());
     let at = "2026-08-01T10:00:00.1Z".parse().unwrap();
     let store = &server.store;
     let published = store.record_published("b1", Version::FIRST, false, at);
@@ -118,7 +126,7 @@ async fn a_deletion_is_told_until_it_is_forgotten_and_what_never_was_is_not_foun
     server
         .send(Method::DELETE, "/resource-bundles/b1", None)
         .await;
-    assert_eq!(code(&server, "b1").await, "MQ911");
+    assert_eq!(code(&server, "b1").await, unsent());
     sent(&server, "b1", true).await;
     assert_eq!(code(&server, "b1").await, "MQ910");
     reported(
@@ -171,7 +179,8 @@ async fn a_consumer_is_told_with_the_oldest_bundle_of_each_step() {
         })
         .collect();
     codes.sort();
-    assert_eq!(codes, ["b1 MQ911", "b2 MQ907", "b4 MQ909"]);
+    assert_eq!(codes[0], format!("b1 {}", unsent()));
+    assert_eq!(codes[1..], ["b2 MQ907", "b4 MQ909"]);
     assert_eq!(story["lane"]["epoch"], 1);
     assert_eq!(story["lane"].get("owner"), None);
     assert_eq!(story["agent"]["last_heard_at"], "2026-08-01T10:00:03Z");

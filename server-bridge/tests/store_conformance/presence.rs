@@ -169,7 +169,11 @@ pub(crate) async fn silence_is_noted_only_for_as_long_as_somebody_listened(store
     let taken = store.put_report(reported("c1", "1", 0, 0));
     assert!(taken.await.unwrap());
     let since = async |second| store.listening_since(at(second)).await.unwrap();
-    assert_eq!(since(0).await, None);
+    let until = async || {
+        let told = store.consumer_facts(&name("c1"), at(0)).await;
+        told.unwrap().unwrap().lane.listened_until
+    };
+    assert_eq!((since(0).await, until().await), (None, None));
     let listen = async |from: i64, to: i64| {
         for second in (from..=to).step_by(30) {
             store.note_listening(at(second)).await.unwrap();
@@ -186,10 +190,12 @@ pub(crate) async fn silence_is_noted_only_for_as_long_as_somebody_listened(store
     listen(0, 300).await;
     assert_eq!(since(310).await, Some(at(0)));
     assert_eq!(since(421).await, None, "nobody has listened since");
+    assert_eq!(until().await, Some(at(300)));
     // A long outage, in which nobody heard anything: it is not away for that.
     assert_eq!(state(86_400).await, PresenceState::Idle);
     listen(86_400, 86_400 + 600).await;
     assert_eq!(since(86_400 + 600).await, Some(at(86_400)));
+    assert_eq!(until().await, Some(at(86_400 + 600)));
     assert_eq!(state(86_400 + 600).await, PresenceState::Idle);
     listen(86_400 + 630, 86_400 + 660).await;
     assert_eq!(state(86_400 + 660).await, PresenceState::Away);

@@ -11,12 +11,15 @@ use reqwest::Method;
 use serde_json::Value;
 use tests::api::{Api, Change, config_map};
 use tests::process::ProcessSpec;
-use tests::region::{Region, RegionBuilder};
+use tests::region::{Region, RegionBuilder, Service};
 use tests::wait::wait_for;
 
 mod agents;
 mod bridges;
 mod clusters;
+mod replicas;
+mod silence;
+mod stores;
 
 /// A bundle for a consumer; its id.
 async fn post(api: &Api, consumer: &str, name: &str) -> Result<String> {

@@ -26,6 +26,10 @@ fn what_the_broker_has_not_taken_says_who_refused_it_or_who_does_not_send() {
         ..Progress::default()
     });
     let leased = |owner, replicas| Scene::stored().leased(owner, replicas);
+    let heard = |mut scene: Scene, seconds| {
+        scene.facts.lane.listened_until = Some(before(seconds));
+        scene
+    };
     let cases: &[Case<'_>] = &[
         (
             "too large",
@@ -80,6 +84,31 @@ fn what_the_broker_has_not_taken_says_who_refused_it_or_who_does_not_send() {
                 "MQ902 published",
                 "no bridge runs on this database",
                 "start a bridge",
+            ],
+        ),
+        (
+            "the session ended and no bridge runs",
+            leased(None, 0).failed(
+                "the session was shut down before the broker acknowledged",
+                1,
+            ),
+            &["MQ902", "no bridge runs on this database"],
+        ),
+        (
+            "no bridge runs since a time that is known",
+            heard(leased(None, 0), 400),
+            &[
+                "MQ902 published",
+                "no bridge runs on this database",
+                "a bridge heard agents last at 2026-08-01T09:53:20Z (6 min 40 s ago)",
+            ],
+        ),
+        (
+            "the one bridge of a file went",
+            heard(Scene::stored(), 400),
+            &[
+                "MQ902 published",
+                "the bridge has not handed it to its connection for 10 min; a bridge heard agents last at 2026-08-01T09:53:20Z",
             ],
         ),
         (

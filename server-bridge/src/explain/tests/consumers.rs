@@ -94,6 +94,118 @@ fn a_consumer_s_story_counts_and_tells_the_oldest_of_each() {
 }
 
 #[test]
+fn a_lane_says_who_sends_or_since_when_nobody_does() {
+    let lane = |owner, replicas, process: Option<&ProcessFacts>| {
+        let mut scene = Scene::acked();
+        if let Some(replicas) = replicas {
+            scene = scene.leased(owner, replicas);
+        }
+        scene.facts.lane.listened_until = Some(before(400));
+        let facts = ConsumerFacts {
+            lane: scene.facts.lane,
+            load: Load::default(),
+            oldest: Vec::new(),
+            epoch: Epoch {
+                number: 1,
+                id: "0000000a-".into(),
+                began_at: before(86_400),
+                why: String::new(),
+            },
+            doubts: Doubts::default(),
+            raised: Vec::new(),
+        };
+        let text = consumer_text(&consumer(&facts, process, now()));
+        let told = text.lines().find(|line| line.starts_with("lane "));
+        told.unwrap_or_default().to_owned()
+    };
+    let running = ProcessFacts::default();
+    for (told, expected) in [
+        (
+            lane(Some(("pod-a", false)), Some(2), None),
+            "lane      pod-a, slot 1, term 7 until 2026-08-01T10:00:09Z",
+        ),
+        // By its lease, whatever else was heard.
+        (
+            lane(Some(("pod-a", true)), Some(1), Some(&running)),
+            "lane      nobody's since 2026-08-01T09:59:20Z; 1 replica(s) are there",
+        ),
+        // Another one takes it within seconds.
+        (
+            lane(None, Some(1), Some(&running)),
+            "lane      nobody's; 1 replica(s) are there",
+        ),
+        (
+            lane(None, Some(0), None),
+            "lane      nobody's since 2026-08-01T09:53:20Z; 0 replica(s) are there",
+        ),
+        (
+            lane(None, None, None),
+            "lane      no bridge has heard agents since 2026-08-01T09:53:20Z",
+        ),
+        // Of the bridge of a file that tells it.
+        (lane(None, None, Some(&running)), ""),
+    ] {
+        assert_eq!(told, expected);
+    }
+}
+
+#[test]
+fn a_consumer_whose_agent_is_away_with_nothing_to_do_is_not_told_as_one_that_rests() {
+    let told = |heard_before| {
+        let mut scene = Scene::acked();
+        let lane = &mut scene.facts.lane;
+        lane.listening_since = Some(before(9_000));
+        lane.consumer.last_seen_at = Some(before(heard_before));
+        lane.presence = Some(Presence {
+            consumer: name(),
+            last_seen_at: Some(before(heard_before)),
+            report: Some(AgentReport {
+                version: "1.4.0".into(),
+                commit: String::new(),
+                extensions: vec![],
+                started_at: before(90_000),
+                connected_at: Some(before(90_000)),
+                certificate: None,
+                target: AgentTarget::Directory,
+                kubernetes_version: None,
+                works: HeldWorks::of([]),
+                refusals: vec![],
+                truncated: false,
+            }),
+            refusals: 0,
+            report_at: Some(before(heard_before)),
+            missed_at: None,
+            connection: None,
+        });
+        let facts = ConsumerFacts {
+            lane: scene.facts.lane,
+            load: Load {
+                bundles: 1,
+                ..Load::default()
+            },
+            oldest: Vec::new(),
+            epoch: Epoch {
+                number: 1,
+                id: "0000000a-".into(),
+                began_at: before(86_400),
+                why: String::new(),
+            },
+            doubts: Doubts::default(),
+            raised: Vec::new(),
+        };
+        consumer(&facts, None, now()).state
+    };
+    assert_eq!(
+        told(600),
+        "Nothing waits: 1 bundle; its agent was heard 10 min ago."
+    );
+    assert_eq!(
+        told(601),
+        "Nothing waits: 1 bundle; its agent is away since 2026-08-01T09:49:59Z (10 min 1 s)."
+    );
+}
+
+#[test]
 fn an_old_report_and_a_clock_that_was_ahead_say_nothing_of_the_agent_that_is_there() {
     let mut scene = Scene::acked();
     let report = AgentReport {

@@ -256,6 +256,9 @@ impl Hint for OpenError {
                 "one bridge per file: stop the other one, or name another file with `--db`".into()
             }
             Self::Migrate(MigrateError::VersionMissing(_)) => NEWER.into(),
+            Self::Files(error) if error.kind() == io::ErrorKind::NotFound => {
+                "name the bridge's file (`--db`, `--store sqlite:FILE`) or its database (`--store postgres` with `--mount`)".into()
+            }
             Self::Connect(_) | Self::Migrate(_) | Self::Files(_) => match self.class() {
                 Some(FailureClass::Full) => "make room on the disk of the database, then start again",
                 // SQLite does not say which.

@@ -161,6 +161,7 @@ async fn lane(
         last_status_at,
         presence: presence::one(connection, name.clone()).await?,
         listening_since: presence::since(connection, now).await?,
+        listened_until: presence::until(connection).await?,
         lease: Some(lease(connection, bucket).await?),
     }))
 }

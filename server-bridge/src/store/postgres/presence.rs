@@ -12,8 +12,8 @@ use super::super::presence::{
     ReportedPresence,
 };
 use super::super::sql::presence::{
-    LISTENING_SINCE, NOTE_LISTENING, cells, note_missed, presence, put_connection, put_report,
-    select_presence,
+    LISTENED_UNTIL, LISTENING_SINCE, NOTE_LISTENING, cells, note_missed, presence, put_connection,
+    put_report, select_presence,
 };
 use super::super::sql::rows::{self, micros};
 use super::failure::driver;
@@ -189,6 +189,14 @@ pub(super) async fn since(
         .await
         .map_err(driver(LISTENING))?;
     since.map(|since| rows::at(since, "listening")).transpose()
+}
+
+pub(super) async fn until(connection: &mut PgConnection) -> Result<Option<Timestamp>, StoreError> {
+    let until: Option<i64> = sqlx::query_scalar(LISTENED_UNTIL)
+        .fetch_optional(connection)
+        .await
+        .map_err(driver(LISTENING))?;
+    until.map(|until| rows::at(until, "listening")).transpose()
 }
 
 const READ: &str = "read what is known of agents";

@@ -158,6 +158,9 @@ macro_rules! note_missed {
 }
 pub(in crate::store) use note_missed;
 
+/// When somebody listened last.
+pub(in crate::store) const LISTENED_UNTIL: &str = "SELECT heard_until FROM listening";
+
 /// Since when somebody has listened, if it was noted at `$1` or later.
 pub(in crate::store) const LISTENING_SINCE: &str =
     "SELECT since FROM listening WHERE heard_until >= $1";

@@ -1,4 +1,4 @@
-//! What `explain` asks for in SQLite: of an open store by the readers of searches with their deadline, because a consumer
+//! What `explain` asks for in SQLite, which tells nothing of a file that is damaged or not the one at its path any more: of an open store by the readers of searches with their deadline, because a consumer
 //! may have many bundles, and of a file that a bridge may have open by a connection that can only read.
 
 use std::path::Path;
@@ -29,6 +29,7 @@ impl ExplainStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<BundleFacts>, StoreError> {
         self.reading()?;
+        self.health.writable()?;
         let reference = reference.to_owned();
         let read = self.searches.run(LOOK, move |c| {
             Box::pin(async move { bundle(c, &reference, now).await })
@@ -42,6 +43,7 @@ impl ExplainStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Option<ConsumerFacts>, StoreError> {
         self.reading()?;
+        self.health.writable()?;
         let name = name.clone();
         let read = self.searches.run(LOOK, move |c| {
             Box::pin(async move { consumer(c, &name, now).await })
@@ -177,7 +179,8 @@ async fn lane(
         consumer,
         last_status_at,
         presence: presence::one(&mut *connection, name).await?,
-        listening_since: presence::since(connection, now).await?,
+        listening_since: presence::since(&mut *connection, now).await?,
+        listened_until: presence::until(connection).await?,
         lease: None,
     }))
 }

@@ -13,8 +13,8 @@ use super::super::presence::{
 };
 use super::super::sql::Written;
 use super::super::sql::presence::{
-    LISTENING_SINCE, NOTE_LISTENING, cells, note_missed, presence, put_connection, put_report,
-    select_presence,
+    LISTENED_UNTIL, LISTENING_SINCE, NOTE_LISTENING, cells, note_missed, presence, put_connection,
+    put_report, select_presence,
 };
 use super::SqliteStore;
 use super::outbox::array;
@@ -184,6 +184,16 @@ pub(super) async fn since(
         .await
         .map_err(driver(LISTENING))?;
     since.map(|since| rows::at(since, "listening")).transpose()
+}
+
+pub(super) async fn until(
+    executor: impl SqliteExecutor<'_>,
+) -> Result<Option<Timestamp>, StoreError> {
+    let until: Option<i64> = sqlx::query_scalar(LISTENED_UNTIL)
+        .fetch_optional(executor)
+        .await
+        .map_err(driver(LISTENING))?;
+    until.map(|until| rows::at(until, "listening")).transpose()
 }
 
 const READ: &str = "read what is known of agents";

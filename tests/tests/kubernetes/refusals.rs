@@ -20,6 +20,7 @@ mod place;
 mod rights;
 mod rules;
 mod status;
+mod webhook;
 
 /// A bundle whose first manifest is bad, and what goes on beside it.
 struct Refused<'a> {

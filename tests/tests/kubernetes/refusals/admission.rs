@@ -84,12 +84,12 @@ async fn a_webhook_that_does_not_answer_is_named_and_its_end_lets_the_object_in(
     Ok(())
 }
 
-fn only(namespace: &str) -> Value {
+pub(super) fn only(namespace: &str) -> Value {
     json!({ "matchLabels": { "kubernetes.io/metadata.name": namespace } })
 }
 
 /// The API server takes a moment to notice what it has to ask.
-async fn until_refused(fixture: &Fixture, manifest: &Value, why: &str) -> Result<()> {
+pub(super) async fn until_refused(fixture: &Fixture, manifest: &Value, why: &str) -> Result<()> {
     let object: DynamicObject = serde_json::from_value(manifest.clone())?;
     let rehearsal = PostParams {
         dry_run: true,

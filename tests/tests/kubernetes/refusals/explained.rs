@@ -2,6 +2,9 @@
 
 use reqwest::Method;
 
+use super::admission::{only, until_refused};
+use super::rights::{grant, rule};
+use super::webhook::DenyingWebhook;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +79,101 @@ async fn a_deletion_that_a_finalizer_holds_is_explained_by_its_name() -> Result<
         .edit(&held, json!({ "metadata": { "finalizers": null } }))
         .await?;
     bundle.is_gone().await?;
+    fixture.region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_denies_an_object_is_explained_with_its_name_and_its_words() -> Result<()> {
+    let fixture = Fixture::new("explained-webhook").await?;
+    let webhook = DenyingWebhook::start("labels are missing: `team`").await?;
+    let rule = json!({
+        "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"],
+    });
+    let configuration = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": format!("deny-{}", fixture.namespace) },
+        "webhooks": [{
+            "name": "deny.example.com", "failurePolicy": "Fail", "sideEffects": "None", "timeoutSeconds": 10,
+            "admissionReviewVersions": ["v1"], "rules": [rule],
+            "clientConfig": { "url": webhook.url(), "caBundle": webhook.ca_bundle() },
+            "namespaceSelector": only(&fixture.namespace),
+            "matchConditions": [{ "name": "bad", "expression": "has(object.data) && 'bad' in object.data" }],
+        }],
+    });
+    fixture.create(&configuration).await?;
+    let bad = fixture.map("bad", json!({ "bad": "yes" }));
+    until_refused(&fixture, &bad, "denied the request").await?;
+    let beside = fixture.map("beside", json!({ "value": "1" }));
+    let bundle = fixture
+        .post_manifests(vec![bad.clone(), beside.clone()])
+        .await?;
+    let object = format!("ConfigMap {}/bad (apply)", fixture.namespace);
+    let words = [
+        object.as_str(),
+        "webhook `deny.example.com` denies it",
+        "denied the request: labels are missing: `team`",
+        "change the manifest as webhook `deny.example.com` demands",
+    ];
+    explained(&bundle, "MQ908", &words).await?;
+    // What it does not deny is there meanwhile, and what it allows in the end comes by itself.
+    ensure!(fixture.live(&beside).await?.is_some(), "{beside} is there");
+    fixture.delete(&configuration).await?;
+    bundle.is_applied().await?;
+    fixture.region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_the_agent_lacks_is_explained_with_user_verb_and_object() -> Result<()> {
+    let namespace = Cluster::shared()
+        .await?
+        .namespace("explained-rights")
+        .await?;
+    let user = format!("agent-of-{namespace}");
+    let records = rule(
+        &[
+            "work.open-cluster-management.io",
+            "coordination.k8s.io",
+            "events.k8s.io",
+        ],
+        &["*"],
+    );
+    let kinds = rule(&["apiextensions.k8s.io"], &["customresourcedefinitions"]);
+    let mut maps = rule(&[""], &["configmaps"]);
+    maps["verbs"] = json!(["get", "list", "watch", "create", "update", "patch"]);
+    grant(&user, &user, vec![records, kinds, maps]).await?;
+    let fixture = Fixture::restricted("explained-rights", namespace, &user).await?;
+    let secret = json!({ "apiVersion": "v1", "kind": "Secret", "stringData": { "a": "hidden" } });
+    let secret = fixture.manifest("one", secret);
+    let refused = fixture.post_manifests(vec![secret]).await?;
+    let may_not = |verb: &str, resource: &str| format!("`{user}` may not `{verb}` `{resource}`");
+    let object = format!("Secret {}/one (apply)", fixture.namespace);
+    let words = [
+        &object,
+        &may_not("patch", "secrets"),
+        "let that user `patch` `secrets`",
+        "`agent permissions` prints the role",
+    ];
+    explained(&refused, "MQ908", &words).await?;
+
+    // What it may write and not delete.
+    let map = fixture.map("kept", json!({ "value": "1" }));
+    let kept = fixture.post_manifests(vec![map]).await?;
+    kept.is_applied().await?;
+    kept.delete().await?;
+    let object = format!("ConfigMap {}/kept cannot be removed", fixture.namespace);
+    let words = [
+        &object,
+        "cannot delete resource \\\"configmaps\\\"",
+        "let that user `delete` `configmaps`",
+    ];
+    explained(&kept, "MQ910", &words).await?;
+
+    let all = vec![rule(&[""], &["secrets", "configmaps"])];
+    grant(&format!("{user}-all"), &user, all).await?;
+    refused.is_applied().await?;
+    kept.is_gone().await?;
     fixture.region.passed();
     Ok(())
 }

@@ -116,11 +116,11 @@ async fn an_object_that_may_not_be_deleted_keeps_its_bundle_until_it_may() -> Re
     Ok(())
 }
 
-fn rule(groups: &[&str], resources: &[&str]) -> Value {
+pub(super) fn rule(groups: &[&str], resources: &[&str]) -> Value {
     json!({ "apiGroups": groups, "resources": resources, "verbs": ["*"] })
 }
 
-async fn grant(name: &str, user: &str, rules: Vec<Value>) -> Result<()> {
+pub(super) async fn grant(name: &str, user: &str, rules: Vec<Value>) -> Result<()> {
     let client = Cluster::shared().await?.client().await?;
     let role = json!({ "metadata": { "name": name }, "rules": rules });
     let binding = json!({

@@ -63,6 +63,7 @@ async function clusters(visit, total) {
   await page.getByRole("link", { name: /never heard/ }).click();
   await visit.until("those never heard", async () => !(await rows(page)).includes("cluster1"));
   await visit.go("#/clusters", "Clusters");
+  await visit.until("all of them", async () => (await page.getByText(`1–50 of ${spaced(total)}`).count()) === 1);
   const idle = page.getByRole("list", { name: "Clusters by agent" }).getByRole("link", { name: /idle/ });
   await idle.click();
   await visit.until("those with nothing to do", async () => (await rows(page)).join() === "cluster1");

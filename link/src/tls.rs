@@ -15,7 +15,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 
-use self::verifier::Verifier;
+use self::verifier::{Rule, Verifier};
 use crate::error::Hint;
 use crate::identity::Identity;
 
@@ -99,27 +99,68 @@ pub fn client_config(
     identity: &Identity,
     options: &TlsOptions,
 ) -> Result<Arc<ClientConfig>, TlsError> {
+    let names_issuer = Rule::NamesIssuer {
+        roots: identity.ca_subjects(),
+        ca_file: identity.files().ca.clone(),
+    };
+    let versions = options.min_version.offered();
+    configured(
+        identity,
+        versions,
+        names_issuer,
+        true,
+        options.alpn.as_deref(),
+    )
+}
+
+/// A client configuration for nothing but to read the server's clock: everything is verified as by [`client_config`] but the
+/// dates of certificates, which a wrong clock here would make invalid. The identity's own certificate is shown only
+/// `with_certificate`. No secret may be sent over such a connection.
+///
+/// # Errors
+/// As [`client_config`].
+pub fn clock_config(
+    identity: &Identity,
+    with_certificate: bool,
+    alpn: Option<&str>,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let versions = rustls::ALL_VERSIONS;
+    configured(identity, versions, Rule::DatesAside, with_certificate, alpn)
+}
+
+fn configured(
+    identity: &Identity,
+    versions: &[&'static SupportedProtocolVersion],
+    rule: Rule,
+    with_certificate: bool,
+    alpn: Option<&str>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let verifier = verifier(identity, &provider)?;
+    let verifier = Verifier::new(library_verifier(identity, &provider)?, rule);
     let configure = |source| TlsError::Configure {
         path: identity.files().certificate.clone(),
         source,
     };
-    let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(options.min_version.offered())
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
         .map_err(configure)?
-        // Not as dangerous as it is called: `Verifier` only rewords the errors of the library's own one.
+        // Not as dangerous as it is called: `Verifier` asks the library's own one.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_client_auth_cert(identity.certificate_chain().to_vec(), identity.clone_key())
-        .map_err(configure)?;
+        .with_custom_certificate_verifier(Arc::new(verifier));
+    let mut config = if with_certificate {
+        let chain = identity.certificate_chain().to_vec();
+        let config = builder.with_client_auth_cert(chain, identity.clone_key());
+        config.map_err(configure)?
+    } else {
+        builder.with_no_client_auth()
+    };
     config.enable_sni = true;
     config.resumption = Resumption::disabled();
-    if let Some(alpn) = &options.alpn {
+    if let Some(alpn) = alpn {
         if alpn.is_empty() || alpn.len() > 255 {
             return Err(TlsError::Alpn { length: alpn.len() });
         }
-        config.alpn_protocols = vec![alpn.clone().into_bytes()];
+        config.alpn_protocols = vec![alpn.into()];
     }
     Ok(Arc::new(config))
 }
@@ -161,7 +202,11 @@ impl Hint for TlsError {
     }
 }
 
-fn verifier(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Verifier, TlsError> {
+// Trusts the CA file and nothing else.
+fn library_verifier(
+    identity: &Identity,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<WebPkiServerVerifier>, TlsError> {
     let ca = &identity.files().ca;
     let mut roots = RootCertStore::empty();
     for (index, certificate) in identity.ca_certificates().iter().enumerate() {
@@ -173,13 +218,12 @@ fn verifier(identity: &Identity, provider: &Arc<CryptoProvider>) -> Result<Verif
                 source,
             })?;
     }
-    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+    WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
         .build()
         .map_err(|source| TlsError::Verifier {
             path: ca.clone(),
             source,
-        })?;
-    Ok(Verifier::new(inner, identity.ca_subjects(), ca.clone()))
+        })
 }
 
 static TLS13_ONLY: &[&SupportedProtocolVersion] = &[&version::TLS13];

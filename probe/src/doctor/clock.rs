@@ -5,7 +5,6 @@
 //! left aside, because a wrong clock here would make every certificate invalid.
 
 mod answer;
-mod verifier;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use link::clock::Clock;
 use link::fault::{Code, Finding};
 use link::identity::Identity;
+use link::tls;
 use rustls::pki_types::ServerName;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -194,7 +194,7 @@ async fn ask(
         Proof::None | Proof::Certificate => None,
     };
     let with_certificate = !matches!(proof, Proof::None);
-    let config = verifier::config(identity, with_certificate, alpn)?;
+    let config = tls::clock_config(identity, with_certificate, alpn).ok()?;
     let name = ServerName::try_from(host.to_owned()).ok()?;
     let mut stream = TlsConnector::from(config)
         .connect(name, socket)

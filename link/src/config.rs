@@ -31,6 +31,7 @@ mod value;
 
 pub use self::broker::{Broker, BrokerTopics, Rates};
 pub use self::credentials::{BrokerCredentials, Material};
+pub use self::document::entries;
 pub use self::env::{Env, MapEnv, ProcessEnv};
 pub use self::flags::BrokerFlags;
 pub use self::key::{Key, ValueKind, reference_table};

@@ -109,6 +109,7 @@ async fn look(
             }
         }
     }
+    let about = findings.clean(&about);
     Ok((findings.finish()?, about, start.files))
 }
 

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::findings::Findings;
 use super::mounts::Mounts;
+use super::redact::Misplaced;
 use super::{identity, key_mode, off_thread};
 use crate::args::{ConnectionArgs, DoctorArgs};
 use crate::output::Output;
@@ -51,7 +52,12 @@ pub(super) async fn start(
 ) -> Result<Start, Failure> {
     let time = SHARE.min(deadline.saturating_duration_since(Instant::now()));
     let connection = args.connection.clone();
-    let resolved = off_thread::within(time, move || Target::resolve(&connection, output)).await;
+    let resolving = move || {
+        let misplaced = misplaced(&connection);
+        (misplaced, Target::resolve(&connection, output))
+    };
+    let (misplaced, resolved) = off_thread::within(time, resolving).await.unzip();
+    findings.hide(misplaced.unwrap_or_default());
     let target = match resolved {
         Some(Ok(target)) => Some(target),
         Some(Err(failure)) => {
@@ -264,6 +270,18 @@ fn named(args: &ConnectionArgs) -> Option<Location> {
     })
 }
 
+// What is at the wrong place in the files or the environment; a name of a consumer is said nowhere that is none.
+fn misplaced(args: &ConnectionArgs) -> Misplaced {
+    let files = configuration(args);
+    let texts = files
+        .iter()
+        .filter(|file| !file.ends_with("consumerName"))
+        .filter_map(|file| link::file::read_text(file, CONFIGURATION_BYTES).ok());
+    texts.fold(Misplaced::of_environment(&ProcessEnv), |all, text| {
+        all.and(Misplaced::of_file(&text))
+    })
+}
+
 fn configuration(args: &ConnectionArgs) -> Vec<PathBuf> {
     let mounted = args.identity.as_ref();
     let mounted = mounted
@@ -289,6 +307,9 @@ const SHARE: Duration = Duration::from_millis(1500);
 
 // A name has 253 characters at most; an editor may have added line breaks.
 const NAME_BYTES: u64 = 1024;
+
+// As much as `link::config` reads.
+const CONFIGURATION_BYTES: u64 = 1024 * 1024;
 
 // A system trust store has more than a hundred.
 const SHOWN: usize = 3;

@@ -3,6 +3,7 @@
 use link::cli::StdoutError;
 use link::fault::{Code, Finding, FindingsReport, Severity};
 
+use super::redact::{self, Misplaced};
 use crate::output::{Output, OutputFormat};
 
 /// What was found so far. In text each finding is printed at once; the JSON report is printed at the end.
@@ -11,6 +12,7 @@ pub struct Findings {
     output: Output,
     all: Vec<Finding>,
     failed: Option<StdoutError>,
+    misplaced: Misplaced,
 }
 
 /// Whether what needs a stage can go on.
@@ -32,13 +34,24 @@ impl Findings {
             output,
             all: Vec::new(),
             failed: None,
+            misplaced: Misplaced::default(),
         }
+    }
+
+    /// What is said from now on is said without these.
+    pub(super) fn hide(&mut self, misplaced: Misplaced) {
+        self.misplaced = misplaced;
+    }
+
+    /// Text as a finding would have it.
+    pub(super) fn clean(&self, text: &str) -> String {
+        redact::text(&self.misplaced.hide(text))
     }
 
     /// Adds one. Nothing that looks like a secret stays in it, whoever wrote its text.
     pub fn add(&mut self, mut finding: Finding) {
         for words in [&mut finding.seen, &mut finding.why, &mut finding.next] {
-            *words = super::redact::text(words);
+            *words = redact::text(&self.misplaced.hide(words));
         }
         if self.output.format == OutputFormat::Text && self.failed.is_none() {
             // The reader that went away is no reason to stop: an archive may be wanted.

@@ -1,9 +1,12 @@
 //! Takes secrets out of text, by what they look like and by the key that they stand at.
 //!
 //! What goes into findings and archives is chosen so that it holds none; this is the second look. Configuration files are
-//! taken by an allow-list: a value stays only at a key that is known to hold no secret.
+//! taken by an allow-list: a value stays only at a key that is known to hold no secret, and only in the shape that the key
+//! asks for (`misplaced`).
 
-use link::config::Broker;
+mod misplaced;
+
+pub(super) use self::misplaced::Misplaced;
 
 /// Text without what looks like a secret: private keys in PEM, users and passwords of URLs, tokens.
 pub(super) fn text(text: &str) -> String {
@@ -19,12 +22,21 @@ pub(super) fn configuration(text: &str) -> String {
     let mut removed = 0;
     for line in text.lines() {
         match entry(line) {
-            Some((indent, key, "")) => lines.push(format!("{indent}{key}:")),
-            Some((indent, key, value)) if is_harmless(key) => {
-                let shown: String = self::text(value).chars().take(LONGEST_VALUE).collect();
-                lines.push(format!("{indent}{key}: {shown}"));
+            Some((indent, key, value)) => {
+                let name = if misplaced::is_told(key) {
+                    key
+                } else {
+                    UNKNOWN
+                };
+                let shown = match misplaced::key(key) {
+                    _ if value.is_empty() => String::new(),
+                    Some(known) if misplaced::fits(known, value) => {
+                        format!(" {}", self::text(value))
+                    }
+                    _ => format!(" {REMOVED}"),
+                };
+                lines.push(format!("{indent}{name}:{shown}"));
             }
-            Some((indent, key, _)) => lines.push(format!("{indent}{key}: {REMOVED}")),
             None if line.trim().is_empty() || line.trim_start().starts_with('#') => {}
             None => removed += 1,
         }
@@ -54,13 +66,6 @@ fn entry(line: &str) -> Option<(&str, &str, &str)> {
     // `key:value` is no entry in YAML.
     let is_entry = value.is_empty() || value.starts_with([' ', '\t']);
     (is_key && is_entry).then(|| (indent, key, value.trim()))
-}
-
-fn is_harmless(key: &str) -> bool {
-    let is_known = |name: &str| name == key || name.rsplit('.').next() == Some(key);
-    // The user's name is no secret of ours, and none of anybody's business.
-    let known = Broker::KEYS.iter().any(|known| is_known(known.name));
-    known && key != "username" && !key.ends_with("Data") && !is_secret_name(key)
 }
 
 fn without_private_keys(text: &str) -> String {
@@ -227,6 +232,9 @@ fn looks_like_token(word: &str) -> bool {
 /// What stands in place of a secret.
 pub(super) const REMOVED: &str = "<removed>";
 
+// In place of a key that is none, and may be anything.
+const UNKNOWN: &str = "(unknown key)";
+
 const SECRET_WORDS: [&str; 8] = [
     "password",
     "passwd",
@@ -240,9 +248,6 @@ const SECRET_WORDS: [&str; 8] = [
 
 // Longer than any key there is, shorter than most keys of another kind.
 const LONGEST_KEY: usize = 48;
-
-// A topic pattern has 256 bytes at most.
-const LONGEST_VALUE: usize = 256;
 
 const SHORTEST_BEARER: usize = 8;
 
@@ -291,14 +296,14 @@ mod tests {
     fn of_a_configuration_only_what_is_known_to_be_harmless_stays() {
         let shown = configuration(
             "# secret\nbrokerHost: h:8883\nusername: CANARY\npassword: CANARY\nclientKeyData: |\n  CANARY\n\
-             topics:\n  sourceEvents: maestro/+/x\nother: CANARY\n{\"a\": \"CANARY\"}\ncaFile: mqtts://CANARY@h\n",
+             topics:\n  sourceEvents: maestro/consumers/+/sourceevents\nother: CANARY\n{\"a\": \"CANARY\"}\ncaFile: mqtts://CANARY@h\n",
         );
         assert!(!shown.contains("CANARY"), "{shown}");
         for line in [
             "brokerHost: h:8883",
-            "  sourceEvents: maestro/+/x",
+            "  sourceEvents: maestro/consumers/+/sourceevents",
             "password: <removed>",
-            "other: <removed>",
+            "(unknown key): <removed>",
         ] {
             assert!(shown.contains(line), "{shown}");
         }

@@ -23,6 +23,25 @@ fn secrets_planted_everywhere_are_in_neither_output_nor_archive() {
         "{\"brokerHost\": \"x:1\", \"password\": \"canary\"}".to_owned(),
         format!("clientKeyData: |\n  {key_line}\n  canary\nbrokerHost: [\n  canary\n"),
         format!("{}\ncanary\n", client.key),
+        // Pasted at a wrong key: as a number, a duration, a file, a topic, a host; at one that there is not, and as its name.
+        format!(
+            "brokerHost: localhost:{port}\nkeepAlive: Canary-1\ndialTimeout: canary2\nrates: canary3\n"
+        ),
+        format!(
+            "brokerHost: localhost:{port}\ncaFile: canary4+x=\nclientCertFile: canary5\nclientKeyFile: canary6\n"
+        ),
+        format!(
+            "brokerHost: localhost:{port}\ntopics:\n  sourceEvents: canary/7\n  agentEvents: canary8\n"
+        ),
+        "brokerHost: canary9\n".to_owned(),
+        "brokerHost: mqtts://canary10\n".to_owned(),
+        "brokerHost: can!canary11:8883\n".to_owned(),
+        format!(
+            "brokerHost: localhost:{port}\nnobodysKey: canary12\ncanary13: x\ntopics:\n  canary14: canary15\n"
+        ),
+        format!(
+            "{{\"brokerHost\": \"localhost:{port}\", \"keepAlive\": \"canary16\", \"canary17\": 1}}"
+        ),
     ];
     let broken: [&[(&str, &str)]; 4] = [
         &[],

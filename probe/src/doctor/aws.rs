@@ -6,6 +6,7 @@
 
 mod calls;
 pub(crate) mod facts;
+mod pod;
 mod sign;
 
 use std::net::IpAddr;
@@ -57,7 +58,11 @@ pub(crate) async fn ask(context: &Context, who: &Who) -> AwsFacts {
     };
     match timeout(within, asked).await {
         Ok(Ok(facts)) => facts,
-        Ok(Err(why)) => AwsFacts::none(why),
+        // Without keys; a pod gets its own from somebody who says why not.
+        Ok(Err(why)) => AwsFacts {
+            pod: pod::refusal(context.share(ASK_WITHIN)).await,
+            ..AwsFacts::none(why)
+        },
         Err(_) => AwsFacts::none(format!(
             "no answer of AWS, or of whoever gives credentials, within {} s",
             within.as_secs()
@@ -106,6 +111,7 @@ async fn all(aws: &Aws, context: &Context, who: &Who) -> AwsFacts {
         connection,
         subscriptions,
         secret,
+        pod: None,
         client_id: who.own.clone(),
         date: aws.date.get().copied(),
         now: Clock::system().now(),
@@ -177,13 +183,16 @@ pub(crate) fn findings(context: &Context, facts: &AwsFacts) -> Vec<Finding> {
         .flatten()
         .filter_map(|unknown| match unknown {
             Unknown::Refused(words) | Unknown::Failed(words) => Some(words.as_str()),
-            Unknown::NotAsked(_) => None,
+            Unknown::NotAsked(_) | Unknown::Elsewhere(_) => None,
         })
         .collect();
     let asked = answers.iter().flatten().count() < answers.len();
     found.push(match (asked, refused.as_slice(), answers[0]) {
-        (true, [], _) => Finding::ok(ASKED, format!("AWS was asked{}", caller(facts))),
-        (_, [_, ..], _) => Finding::info(ASKED, format!("not all could be asked{}: {}", caller(facts), refused.join("; ")))
+        (_, _, Some(Unknown::Elsewhere(words))) => Finding::info(ASKED, format!("not checked: {words}"))
+            .why("nothing that is wrong with the broker or the agent: only who asks knows nothing of them")
+            .next("give credentials of the account that the broker's endpoint is of, and its region"),
+        (true, [], _) => Finding::ok(ASKED, format!("AWS was asked{}", facts.asked_as())),
+        (_, [_, ..], _) => Finding::info(ASKED, format!("not all could be asked{}: {}", facts.asked_as(), refused.join("; ")))
             .why("what AWS does not say is told apart less exactly")
             .next("allow `iot:DescribeCertificate`, `iot:ListAttachedPolicies`, `iot:GetPolicy`, `iot:DescribeEndpoint`, `iot:GetConnection` and `iot:ListSubscriptions` to who runs this"),
         (false, [], unknown) => {
@@ -196,11 +205,19 @@ pub(crate) fn findings(context: &Context, facts: &AwsFacts) -> Vec<Finding> {
     found
 }
 
-fn caller(facts: &AwsFacts) -> String {
-    match &facts.caller {
-        Ok(arn) => format!(" as `{arn}`"),
-        Err(_) => String::new(),
-    }
+/// That another account or region was asked than the broker's, where that is known before it is dialled: the endpoint is
+/// another one, and the certificate is not there either.
+pub(crate) fn asked_elsewhere(context: &Context, facts: &AwsFacts) -> Option<String> {
+    let endpoint = facts.endpoint.as_ref().ok()?;
+    let is_other = !context.target.host.eq_ignore_ascii_case(endpoint);
+    (facts.is_absent() && is_other && is_called_by_name(context))
+        .then(|| format!("its endpoint is `{endpoint}`"))
+}
+
+// Whether the broker's name tells which endpoint it is; an address does not.
+fn is_called_by_name(context: &Context) -> bool {
+    let is_address = context.target.host.parse::<IpAddr>().is_ok();
+    !is_address && (context.is_aws() || context.args.far.aws_endpoint.is_some())
 }
 
 fn endpoint_finding(context: &Context, endpoint: &str) -> Finding {
@@ -213,9 +230,7 @@ fn endpoint_finding(context: &Context, endpoint: &str) -> Finding {
     }
     let seen =
         format!("`{host}` is dialled, and the endpoint of this account and region is `{endpoint}`");
-    // An address says nothing of the name.
-    let is_address = host.parse::<IpAddr>().is_ok();
-    if !is_address && (context.is_aws() || context.args.far.aws_endpoint.is_some()) {
+    if is_called_by_name(context) {
         return Finding::error(ENDPOINT, seen)
             .why("a certificate is known in the account and region alone in which it is registered")
             .next(format!("set `brokerHost: {endpoint}:{}`, or use the certificate of the other account and region", context.target.port));
@@ -235,25 +250,34 @@ fn pod_identity(context: &Context, facts: &AwsFacts) -> Option<Finding> {
         return Some(
             Finding::error(IDENTITY, "this pod was given no credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI is not set)")
                 .why("an association that is made after the pod does not reach it, nor does one for another namespace or service account")
-                .next("`aws eks list-pod-identity-associations --cluster-name NAME --namespace NS --service-account SA`, then make the pod anew"),
+                .next(NEXT_ASSOCIATION),
         );
     }
-    let words = facts.caller.as_ref().err()?.words();
-    let finding = if words.contains("AccessDenied") || words.contains("not authorized") {
+    let Some(words) = &facts.pod else {
+        let words = facts.caller.as_ref().err()?.words();
+        return Some(Finding::info(IDENTITY, format!("not known: {words}")));
+    };
+    let says = |kind: &str| words.contains(kind);
+    Some(if says("AccessDenied") || says("not authorized") {
         Finding::error(TRUST, format!("the association is there, and the role is not given: {words}"))
             .why("the role must trust `pods.eks.amazonaws.com` for `sts:AssumeRole` and `sts:TagSession`")
             .next("`aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument`")
+    } else if says("ResourceNotFound") {
+        Finding::error(IDENTITY, format!("there is no association any more: {words}"))
+            .why("it was deleted or made anew after the pod, which keeps the old one until it is made anew too")
+            .next(NEXT_ASSOCIATION)
     } else {
-        Finding::info(IDENTITY, format!("not known: {words}"))
-    };
-    Some(finding)
+        Finding::error(IDENTITY, words.clone())
+            .why("without keys the secret cannot be read, nor AWS be asked")
+            .next("look at the log of `eks-pod-identity-agent` on this node, and at the association; then make the pod anew")
+    })
 }
 
 fn secret(context: &Context, facts: &AwsFacts) -> Option<Finding> {
     let name = context.args.far.secret.as_ref()?;
     Some(match &facts.secret {
-        Ok(true) => Finding::ok(SECRET, format!("secret `{name}` exists, and may be looked at{}", caller(facts))),
-        Ok(false) => Finding::error(SECRET, format!("secret `{name}` does not exist{}", caller(facts)))
+        Ok(true) => Finding::ok(SECRET, format!("secret `{name}` exists, and may be looked at{}", facts.asked_as())),
+        Ok(false) => Finding::error(SECRET, format!("secret `{name}` does not exist{}", facts.asked_as()))
             .why("the mount fails, and the pod does not start")
             .next("compare the name in the SecretProviderClass with `aws secretsmanager list-secrets`, in the account and region of the role"),
         Err(Unknown::Refused(words)) => Finding::error(MAY_READ, words.clone())
@@ -300,6 +324,8 @@ fn certificate_id(fingerprint: &str) -> String {
 }
 
 const ASKED: Code = Code::new(600);
+const NEXT_ASSOCIATION: &str = "`aws eks list-pod-identity-associations --cluster-name NAME --namespace NS --service-account SA`, then make the pod anew";
+
 const IDENTITY: Code = Code::new(601);
 const TRUST: Code = Code::new(602);
 const MAY_READ: Code = Code::new(603);

@@ -37,14 +37,14 @@ pub(super) async fn check(context: &Context, below: Next, findings: &mut Finding
     })
     .await;
     let asked = Instant::now();
-    let Some(evidence) = evidence else {
+    let Some(mut evidence) = evidence else {
         findings.skip(SESSION, "the time was up");
         return;
     };
     match below {
         Next::Continue => {
             let _ = in_time(context, SESSION, findings, async |context, findings| {
-                Box::pin(session::check(context, &who, &evidence, findings)).await;
+                Box::pin(session::check(context, &who, &mut evidence, findings)).await;
                 Next::Continue
             })
             .await;

@@ -20,11 +20,21 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// Asks both at once.
     pub(crate) async fn gather(context: &Context, who: &Who) -> Self {
-        let (aws, api) = tokio::join!(
+        let (mut aws, api) = tokio::join!(
             Box::pin(aws::ask(context, who)),
             api::ask(context, consumer(context, who))
         );
+        if let Some(because) = aws::asked_elsewhere(context, &aws) {
+            aws.disown(&because);
+        }
         Self { aws, api }
+    }
+
+    /// The broker let the certificate in: an account that does not know it is another one.
+    pub(crate) fn is_let_in(&mut self) {
+        if self.aws.is_absent() {
+            self.aws.disown("the broker takes it");
+        }
     }
 
     /// Whether a client id is connected, and how that is known; `None` where it is not.

@@ -148,6 +148,14 @@ fn of_aws(facts: &AwsFacts, who: &Who) -> Vec<Finding> {
         return found;
     };
     let id = &who.own;
+    if facts.is_absent() && !connection.connected {
+        // It knows of no connection of a certificate that it does not know.
+        found.push(
+            Finding::info(CONNECTED, format!("not known: AWS was asked{} in an account or region that does not have the certificate", facts.asked_as()))
+                .next("give credentials of the account that the broker's endpoint is of"),
+        );
+        return found;
+    }
     let since = connection
         .since
         .map(|at| format!(" since {at:.0}"))

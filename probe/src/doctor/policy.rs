@@ -18,13 +18,13 @@ pub(crate) fn by_documents(who: &Who, facts: &AwsFacts, arn: &ArnPrefix) -> Vec<
         found.extend(of_decision(
             facts.decide(PolicyAction::Subscribe, filter),
             (SUBSCRIBE, Code::new(321)),
-            &statement(PolicyAction::Subscribe, filter, arn),
+            &statement(PolicyAction::Subscribe, &who.pattern(filter), arn),
         ));
     }
     found.extend(of_decision(
         facts.decide(PolicyAction::Publish, &who.topic),
         (PUBLISH, Code::new(331)),
-        &statement(PolicyAction::Publish, &who.topic, arn),
+        &statement(PolicyAction::Publish, &who.pattern(&who.topic), arn),
     ));
     found.extend(receive(who, facts, arn));
     let allowed = |action, names: &[String]| -> Vec<String> {
@@ -50,8 +50,9 @@ pub(crate) fn by_documents(who: &Who, facts: &AwsFacts, arn: &ArnPrefix) -> Vec<
             )
             .why("whoever holds this certificate can throw any agent or the bridge out")
             .next(format!(
-                "allow this party's own id alone: {}",
-                statement(PolicyAction::Connect, &who.own, arn)
+                "allow this party's own ids alone: {}{}",
+                statement(PolicyAction::Connect, &who.pattern(&who.own), arn),
+                who.named_by()
             )),
         );
     }
@@ -73,7 +74,7 @@ pub(crate) fn receive(who: &Who, facts: &AwsFacts, arn: &ArnPrefix) -> Option<Fi
     of_decision(
         decision,
         (ROUND_TRIP, Code::new(341)),
-        &statement(PolicyAction::Receive, on, arn),
+        &statement(PolicyAction::Receive, &who.pattern(on), arn),
     )
 }
 

@@ -51,21 +51,12 @@ impl SessionStage<'_> {
 pub(crate) async fn check(
     context: &Context,
     who: &Who,
-    evidence: &Evidence,
+    evidence: &mut Evidence,
     findings: &mut Findings,
 ) {
     let Some(identity) = context.identity.as_deref() else {
         findings.skip(connect::CONNECT, "certificate, key and CA cannot be used");
         return;
-    };
-    let arn = evidence
-        .aws
-        .arn()
-        .unwrap_or_else(|| context.target.arn.clone());
-    let mut stage = SessionStage {
-        facts: &evidence.aws,
-        arn,
-        findings,
     };
     let dial = |id: String, keep| async move {
         let asked = Asked {
@@ -103,17 +94,27 @@ pub(crate) async fn check(
         }
         left_alone => (None, left_alone),
     };
+    if foreign_answer.is_ok() || own == Own::Taken {
+        evidence.is_let_in();
+    }
+    let arn = evidence
+        .aws
+        .arn()
+        .unwrap_or_else(|| context.target.arn.clone());
+    let mut stage = SessionStage {
+        facts: &evidence.aws,
+        arn,
+        findings,
+    };
     let tries = Tries {
         foreign: foreign_answer,
         own,
         throttled,
         refused,
     };
-    let allow = |id: &str| statement(PolicyAction::Connect, id, &stage.arn);
-    let found = connect::findings(&tries, who, &evidence.aws, allow);
-    let refused = connect::foreign(&tries, who, |id| {
-        statement(PolicyAction::Connect, id, &stage.arn)
-    });
+    let allow = statement(PolicyAction::Connect, &who.pattern(&who.own), &stage.arn);
+    let found = connect::findings(&tries, who, &evidence.aws, &allow);
+    let refused = connect::foreign(&tries, who, &allow);
     for finding in found.into_iter().chain(refused) {
         stage.add(finding);
     }
@@ -291,7 +292,7 @@ fn one_way(who: &Who, stage: &mut SessionStage<'_>) {
             ROUND_TRIP,
             format!("not checked: {role} does not receive what it publishes, so that a denied `iot:Receive` (MQ341) does not show"),
         )
-        .next("give credentials of AWS, or let `server-bridge verify` send a canary through")
+        .next("give credentials of AWS; without them only a bundle that waits shows it (`--api`), or a canary of `server-bridge verify`")
     });
     stage.add(finding);
 }

@@ -149,6 +149,28 @@ impl Who {
         check::message(topic, &self.own)
     }
 
+    /// A client id, topic or filter of this party as a policy has to allow it: what is made for one run is named by its
+    /// pattern.
+    pub(crate) fn pattern(&self, on: &str) -> String {
+        match self.is_random() {
+            true => on.replace(&self.own, OPERATORS),
+            false => on.to_owned(),
+        }
+    }
+
+    /// How to be somebody whom a policy can name; ends a sentence about its statement.
+    pub(crate) fn named_by(&self) -> &'static str {
+        match self.is_random() {
+            true => " (or the id that is given with `-i`)",
+            false => "",
+        }
+    }
+
+    // Whether the client id is made for this run.
+    fn is_random(&self) -> bool {
+        self.role == Role::Operator && !self.shared && self.own.starts_with(OPERATOR)
+    }
+
     /// Whether what it publishes comes back to it.
     pub(crate) fn hears_itself(&self) -> bool {
         self.role == Role::Operator
@@ -226,6 +248,9 @@ fn covers(wide: &str, narrow: &str) -> bool {
 // The name under which the provisioner makes an operator's certificate (`Target::resolve` makes such client ids).
 const OPERATOR: &str = "probe";
 
+// What that one's policy lets connect beside the name itself (`Party::operator`).
+const OPERATORS: &str = "probe-*";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +259,23 @@ mod tests {
 
     fn consumer() -> ConsumerName {
         ConsumerName::new("cluster-1").unwrap()
+    }
+
+    #[test]
+    fn a_policy_is_asked_for_the_pattern_of_ids_that_are_made_for_one_run() {
+        let id = ClientId::new("probe-0123456789ab").unwrap();
+        let who = |given| Who::operator(&Scheme::default(), &id, given, "test/a".into(), NOBODY);
+        for (on, pattern) in [
+            ("probe-0123456789ab", "probe-*"),
+            ("test/probe/probe-0123456789ab", "test/probe/probe-*"),
+            ("test/a", "test/a"),
+        ] {
+            assert_eq!(who(false).pattern(on), pattern);
+            assert_eq!(who(true).pattern(on), on);
+        }
+        let arn = link::iot::ArnPrefix::default();
+        let policy = who(false).party.policy(&arn).to_json();
+        assert!(policy.contains(&format!("client/{OPERATORS}")), "{policy}");
     }
 
     #[test]

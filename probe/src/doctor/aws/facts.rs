@@ -19,6 +19,8 @@ pub(crate) enum Unknown {
     Refused(String),
     /// No answer, or one that means nothing here.
     Failed(String),
+    /// Another account or region answered than the broker's.
+    Elsewhere(String),
 }
 
 /// A certificate in the account and region that was asked.
@@ -72,6 +74,8 @@ pub(crate) struct AwsFacts {
     pub(crate) subscriptions: Known<Vec<String>>,
     /// The mounted secret; `false` where it does not exist.
     pub(crate) secret: Known<bool>,
+    /// What the agent of Pod Identity refuses keys with.
+    pub(crate) pod: Option<String>,
     /// The party's client id.
     pub(crate) client_id: String,
     /// The time of the first answer: AWS's and the one here.
@@ -94,10 +98,39 @@ impl AwsFacts {
             connection: Err(unknown.clone()),
             subscriptions: Err(unknown.clone()),
             secret: Err(unknown),
+            pod: None,
             client_id: String::new(),
             date: None,
             now: Timestamp::UNIX_EPOCH,
         }
+    }
+
+    /// Who asked, to follow "asked"; nothing where it is not known.
+    pub(crate) fn asked_as(&self) -> String {
+        match &self.caller {
+            Ok(caller) => format!(" as `{caller}`"),
+            Err(_) => String::new(),
+        }
+    }
+
+    /// Whether the account and region that were asked do not have the certificate.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self.certificate, Ok(CertificateState::Absent))
+    }
+
+    /// The same after it turned out that another account or region was asked than the broker's: what it says of certificate,
+    /// policies and connections is of others.
+    pub(crate) fn disown(&mut self, because: &str) {
+        let caller = self.asked_as();
+        let unknown = Unknown::Elsewhere(format!(
+            "AWS was asked{caller}, in another account or region than the broker's: certificate `{}` is not registered there, and {because}",
+            self.certificate_id
+        ));
+        self.certificate = Err(unknown.clone());
+        self.policies = Err(unknown.clone());
+        self.endpoint = Err(unknown.clone());
+        self.connection = Err(unknown.clone());
+        self.subscriptions = Err(unknown);
     }
 
     /// How resource names begin, by the certificate's own.
@@ -190,7 +223,31 @@ impl Unknown {
     /// In words.
     pub(crate) fn words(&self) -> &str {
         match self {
-            Self::NotAsked(words) | Self::Refused(words) | Self::Failed(words) => words,
+            Self::NotAsked(words)
+            | Self::Refused(words)
+            | Self::Failed(words)
+            | Self::Elsewhere(words) => words,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_account_says_of_the_connection_is_not_believed() {
+        let mut facts = AwsFacts::none("not asked");
+        facts.certificate = Ok(CertificateState::Absent);
+        facts.connection = Ok(ConnectionState::default());
+        facts.caller = Ok("arn:aws:iam::222222222222:user/a".into());
+        assert!(facts.is_absent());
+        facts.disown("the broker takes it");
+        assert!(!facts.is_absent());
+        let words = facts.connection.unwrap_err().words().to_owned();
+        assert!(
+            words.contains("222222222222") && words.ends_with("the broker takes it"),
+            "{words}"
+        );
     }
 }

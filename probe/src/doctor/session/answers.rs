@@ -10,7 +10,7 @@ use crate::doctor::who::{Role, Who};
 /// Something that a policy may not allow.
 pub(crate) struct Denied<'a> {
     action: PolicyAction,
-    on: &'a str,
+    resource: String,
     arn: &'a ArnPrefix,
     by: Option<String>,
 }
@@ -21,7 +21,8 @@ impl<'a> Denied<'a> {
     /// With what the attached policies say of it, where they are known.
     pub(crate) fn new(
         action: PolicyAction,
-        on: &'a str,
+        on: &str,
+        who: &Who,
         facts: &AwsFacts,
         arn: &'a ArnPrefix,
     ) -> Self {
@@ -31,7 +32,7 @@ impl<'a> Denied<'a> {
             .or_else(|| facts.recent());
         Self {
             action,
-            on,
+            resource: who.pattern(on),
             arn,
             by,
         }
@@ -39,7 +40,7 @@ impl<'a> Denied<'a> {
 
     /// The statement that allows it.
     pub(crate) fn statement(&self) -> String {
-        statement(self.action, self.on, self.arn)
+        statement(self.action, &self.resource, self.arn)
     }
 
     /// What is known of the reason.
@@ -72,7 +73,11 @@ pub(crate) fn subscribe_finding(
                 Role::Bridge(_) => "without it no status reaches this bridge",
                 Role::Operator => "without it nothing comes",
             };
-            let receive = statement(PolicyAction::Receive, &received(filter), denied.arn);
+            let receive = statement(
+                PolicyAction::Receive,
+                &received(&who.pattern(filter)),
+                denied.arn,
+            );
             Finding::error(Code::new(321), seen)
                 .why(format!("{without}. {}", denied.why()))
                 .next(format!(
@@ -150,7 +155,7 @@ mod tests {
     fn a_denied_subscription_names_the_statement_to_add() {
         let arn = ArnPrefix::default();
         let facts = AwsFacts::none("no credentials");
-        let denied = Denied::new(PolicyAction::Subscribe, "a/+/b", &facts, &arn);
+        let denied = Denied::new(PolicyAction::Subscribe, "a/+/b", &operator(), &facts, &arn);
         let finding = subscribe_finding("a/+/b", &[0x87], &denied, &operator());
         assert_eq!(finding.code, Code::new(321));
         assert!(
@@ -164,7 +169,7 @@ mod tests {
     fn each_answer_to_publish_has_its_code() {
         let arn = ArnPrefix::default();
         let facts = AwsFacts::none("no credentials");
-        let denied = Denied::new(PolicyAction::Publish, "a", &facts, &arn);
+        let denied = Denied::new(PolicyAction::Publish, "a", &operator(), &facts, &arn);
         let code = |codes: &[u8]| publish_finding("a", codes, &denied).code.number();
         assert_eq!(code(&[0]), 330);
         assert_eq!(code(&[0x10]), 330);

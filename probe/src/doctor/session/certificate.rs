@@ -12,7 +12,7 @@ pub(crate) fn of_connect(facts: &AwsFacts, who: &Who) -> Option<Finding> {
     let id = &facts.certificate_id;
     match facts.certificate.as_ref().ok()? {
         CertificateState::Absent => Some(
-            Finding::error(REGISTERED, format!("certificate `{id}` is not registered in the account and region that were asked"))
+            Finding::error(REGISTERED, format!("certificate `{id}` is not registered in the account and region that were asked{}", facts.asked_as()))
                 .why("the broker of this endpoint takes registered certificates alone; it may be another account's or region's (MQ203)")
                 .next("register it there, or mount the certificate of this region: `aws iot describe-certificate --certificate-id ID --region REGION`"),
         ),
@@ -57,7 +57,7 @@ fn of_policies(facts: &AwsFacts, who: &Who, certificate: &str) -> Option<Finding
                 .why("an agent's or a bridge's policy refuses an operator's client id, which is right")
                 .next(format!(
                     "say whose certificate it is: give `--consumer NAME` or `--source NAME` (or `-i ID`); an operator's needs {}",
-                    statement(PolicyAction::Connect, &who.own, &arn)
+                    statement(PolicyAction::Connect, &who.pattern(&who.own), &arn)
                 )),
         );
     }
@@ -69,7 +69,7 @@ fn of_policies(facts: &AwsFacts, who: &Who, certificate: &str) -> Option<Finding
             ))
             .next(format!(
                 "add to the policy: {}",
-                statement(PolicyAction::Connect, &who.own, &arn)
+                statement(PolicyAction::Connect, &who.pattern(&who.own), &arn)
             )),
     )
 }

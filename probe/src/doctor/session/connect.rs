@@ -35,12 +35,7 @@ pub(crate) struct Tries {
 }
 
 /// What CONNECT says of certificate, policy and client id.
-pub(crate) fn findings(
-    tries: &Tries,
-    who: &Who,
-    facts: &AwsFacts,
-    statement: impl Fn(&str) -> String,
-) -> Vec<Finding> {
+pub(crate) fn findings(tries: &Tries, who: &Who, facts: &AwsFacts, allow: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(certain) = certificate::of_connect(facts, who) {
         found.push(certain);
@@ -51,7 +46,7 @@ pub(crate) fn findings(
         );
         found.push(Finding::ok(CONNECT, seen));
     } else {
-        found.extend(own(tries, who, &statement));
+        found.extend(own(tries, who, allow));
     }
     if tries.throttled > 0 && !matches!(&tries.own, Own::Ended(ended) if ended.is_throttled()) {
         let seen = format!(
@@ -78,16 +73,12 @@ pub(crate) fn findings(
 }
 
 /// Whether a foreign client id is refused. `None` where CONNECT says nothing of it.
-pub(crate) fn foreign(
-    tries: &Tries,
-    who: &Who,
-    statement: impl Fn(&str) -> String,
-) -> Option<Finding> {
+pub(crate) fn foreign(tries: &Tries, who: &Who, allow: &str) -> Option<Finding> {
     match &tries.foreign {
         Ok(()) => Some(
             Finding::warning(FOREIGN_ID, format!("the broker took `{}`, a client id that is nobody's", who.foreign))
                 .why("whoever holds this certificate can take any client id, and so throw any agent or the bridge out")
-                .next(format!("allow `iot:Connect` for this party's own id alone: {}", statement(&who.own))),
+                .next(format!("allow `iot:Connect` for this party's own ids alone: {allow}{}", who.named_by())),
         ),
         Err(ended) if ended.is_refusal() && tries.own == Own::Taken => Some(Finding::ok(
             FOREIGN_ID,
@@ -97,7 +88,7 @@ pub(crate) fn foreign(
     }
 }
 
-fn own(tries: &Tries, who: &Who, statement: &impl Fn(&str) -> String) -> Vec<Finding> {
+fn own(tries: &Tries, who: &Who, allow: &str) -> Vec<Finding> {
     let id = &who.own;
     let ended = match &tries.own {
         Own::Taken => return vec![Finding::ok(CONNECT, format!("the broker takes `{id}`"))],
@@ -121,16 +112,18 @@ fn own(tries: &Tries, who: &Who, statement: &impl Fn(&str) -> String) -> Vec<Fin
         return vec![taken_over(who, "at once")];
     }
     if ended.is_refusal() {
-        return vec![refused(ended, tries, who, statement)];
+        return vec![refused(ended, tries, who, allow)];
     }
     let finding = match ended {
         Ended::Refused { code: 0x85 } => Finding::error(
             CONNECT,
             format!("the broker does not take `{id}` as a client id (CONNACK 0x85)"),
         )
+        .why("nothing goes through before it is taken")
         .next("use 1 to 128 bytes without a leading `$`"),
         Ended::Refused { code: 0x84 } => {
             Finding::error(CONNECT, "the broker does not speak MQTT 5 (CONNACK 0x84)")
+                .why("agent and bridge speak MQTT 5 alone")
                 .next("use a broker of MQTT 5")
         }
         Ended::Silent(_) => Finding::error(
@@ -154,6 +147,7 @@ fn spared(tries: &Tries, who: &Who, why: &str) -> Finding {
         Ok(()) => Finding::info(CONNECT, format!("`{id}` was not tried: {why}")).next(next),
         Err(ended) if ended.is_throttled() => {
             Finding::warning(THROTTLED, format!("CONNECT of `{}` is refused for its rate ({ended})", who.foreign))
+                .why("one client id may connect once per second or once in ten, an account 500 times per second")
                 .next("wait a minute, and run it again")
         }
         Err(ended) => Finding::warning(
@@ -165,14 +159,8 @@ fn spared(tries: &Tries, who: &Who, why: &str) -> Finding {
     }
 }
 
-fn refused(
-    ended: &Ended,
-    tries: &Tries,
-    who: &Who,
-    statement: &impl Fn(&str) -> String,
-) -> Finding {
+fn refused(ended: &Ended, tries: &Tries, who: &Who, allow: &str) -> Finding {
     let id = &who.own;
-    let allow = statement(id);
     if tries.foreign.is_ok() {
         return Finding::error(
             CLIENT_ID,
@@ -182,7 +170,7 @@ fn refused(
             ),
         )
         .why("this party connects with that id alone")
-        .next(format!("add to the policy: {allow}"));
+        .next(format!("add to the policy: {allow}{}", who.named_by()));
     }
     let id_candidate =
         format!("the policy does not allow this client id (MQ303); it needs {allow}");
@@ -264,7 +252,7 @@ mod tests {
             refused,
         };
         let facts = AwsFacts::none("no credentials");
-        let found = findings(&tries, &who, &facts, str::to_owned);
+        let found = findings(&tries, &who, &facts, "{}");
         found
             .iter()
             .map(|it| (it.code.number(), it.severity))

@@ -55,7 +55,13 @@ pub(crate) async fn subscribe(
                 break;
             }
         }
-        let denied = Denied::new(PolicyAction::Subscribe, filter, stage.facts, &stage.arn);
+        let denied = Denied::new(
+            PolicyAction::Subscribe,
+            filter,
+            who,
+            stage.facts,
+            &stage.arn,
+        );
         granted &= codes.last().is_some_and(|code| *code < 0x80);
         let finding = subscribe_finding(filter, &codes, &denied, who);
         stage.add(finding);
@@ -97,7 +103,13 @@ pub(crate) async fn publish(
             break;
         }
     }
-    let denied = Denied::new(PolicyAction::Publish, &who.topic, stage.facts, &stage.arn);
+    let denied = Denied::new(
+        PolicyAction::Publish,
+        &who.topic,
+        who,
+        stage.facts,
+        &stage.arn,
+    );
     let finding = publish_finding(&who.topic, &codes, &denied);
     stage.add(finding);
     if let Some(flapping) = flapping("PUBLISH", &who.topic, &codes, stage.facts.recent()) {
@@ -148,7 +160,13 @@ pub(crate) async fn round_trip(
 
 // Why nothing came back, with what the attached policies say of it.
 fn nothing_back(who: &Who, stage: &SessionStage<'_>, is_allowed: bool) -> Finding {
-    let denied = Denied::new(PolicyAction::Receive, &who.topic, stage.facts, &stage.arn);
+    let denied = Denied::new(
+        PolicyAction::Receive,
+        &who.topic,
+        who,
+        stage.facts,
+        &stage.arn,
+    );
     let seen = format!(
         "messages to `{}` are acknowledged, the subscription is granted, and nothing comes back",
         who.topic

@@ -77,8 +77,23 @@ pub(crate) fn doctor(arguments: &[&str]) -> Run {
 }
 
 pub(crate) fn doctor_in(variables: &[(&str, &str)], arguments: &[&str]) -> Run {
+    inside(&[], variables, arguments)
+}
+
+/// The same in name spaces of its own (`unshare`), after a command of the shell there.
+pub(crate) fn in_namespace(spaces: &str, prepare: &str, arguments: &[&str]) -> Run {
+    let script = format!("{prepare} && exec \"$@\"");
+    inside(
+        &["unshare", spaces, "sh", "-c", &script, "sh"],
+        &[],
+        arguments,
+    )
+}
+
+/// The same started by another program.
+pub(crate) fn inside(by: &[&str], variables: &[(&str, &str)], arguments: &[&str]) -> Run {
     let started = Instant::now();
-    let output = command(variables)
+    let output = command_by(by, variables)
         .arg("--json")
         .args(arguments)
         .output()
@@ -96,8 +111,19 @@ pub(crate) fn doctor_in(variables: &[(&str, &str)], arguments: &[&str]) -> Run {
 }
 
 pub(crate) fn command(variables: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_probe"));
-    command.env_clear().envs(variables.iter().copied());
+    command_by(&[], variables)
+}
+
+fn command_by(by: &[&str], variables: &[(&str, &str)]) -> Command {
+    let probe = env!("CARGO_BIN_EXE_probe");
+    let mut words = by.iter().copied().chain([probe]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    // What stands before it is looked for in the usual places.
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command.envs(variables.iter().copied());
     command.args(["doctor", "--until", "tls"]);
     command
 }

@@ -7,7 +7,7 @@ use link::clock::Clock;
 
 use super::pki::{authority, good, leaf, mount};
 use super::servers::{Tls, closed, closing, plain, swallowing};
-use super::{at, doctor};
+use super::{at, doctor, in_namespace};
 
 #[test]
 fn a_broker_without_a_fault_is_healthy() {
@@ -65,6 +65,18 @@ fn a_port_that_is_blocked_refused_or_silent_is_told_apart() {
     assert!(seen.contains("no answer"), "{seen}");
     let seen = run(&blocked.port, &beside).has(&[("MQ211", "error")]);
     assert!(seen.contains("x-amzn-mqtt-ca` works"), "{seen}");
+    // A local address of IPv6 without the name of its network: the system does not even try.
+    let identity = directory.path().to_str().unwrap();
+    let scopeless = [
+        "-h",
+        "fe80::1",
+        "--alpn-port",
+        &other,
+        "--identity",
+        identity,
+    ];
+    let seen = doctor(&scopeless).has(&[("MQ210", "error")]);
+    assert!(seen.contains("fe80::1"), "{seen}");
     // TLS without the application protocol is somebody else's.
     let foreign = Tls::new(&server).start();
     run(&blocked.port, &foreign).has(&[("MQ212", "error")]);
@@ -129,6 +141,27 @@ fn a_name_that_does_not_exist_is_a_fault_of_the_name_or_of_the_resolver() {
         identity,
     ]);
     assert!(run.found().contains(&("MQ202", "warning")), "{}", run.all);
+}
+
+#[test]
+fn a_name_that_the_resolver_does_not_have_is_told_from_a_resolver_that_does_not_answer() {
+    let ca = authority("the CA");
+    let directory = mount(&ca, &good(&ca));
+    let names = |content: &str| {
+        let file = directory.path().join("nsswitch.conf");
+        std::fs::write(&file, content).unwrap();
+        format!("mount --bind '{}' /etc/nsswitch.conf", file.display())
+    };
+    let look = |prepare: &str| {
+        let host = "a1b2-ats.iot.us-east-2.amazonaws.com";
+        let identity = directory.path().to_str().unwrap();
+        in_namespace("-rmn", prepare, &["-h", host, "--identity", identity])
+    };
+    // Names of this machine alone; and name servers without a network to them.
+    let seen = look(&names("hosts: files\n")).has(&[("MQ201", "error")]);
+    assert!(seen.contains("no address"), "{seen}");
+    let seen = look(&names("hosts: dns\n")).has(&[("MQ200", "error")]);
+    assert!(seen.contains("look-up"), "{seen}");
 }
 
 #[test]

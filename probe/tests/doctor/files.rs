@@ -1,11 +1,11 @@
 //! Faults of the files, each with real ones.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use super::pki::{Authority, Pair, authority, good, leaf, mount, put};
 use super::servers::Tls;
-use super::{Run, at, command, doctor, doctor_in, text};
+use super::{Run, at, command, doctor, doctor_in, in_namespace, inside, text};
 
 struct Bed {
     ca: Authority,
@@ -100,6 +100,61 @@ fn each_fault_of_a_file_has_its_code_with_path_size_and_kind_and_no_content() {
         all.found().contains(&("MQ220", "info")) && all.found().contains(&("MQ210", "ok")),
         "{}",
         all.all
+    );
+}
+
+#[test]
+fn a_file_that_may_not_or_cannot_be_read_is_told_from_one_that_is_wrong() {
+    let bed = Bed::new();
+    let directory = mount(&bed.ca, &bed.client);
+    let key = directory.path().join("privateKey");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o000)).unwrap();
+    // Root reads everything, unless it has given that right away.
+    let is_root = std::fs::metadata(&key).unwrap().uid() == 0;
+    let without: &[&str] = match is_root {
+        true => &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
+        false => &[],
+    };
+    let run = inside(without, &[], &at(&bed.port, directory.path()));
+    let seen = run.has(&[("MQ104", "error")]);
+    assert!(seen.contains("privateKey"), "{seen}");
+    // A regular file whose content is not to be had, as on a disk that fails: the memory of a process at its address 0.
+    std::fs::remove_file(&key).unwrap();
+    std::os::unix::fs::symlink("/proc/self/mem", &key).unwrap();
+    let seen = doctor(&at(&bed.port, directory.path())).has(&[("MQ100", "error")]);
+    assert!(seen.contains("privateKey"), "{seen}");
+}
+
+#[test]
+fn a_kind_of_key_that_aws_does_not_take_is_told() {
+    let bed = Bed::new();
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &bed.ca).unwrap().pem();
+    bed.wrong("MQ114", &["Ed25519"], |at| {
+        put(at, "certificate", &certificate);
+        put(at, "privateKey", key.serialize_pem());
+    });
+}
+
+#[test]
+fn files_that_are_mounted_one_by_one_are_said_to_grow_stale() {
+    let bed = Bed::new();
+    let directory = mount(&bed.ca, &bed.client);
+    let other = directory.path().join("of-the-secret");
+    let certificate = directory.path().join("certificate");
+    std::fs::copy(&certificate, &other).unwrap();
+    // As the kubelet does it for a `subPath`.
+    let bind = format!(
+        "mount --bind '{}' '{}'",
+        other.display(),
+        certificate.display()
+    );
+    let run = in_namespace("-rm", &bind, &at(&bed.port, directory.path()));
+    let seen = run.has(&[("MQ105", "warning")]);
+    assert!(
+        seen.contains("certificate") && seen.contains("subPath"),
+        "{seen}"
     );
 }
 

@@ -83,6 +83,63 @@ fn exit_codes_and_report_are_the_doctor_s() {
 }
 
 #[test]
+fn each_fault_of_a_file_is_found_before_anything_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| put(directory.path(), name, text);
+    let look = |files: &[&Path], options: &[&str], code: &str, severity: &str, words: &[&str]| {
+        let output = command(files).args(options).arg("--json").output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        let report = report(&output);
+        let wrong: Vec<&Value> = report["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|it| it["severity"] == "error" || it["severity"] == "warning")
+            .collect();
+        assert!(!wrong.is_empty(), "{report}");
+        for finding in &wrong {
+            assert_eq!(finding["code"], code, "{report}");
+            assert_eq!(finding["severity"], severity, "{report}");
+            assert!(!finding["next"].as_str().unwrap().is_empty(), "{finding}");
+        }
+        let said: String = wrong.iter().map(|it| it.to_string()).collect();
+        for word in words {
+            assert!(said.contains(word), "`{word}` in {said}");
+        }
+    };
+    let missing = directory.path().join("not-there.yaml");
+    look(&[&missing], &[], "MQ800", "error", &["not-there.yaml"]);
+    let region = put(
+        "region.yaml",
+        "name: a\nregion: us-east-2\nmanagementClusters: many\n",
+    );
+    look(&[&region], &[], "MQ801", "error", &["managementClusters"]);
+    let values = put("values.yaml", "consumerName: a\nreplicas: many\n");
+    look(&[&values], &[], "MQ802", "error", &["replicas"]);
+    let arn = |kind: &str, name: &str| format!("arn:aws:iot:us-east-2:111111111111:{kind}/{name}");
+    let policy = |id: &str, statements: usize| {
+        let (down, up) = (
+            "maestro/consumers/cluster-1/sourceevents",
+            "maestro/consumers/cluster-1/agentevents",
+        );
+        let allow = |action: &str, on: String| serde_json::json!({"Effect": "Allow", "Action": format!("iot:{action}"), "Resource": on});
+        let all = [
+            allow("Connect", arn("client", id)),
+            allow("Publish", arn("topic", up)),
+            allow("Subscribe", arn("topicfilter", down)),
+            allow("Receive", arn("topic", down)),
+        ];
+        let statements = &all[..statements];
+        serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string()
+    };
+    let agent = ["--consumer", "cluster-1"];
+    let lacking = put("lacking.json", &policy("cluster-1-work-agent-client", 3));
+    look(&[&lacking], &agent, "MQ803", "error", &["iot:Receive"]);
+    let wide = put("wide.json", &policy("*", 4));
+    look(&[&wide], &agent, "MQ804", "warning", &["client/*"]);
+}
+
+#[test]
 fn what_would_do_nothing_beside_it_and_too_many_files_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let good = put(directory.path(), "good.yaml", VALUES);

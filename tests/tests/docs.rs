@@ -22,6 +22,8 @@ mod flags;
 mod man;
 #[path = "docs/metrics.rs"]
 mod metrics;
+#[path = "docs/provoked.rs"]
+mod provoked;
 
 #[test]
 fn the_key_table_is_what_the_code_reads() -> Result<()> {

@@ -87,6 +87,7 @@ async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_end
     let agent = region.agent("cluster1")?;
     agent.service.process().signal("STOP")?;
     violations(&mut canaries, "canary", |count| count == 1).await?;
+    ensure!(canaries.process().output().contains("MQ921"));
     agent.service.process().signal("CONT")?;
     violations(&mut canaries, "canary", |count| count == 0).await?;
 
@@ -96,11 +97,13 @@ async fn each_invariant_that_is_broken_is_found_and_a_canary_that_comes_back_end
         "UPDATE bridge.ledger SET applied_at = NULL WHERE bundle_key = (SELECT key FROM bridge.bundles WHERE id = 'kept')",
     )?;
     violations(&mut looking, "ledger", |count| count >= 1).await?;
+    ensure!(looking.process().output().contains("MQ922"));
     server.sql(
         &database,
         "DELETE FROM bridge.bundles WHERE id = 'maestro-canary-cluster1'",
     )?;
     violations(&mut canaries, "acknowledged", |count| count >= 1).await?;
+    ensure!(canaries.process().output().contains("MQ924"));
     canaries.process().stop(PATIENCE).await?;
 
     // A cluster that holds what the server knows nothing of: told by the agent's next report.

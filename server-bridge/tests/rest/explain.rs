@@ -112,6 +112,21 @@ async fn each_step_of_a_bundle_is_told_from_the_store() {
 }
 
 #[tokio::test]
+async fn a_status_that_cannot_be_read_leaves_it_open_what_is_waited_for() {
+    let server = region(&["b1"]).await;
+    sent(&server, "b1", false).await;
+    reported(&server, "b1", json!("no list of conditions"), false).await;
+    let story = server.get("/resource-bundles/b1/explain").await;
+    assert_eq!(story["waiting"]["code"], "MQ900", "{story}");
+    assert!(
+        story["waiting"]["next"]
+            .as_str()
+            .unwrap()
+            .contains("status")
+    );
+}
+
+#[tokio::test]
 async fn a_deletion_is_told_until_it_is_forgotten_and_what_never_was_is_not_found() {
     let server = region(&["b1"]).await;
     sent(&server, "b1", false).await;

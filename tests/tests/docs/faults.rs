@@ -139,7 +139,7 @@ struct Said {
 
 /// What the tokens of one file hold.
 #[derive(Default)]
-struct Tokens {
+pub(super) struct Tokens {
     codes: BTreeSet<u16>,
     named: BTreeSet<u16>,
     numbers: BTreeSet<u16>,
@@ -170,10 +170,7 @@ impl Said {
     fn file(&mut self, path: &Path) -> Result<()> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)?;
-        let parsed: Result<TokenStream, _> = text.parse();
-        let parsed = parsed.map_err(|error| anyhow::anyhow!("{error}"));
-        let mut tokens = Tokens::default();
-        tokens.read(parsed.with_context(|| shown.clone())?);
+        let tokens = Tokens::of(&text).with_context(|| shown.clone())?;
         if tokens.chosen {
             let known = |number: &u16| Code::from_number(*number).is_some();
             tokens
@@ -190,6 +187,19 @@ impl Said {
 // === impl Tokens ===
 
 impl Tokens {
+    /// Of a source.
+    pub(super) fn of(text: &str) -> Result<Self> {
+        let parsed: Result<TokenStream, _> = text.parse();
+        let mut tokens = Self::default();
+        tokens.read(parsed.map_err(|error| anyhow::anyhow!("{error}"))?);
+        Ok(tokens)
+    }
+
+    /// Whether a code is there, by its number or in a text.
+    pub(super) fn names(&self, code: u16) -> bool {
+        self.numbers.contains(&code) || self.named.contains(&code)
+    }
+
     /// Comments are no tokens; documentation is, and names codes that must exist. Modules of tests are left out.
     fn read(&mut self, stream: TokenStream) {
         let tokens: Vec<TokenTree> = stream.into_iter().collect();

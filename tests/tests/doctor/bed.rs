@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
-use link::fault::{FindingsReport, Severity};
+use link::fault::{Finding, FindingsReport, Severity};
 use link::iot::{ArnPrefix, Document};
 use probe::args::{Args, Verb};
 use sandbox::broker::{
@@ -166,4 +166,11 @@ pub(crate) fn told(report: &FindingsReport, code: u16) -> String {
 #[track_caller]
 pub(crate) fn assert_faults(report: &FindingsReport, expected: &[u16]) {
     assert_eq!(faults(report), expected, "{:#?}", report.findings);
+    let wrong = |it: &&Finding| it.severity >= Severity::Warning;
+    for finding in report.findings.iter().filter(wrong) {
+        assert!(
+            !finding.why.is_empty() && !finding.next.is_empty(),
+            "{finding:?}"
+        );
+    }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use link::fault::Severity;
+use link::fault::{Finding, Severity};
 use link::iot::{Document, PolicyAction, Statement};
 use sandbox::broker::CertificateState::{Active, Inactive, Revoked};
 use sandbox::broker::Limits;
@@ -24,6 +24,13 @@ async fn nothing_is_wrong_with_each_party_that_has_its_own_policy() -> Result<()
         let found = found.unwrap_or_else(|| panic!("MQ{code}: {:#?}", report.findings));
         assert_eq!(found.severity, Severity::Ok, "{found:?}");
     }
+    // Of the other end nothing is known, which is said and no fault.
+    let is_open = |it: &Finding| it.code.number() == 500 && it.severity == Severity::Info;
+    assert!(
+        report.findings.iter().any(is_open),
+        "{:#?}",
+        report.findings
+    );
     let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
     assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[]);
     let mount = bed.mounted(bridge(&bed.arn(), "maestro")?, Active)?;
@@ -169,6 +176,16 @@ async fn what_a_policy_must_refuse_is_tried() -> Result<()> {
         let mount = bed.mounted(with_all(agent(&arn, CONSUMER)?, action, &arn), Active)?;
         assert_faults(&bed.doctor(&mount.path, &AGENT).await?, &[code]);
     }
+    // An operator's client id is made for each run: what a policy should allow is its pattern.
+    let wide = with_all(operator(&arn)?, PolicyAction::Connect, &arn);
+    let mount = bed.mounted(wide, Active)?;
+    let report = bed.doctor(&mount.path, &[]).await?;
+    assert_faults(&report, &[311]);
+    let told = told(&report, 311);
+    assert!(
+        told.contains(":client/probe-*\"") && told.contains("`-i`"),
+        "{told}"
+    );
     let everything = Statement::allow(
         [
             PolicyAction::Connect,
@@ -240,7 +257,35 @@ async fn numbers_of_the_broker_are_named_before_and_after_they_are_broken() -> R
     assert!(told(&report, 332).contains("ConfigMap a/big"));
 
     bed.broker.faults().set(|faults| faults.throttle = 1.0);
-    assert!(faults(&bed.doctor(&mount.path, &[]).await?).contains(&333));
+    let report = bed.doctor(&mount.path, &[]).await?;
+    assert_faults(&report, &[333]);
+    // What is refused for its rate says nothing of the policy.
+    let is_open = |it: &Finding| it.code.number() == 310 && it.severity == Severity::Info;
+    assert!(
+        report.findings.iter().any(is_open),
+        "{:#?}",
+        report.findings
+    );
+    bed.dir.passed();
+    Ok(())
+}
+
+#[tokio::test]
+async fn topics_of_another_consumer_are_named_with_both_names() -> Result<()> {
+    let bed = Bed::new("doctor-consumer").await?;
+    // All that the topics need is allowed, so that nothing else is wrong.
+    let mount = bed.mounted(agent(&bed.arn(), "cluster-2")?, Active)?;
+    let config = bed.dir.path().join("config.yaml");
+    let topics = "topics:\n  sourceEvents: maestro/consumers/cluster-2/sourceevents\n  agentEvents: maestro/consumers/cluster-2/agentevents\n";
+    std::fs::write(&config, topics)?;
+    let config = config.to_str().unwrap_or_default();
+    let options = ["--config", config, "--consumer", CONSUMER, "--take-over"];
+    let report = bed.doctor(&mount.path, &options).await?;
+    assert_faults(&report, &[400]);
+    let told = told(&report, 400);
+    for part in [CONSUMER, "cluster-2", "config.yaml"] {
+        assert!(told.contains(part), "{told}");
+    }
     bed.dir.passed();
     Ok(())
 }

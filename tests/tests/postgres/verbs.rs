@@ -167,6 +167,56 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_of_the_database_leads_to_its_page() -> Result<()> {
+    let test_dir = TestDir::new("postgres-faults")?;
+    let server = Server::start(&["max_connections=80"])?;
+    let files = tempfile::tempdir()?;
+    server.mount(files.path(), &server.database()?)?;
+    let run = async |options: &[&str]| {
+        let status = [&["status"][..], options].concat();
+        let spec = store(files.path(), &status)?;
+        Ok::<_, anyhow::Error>(spec.run(test_dir.path(), PATIENCE).await?)
+    };
+    let plain = ["--db-sslmode", "disable"];
+    ended(&run(&plain).await?, 0, &[])?;
+    // A server that offers no TLS, and one of another authority than the file's.
+    let no_tls = ["hint: ", "see docs/faults/MQ702.md"];
+    ended(&run(&["--db-sslmode", "verify-full"]).await?, 1, &no_tls)?;
+    let authority = Authority::new("database")?;
+    show(&server, certificate(&authority, "localhost", -1, 30)?, 1).await?;
+    let put = |name: &str, text: &str| std::fs::write(files.path().join(name), text);
+    put("db.host", "localhost")?;
+    let other = test_dir.path().join("other.crt");
+    std::fs::write(&other, Authority::new("other")?.certificate_pem())?;
+    let other = other.display().to_string();
+    let foreign = ["--db-sslmode", "verify-full", "--db-rootcert", &other];
+    ended(&run(&foreign).await?, 1, &no_tls)?;
+    let right = test_dir.path().join("right.crt");
+    std::fs::write(&right, authority.certificate_pem())?;
+    let right = right.display().to_string();
+    let tls = ["--db-sslmode", "verify-full", "--db-rootcert", &right];
+    ended(&run(&tls).await?, 0, &[])?;
+    let name = std::fs::read_to_string(files.path().join("db.name"))?;
+    put("db.name", "nobodys")?;
+    let unfit = ["hint: create it", "see docs/faults/MQ704.md"];
+    ended(&run(&tls).await?, 1, &unfit)?;
+    put("db.name", &name)?;
+    // Files that say nothing.
+    put("db.user", "")?;
+    ended(
+        &run(&tls).await?,
+        1,
+        &["hint: ", "see docs/faults/MQ700.md"],
+    )?;
+    put("db.user", tests::postgres::USER)?;
+    server.stop()?;
+    let away = ["cannot be reached", "hint: ", "see docs/faults/MQ701.md"];
+    ended(&run(&tls).await?, 1, &away)?;
+    test_dir.passed();
+    Ok(())
+}
+
 #[derive(Default)]
 struct Endpoint {
     asked: AtomicU32,

@@ -77,6 +77,8 @@ async fn a_webhook_that_does_not_answer_is_named_and_its_end_lets_the_object_in(
         "hint: see that the service behind webhook `dead.example.com` runs; it is tried again",
     ];
     let refused = refused(&fixture, &bad, &parts).await?;
+    let words = ["bad (apply)", "webhook"];
+    explained::explained(&refused.bundle, "MQ908", &words).await?;
     fixture.delete(&webhook).await?;
     refused.bundle.is_applied().await?;
     refused.bundle.goes().await?;

@@ -179,7 +179,7 @@ async fn a_right_that_the_agent_lacks_is_explained_with_user_verb_and_object() -
 }
 
 /// Waits until the story of a bundle has this code and these words.
-async fn explained(bundle: &PostedBundle<'_>, code: &str, words: &[&str]) -> Result<()> {
+pub(super) async fn explained(bundle: &PostedBundle<'_>, code: &str, words: &[&str]) -> Result<()> {
     let path = format!("/resource-bundles/{}/explain", bundle.id);
     wait_for(
         &format!("{code} of `{}`", bundle.id),

@@ -50,6 +50,8 @@ async fn a_right_that_is_missing_is_named_and_used_once_it_is_given() -> Result<
         &denied("get"),
     ];
     refused.bundle.says_like("0/Available", &fetch).await?;
+    let words = ["Secret", "one (apply)", "`patch` `secrets`"];
+    explained::explained(&refused.bundle, "MQ908", &words).await?;
 
     grant(
         &format!("{user}-secrets"),

@@ -170,7 +170,7 @@ impl Said {
     fn file(&mut self, path: &Path) -> Result<()> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)?;
-        let tokens = Tokens::of(&text).with_context(|| shown.clone())?;
+        let mut tokens = Tokens::of(&text).with_context(|| shown.clone())?;
         if tokens.chosen {
             let known = |number: &u16| Code::from_number(*number).is_some();
             tokens

@@ -4,17 +4,15 @@
 //! that makes it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use futures_util::{StreamExt as _, stream};
 use jiff::SignedDuration;
 use link::clock::Clock;
 use link::iot::{ArnPrefix, Document, PolicyAction};
 use sandbox::broker::CertificateState::Active;
 use sandbox::pki::CertificateRequest;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::bed::Bed;
 use crate::cli::doctor;
@@ -157,20 +155,15 @@ const fn with(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_that_has_a_name_gets_its_code_and_no_other() -> Result<()> {
-    let turns = Arc::new(Semaphore::new(AT_ONCE));
-    let mut running = JoinSet::new();
-    for (number, rehearsal) in REHEARSALS.iter().enumerate() {
-        let turns = turns.clone();
-        running.spawn(async move {
-            let _turn = turns.acquire().await?;
-            let told = rehearsal.play(number).await;
-            told.with_context(|| format!("{:?}", rehearsal.faults))
-        });
-    }
-    let mut wrong = Vec::new();
-    while let Some(done) = running.join_next().await {
-        wrong.extend(done?.err().map(|error| format!("{error:#}")));
-    }
+    let plays = REHEARSALS.iter().enumerate().map(async |(number, rehearsal)| {
+        let told = rehearsal.play(number).await;
+        told.with_context(|| format!("{:?}", rehearsal.faults))
+    });
+    let told: Vec<Result<()>> = stream::iter(plays).buffer_unordered(AT_ONCE).collect().await;
+    let wrong: Vec<String> = told
+        .into_iter()
+        .filter_map(|told| Some(format!("{:#}", told.err()?)))
+        .collect();
     ensure!(wrong.is_empty(), "{}", wrong.join("\n\n"));
     Ok(())
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, Method, Request, StatusCode};
 use bytes::Bytes;
 use link::cli::stdout_line;
 use link::error::{Failure, Hint};
-use link::http::client::{HttpAddress, HttpAddressError, HttpClient, HttpError};
+use link::http::client::{HttpAddress, HttpClient, HttpError};
 use link::tls::HttpsFiles;
 use serde_json::{Value, json};
 
@@ -40,12 +40,13 @@ enum Verb {
     /// Switch a fault on
     Set {
         /// Its name, perhaps with a value
-        #[arg(value_name = "NAME[=VALUE]")]
+        #[arg(value_name = "NAME[=VALUE]", value_parser = named)]
         fault: String,
     },
     /// Switch a fault off, or all
     Clear {
         /// Its name [default: all]
+        #[arg(value_parser = named)]
         name: Option<String>,
     },
 }
@@ -120,7 +121,9 @@ impl FaultArgs {
         };
         match (status, body["message"].as_str()) {
             (StatusCode::OK, _) => Ok(body),
-            (_, Some(message)) => Err(Failure::misuse(FaultError::Refused(message.to_owned()))),
+            (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Some(message)) => {
+                Err(Failure::misuse(FaultError::Refused(message.to_owned())))
+            }
             _ => Err(self.foreign().into()),
         }
     }
@@ -151,9 +154,23 @@ impl FaultArgs {
     }
 }
 
-/// A control plane asks nobody who calls and is told no secret, so that plain HTTP to another machine gives nothing away.
-fn control(text: &str) -> Result<HttpAddress, HttpAddressError> {
-    HttpAddress::parse_insecure(text)
+/// A control plane speaks plain HTTP, asks nobody who calls and is told no secret, so that an address on another machine
+/// gives nothing away.
+fn control(text: &str) -> Result<HttpAddress, String> {
+    let address = HttpAddress::parse_insecure(text).map_err(|error| error.to_string())?;
+    if address.is_tls() {
+        return Err("it speaks plain HTTP: an address such as `http://127.0.0.1:8080`".into());
+    }
+    Ok(address)
+}
+
+/// A fault with a name: an empty one, as of a variable that is not set, must not mean all.
+fn named(text: &str) -> Result<String, String> {
+    let (name, _) = text.split_once('=').unwrap_or((text, ""));
+    match name {
+        "" => Err("no name; `sandbox fault list` shows them all".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 /// Two lines for each fault.
@@ -198,3 +215,30 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 // The list has some 10 KiB.
 const ANSWER: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_plane_is_an_address_over_plain_http() {
+        for good in ["http://127.0.0.1:1", "http://[::1]:1/", "http://localhost"] {
+            assert!(control(good).is_ok(), "{good}");
+        }
+        for wrong in [
+            "",
+            "127.0.0.1:1",
+            "localhost:1",
+            "https://127.0.0.1:1",
+            "file:///x",
+        ] {
+            assert!(control(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_empty_name_does_not_mean_all() {
+        assert!(named("").is_err() && named("=1").is_err());
+        assert!(named("port").is_ok() && named("port=").is_ok());
+    }
+}

@@ -1,6 +1,7 @@
 //! The faults of the broker by name, below `/sandbox/faults`: a path of the sandbox alone, without a signature.
 //!
-//! What is listed as set is what was set here; what a test sets by [`crate::broker::Faults`] is not.
+//! What is listed as set is what was set here; what a test sets by [`crate::broker::Faults`] is not. Nothing of it is saved:
+//! faults end with the process.
 
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, put};
 use axum::{Json, Router};
 use link::fault::Code;
+use link::spelling::nearest;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -103,8 +105,12 @@ fn clear_one(plane: &Plane, knob: &Knob) -> Result<(), Problem> {
 }
 
 fn named(name: &str) -> Result<&'static Knob, Problem> {
-    Knob::named(name)
-        .ok_or_else(|| Problem(StatusCode::NOT_FOUND, format!("there is no fault `{name}`")))
+    Knob::named(name).ok_or_else(|| {
+        let names: Vec<&str> = KNOBS.iter().map(|knob| knob.name).collect();
+        let near = nearest(name, &names).map(|near| format!("; did you mean `{near}`?"));
+        let message = format!("there is no fault `{name}`{}", near.unwrap_or_default());
+        Problem(StatusCode::NOT_FOUND, message)
+    })
 }
 
 // An empty name would match nothing, and the fault would seem to be on.

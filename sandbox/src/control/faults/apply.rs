@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use link::config::parse_duration;
+use link::iot::limits::{FILTERS_PER_SUBSCRIBE, PAYLOAD_BYTES, SUBSCRIPTIONS, TOPIC_BYTES};
 
 use super::super::plane::Plane;
 use crate::broker::{
@@ -160,10 +161,10 @@ fn settings_change(name: &str, value: Option<&str>) -> Result<Change, Refused> {
         "throttle" => assign!(throttle, probability(value)?),
         "throttle-connect" => assign!(throttle_connects, probability(value)?),
         "quotas" => assign!(silent_quotas, flag(value, "silent")?),
-        "max-filters" => assign!(max_filters, count(value)?),
-        "max-subscriptions" => assign!(max_subscriptions, count(value)?),
-        "max-payload" => assign!(max_payload, count(value)?),
-        "max-topic" => assign!(max_topic, count(value)?),
+        "max-filters" => assign!(max_filters, below(value, FILTERS_PER_SUBSCRIBE)?),
+        "max-subscriptions" => assign!(max_subscriptions, below(value, SUBSCRIPTIONS)?),
+        "max-payload" => assign!(max_payload, below(value, PAYLOAD_BYTES)?),
+        "max-topic" => assign!(max_topic, below(value, TOPIC_BYTES)?),
         "clock-skew" => assign!(clock_skew, signed(value)?),
         "lifetime" => assign!(lifetime, range(value)?),
         "duplicate" => assign!(duplicate, probability(value)?),
@@ -202,14 +203,24 @@ fn pretended(value: &str) -> Result<(String, PretendedState), Refused> {
         "unknown" => PretendedState::Unknown,
         _ => return Err("inactive, revoked or unknown, perhaps with @COMMON-NAME".into()),
     };
+    if name.is_empty() {
+        return Err("a common name after `@`, or none of both".into());
+    }
     Ok((name.to_owned(), state))
 }
 
 fn takeover(value: &str) -> Result<Takeover, Refused> {
     let (client_id, every) = value.split_once('@').unwrap_or((value, "2s"));
+    if client_id.is_empty() {
+        return Err("a client id before `@`".into());
+    }
+    let every = duration(Some(every))?;
+    if every < SHORTEST_TAKEOVER {
+        return Err("a duration of 10ms at least".into());
+    }
     Ok(Takeover {
         client_id: client_id.to_owned(),
-        every: duration(Some(every))?,
+        every,
     })
 }
 
@@ -247,13 +258,16 @@ fn probability(value: Option<&str>) -> Result<f64, Refused> {
         .ok_or_else(|| "a probability from 0 to 1".to_owned())
 }
 
-fn count(value: Option<&str>) -> Result<Option<usize>, Refused> {
+/// Less than IoT Core's own limit: with that or more nothing would be refused that is not refused anyway.
+fn below(value: Option<&str>, limit: usize) -> Result<Option<usize>, Refused> {
     let parsed = value.map(str::parse).transpose();
-    parsed.map_err(|_| "a number".to_owned())
+    let parsed = parsed.ok().filter(|number| *number < Some(limit));
+    parsed.ok_or_else(|| format!("a number below {limit}"))
 }
 
 fn duration(value: Option<&str>) -> Result<Duration, Refused> {
-    parse_duration(value.unwrap_or("0")).ok_or_else(|| "a duration such as 90s or 5m".to_owned())
+    let parsed = parse_duration(value.unwrap_or("0")).filter(|it| *it <= LONGEST);
+    parsed.ok_or_else(|| "a duration such as 90s or 5m, 24h at most".to_owned())
 }
 
 fn signed(value: Option<&str>) -> Result<SignedDuration, Refused> {
@@ -262,9 +276,10 @@ fn signed(value: Option<&str>) -> Result<SignedDuration, Refused> {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let parsed = parse_duration(rest).and_then(|it| SignedDuration::try_from(it).ok());
+    let parsed = parse_duration(rest).filter(|it| *it <= MOST_SKEW);
+    let parsed = parsed.and_then(|it| SignedDuration::try_from(it).ok());
     let parsed = parsed.and_then(|it| it.checked_mul(sign));
-    parsed.ok_or_else(|| "a duration such as 10m or -10m".to_owned())
+    parsed.ok_or_else(|| "a duration such as 10m or -10m, 87600h at most".to_owned())
 }
 
 fn range(value: Option<&str>) -> Result<Option<(Duration, Duration)>, Refused> {
@@ -276,5 +291,14 @@ fn range(value: Option<&str>) -> Result<Option<(Duration, Duration)>, Refused> {
     }
     Ok(Some((from, to)))
 }
+
+// A moment that is further away cannot always be told as one.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+// Ten years: every certificate is invalid then, and the time is still one.
+const MOST_SKEW: Duration = Duration::from_secs(87_600 * 60 * 60);
+
+// Without a pause the rival would leave the broker no time.
+const SHORTEST_TAKEOVER: Duration = Duration::from_millis(10);
 
 const OTHER_NAME: &str = "other.iot.invalid";

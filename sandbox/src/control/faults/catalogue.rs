@@ -196,14 +196,14 @@ pub(super) const KNOBS: &[Knob] = &[
     ),
     knob(
         "max-filters",
-        "NUMBER",
+        "NUMBER below 8",
         Some("1"),
         "Fewer filters in one SUBSCRIBE",
         &[322],
     ),
     knob(
         "max-subscriptions",
-        "NUMBER",
+        "NUMBER below 50",
         Some("1"),
         "Fewer subscriptions of a connection",
         &[322],

@@ -65,6 +65,10 @@ async fn what_a_fault_does_not_take_is_told() {
         ("event-delay", "1s-2s", 400),
         ("event-delay", "2s..1s", 400),
         ("certificate", "gone@agent", 400),
+        ("certificate", "revoked@", 400),
+        ("takeover", "@1s", 400),
+        ("lifetime", "5s..1s", 400),
+        ("takeover", "a,,b@1s", 400),
     ] {
         let path = format!("/sandbox/faults/{name}");
         let reply = api.put(&path, json!({ "value": value })).await;
@@ -73,6 +77,64 @@ async fn what_a_fault_does_not_take_is_told() {
     }
     let reply = api.put("/sandbox/faults/takeover", json!({})).await;
     assert_eq!(reply.status, 400, "{reply:?}");
+}
+
+#[tokio::test]
+async fn values_are_taken_at_their_limits_and_not_one_past_them() {
+    let api = Api::new().await;
+    for (name, taken, refused, takes) in [
+        ("throttle", "1", "1.000001", "from 0 to 1"),
+        ("throttle", "0", "-0.000001", "from 0 to 1"),
+        ("max-filters", "7", "8", "below 8"),
+        ("max-filters", "0", "-1", "below 8"),
+        ("max-subscriptions", "49", "50", "below 50"),
+        ("max-payload", "131071", "131072", "below 131072"),
+        ("max-topic", "255", "256", "below 256"),
+        ("policy-delay", "24h", "24h1ns", "24h at most"),
+        ("policy-spread", "24h", "24h1ns", "24h at most"),
+        ("first-delivery-gap", "24h", "9999999999h", "24h at most"),
+        ("event-delay", "0..24h", "0..24h1ns", "24h at most"),
+        (
+            "lifetime",
+            "1s..1s",
+            "1s..999ms",
+            "a range whose end is not before",
+        ),
+        ("takeover", "a@10ms", "a@9ms", "10ms at least"),
+        ("clock-skew", "87600h", "87600h1s", "87600h at most"),
+        ("clock-skew", "-87600h", "-87600h1s", "87600h at most"),
+    ] {
+        let path = format!("/sandbox/faults/{name}");
+        let set = api.put(&path, json!({ "value": taken })).await.ok();
+        assert_eq!(set["value"], taken, "{name}");
+        let reply = api.put(&path, json!({ "value": refused })).await;
+        assert_eq!(reply.status, 400, "{name}={refused}: {reply:?}");
+        let message = reply.body["message"].as_str().unwrap();
+        assert!(message.contains(takes), "{message}");
+        // What is refused changes nothing.
+        let (_, _, value) = names(&api)
+            .await
+            .into_iter()
+            .find(|(known, _, _)| known == name)
+            .unwrap();
+        assert_eq!(value, taken, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_misspelt_fault_is_answered_with_the_nearest() {
+    let api = Api::new().await;
+    for (name, near) in [("throtle", "throttle"), ("deny-conect", "deny-connect")] {
+        let path = format!("/sandbox/faults/{name}");
+        for reply in [api.put(&path, json!({})).await, api.delete(&path).await] {
+            assert_eq!(reply.status, 404, "{reply:?}");
+            let message = reply.body["message"].as_str().unwrap();
+            assert!(
+                message.contains(&format!("did you mean `{near}`?")),
+                "{message}"
+            );
+        }
+    }
 }
 
 #[tokio::test]

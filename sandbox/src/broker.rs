@@ -267,6 +267,14 @@ impl BrokerBindError {
     pub fn is_taken(&self) -> bool {
         matches!(self, Self::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse)
     }
+
+    /// The address that cannot be listened on, if it is that.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Listen { address, .. } => Some(*address),
+            Self::CertificatePem(_) | Self::KeyPem(_) | Self::Tls(_) => None,
+        }
+    }
 }
 
 impl Hint for BrokerBindError {

@@ -67,6 +67,10 @@ pub struct Settings {
     pub consumers: Vec<ConsumerName>,
     /// Where the broker listens.
     pub broker: ListenAddress,
+    /// Where else it listens, for clients with ALPN; nowhere without.
+    pub alpn: Option<SocketAddr>,
+    /// Where it answers HTTPS with the time; nowhere without.
+    pub https: Option<SocketAddr>,
     /// Where the REST API listens.
     pub api: ListenAddress,
     /// Names that the REST API answers to, besides loopback and addresses.
@@ -118,6 +122,8 @@ impl Settings {
             broker::BrokerConfig::new(self.broker.address(), server.certificate, server.key);
         config.registry = account.clone();
         config.quotas = self.quotas;
+        config.alpn_listen = self.alpn;
+        config.https_listen = self.https;
         let (broker, broker_note) = self.broker.broker(config).await?;
 
         let provisioner = Provisioner {
@@ -180,6 +186,9 @@ impl Settings {
         let summary = Summary::new(home, broker.local_addr(), shown);
         let mut summary =
             summary.ok_or_else(|| Failure::usage("a region has at least 1 bridge"))?;
+        summary.broker.alpn = broker.alpn_addr().map(|address| address.to_string());
+        let https = broker.https_addr();
+        summary.broker.https = https.map(|address| format!("https://{address}"));
         let plain = self
             .database
             .as_ref()

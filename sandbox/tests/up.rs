@@ -4,6 +4,8 @@
 
 #[path = "up/ending.rs"]
 mod ending;
+#[path = "up/fault.rs"]
+mod fault;
 #[path = "up/rig.rs"]
 mod rig;
 
@@ -236,7 +238,7 @@ async fn the_printed_lines_show_a_bundle_applied_and_its_status() {
         ready.contains("broker ok") && ready.contains("# TYPE"),
         "{ready}"
     );
-    for command in ["check", "subscribe", "publish"] {
+    for command in ["check", "doctor", "subscribe", "publish"] {
         line("", &format!(" {command} --identity "));
     }
     assert_eq!(up.stop("INT").code, Some(0));

@@ -1,6 +1,9 @@
 //! The lines that `sandbox up` prints for `probe`, run as they stand, and the mounted directories it lays down, used
 //! by the real binaries.
 
+#[path = "sandbox_up/doors.rs"]
+mod doors;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -30,6 +33,8 @@ async fn the_printed_probe_lines_work_as_they_stand() -> Result<()> {
     ProcessSpec::binary("probe")?;
     let check = sh(line("check")?, test_dir.path(), "check").await?;
     assert!(check.status.success(), "{check:?}");
+    let doctor = sh(line("doctor")?, test_dir.path(), "doctor").await?;
+    assert!(doctor.status.success(), "{doctor:?}");
     let mut subscribing = start_sh(line("subscribe")?, test_dir.path(), "subscribe")?;
     let publishing = line("publish")?;
     // Published anew until it is seen: a person starts the subscriber first and waits, a script cannot know when.

@@ -65,6 +65,14 @@ pub(super) struct UpArgs {
     #[arg(long, value_name = "PORT")]
     broker_port: Option<u16>,
 
+    /// Another address of the broker, for clients with ALPN `x-amzn-mqtt-ca`, as port 443 of AWS IoT Core [default: none]
+    #[arg(long, value_name = "IP:PORT")]
+    alpn_listen: Option<SocketAddr>,
+
+    /// Address that answers HTTPS with 403 and the time, as port 8443 of AWS IoT Core [default: none]
+    #[arg(long, value_name = "IP:PORT")]
+    https_listen: Option<SocketAddr>,
+
     /// Address of the REST API [default: 127.0.0.1:8000, or a free port if that is taken]
     #[arg(long, value_name = "IP:PORT")]
     api_listen: Option<SocketAddr>,
@@ -167,6 +175,8 @@ impl UpArgs {
                 .map_or(ListenAddress::Preferred(loopback(8883)), |port| {
                     ListenAddress::Exact(loopback(port))
                 }),
+            alpn: self.alpn_listen,
+            https: self.https_listen,
             api: self.api_listen.map_or(
                 ListenAddress::Preferred(loopback(8000)),
                 ListenAddress::Exact,

@@ -72,6 +72,16 @@ impl Guide {
             "  {:width$} {}:{} (MQTT 5 and 3.1.1, mutual TLS)",
             "broker", broker.host, broker.port
         )?;
+        if let Some(alpn) = &broker.alpn {
+            writeln!(
+                f,
+                "  {:width$} {alpn} (the same with ALPN `x-amzn-mqtt-ca`, as port 443)",
+                "ALPN"
+            )?;
+        }
+        if let Some(https) = &broker.https {
+            writeln!(f, "  {:width$} {https} (403 and the time)", "HTTPS")?;
+        }
         for ReplicaSummary { pid, api, grpc, .. } in replicas.iter().filter(|_| replicas.len() > 1)
         {
             writeln!(
@@ -145,6 +155,8 @@ impl Guide {
         )?;
         writeln!(f, "  # check every step of a connection, as the operator")?;
         writeln!(f, "  {probe} check --identity {identity}")?;
+        writeln!(f, "  # if one fails: which hop, why, and what to do")?;
+        writeln!(f, "  {probe} doctor --identity {identity} --api {api}")?;
         writeln!(
             f,
             "  # listen on a test topic, and publish to it from a third terminal"

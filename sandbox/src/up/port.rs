@@ -35,6 +35,15 @@ impl ListenAddress {
         match Broker::bind(config.clone()).await {
             Ok(broker) => Ok((broker, None)),
             Err(error) if error.is_taken() => {
+                // The others were asked for: they or nothing.
+                for (address, flag) in [
+                    (config.alpn_listen, "--alpn-listen"),
+                    (config.https_listen, "--https-listen"),
+                ] {
+                    if address.is_some() && error.address() == address {
+                        return Err(taken(error, flag));
+                    }
+                }
                 let Some(elsewhere) = self.elsewhere() else {
                     return Err(taken(error, "--broker-port"));
                 };
@@ -93,7 +102,13 @@ impl ListenAddress {
 }
 
 fn taken(error: impl Into<Failure>, flag: &str) -> Failure {
-    let hint = format!("stop what listens there, or leave `{flag}` away to get a free port");
+    let hint = match flag {
+        // Without these nothing listens.
+        "--alpn-listen" | "--https-listen" => {
+            format!("stop what listens there, or give port 0 to `{flag}` to get a free port")
+        }
+        _ => format!("stop what listens there, or leave `{flag}` away to get a free port"),
+    };
     error.into().with_hint(hint)
 }
 

@@ -45,6 +45,12 @@ pub struct BrokerAddress {
     pub host: String,
     /// Its port.
     pub port: u16,
+    /// Host and port for clients with ALPN, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpn: Option<String>,
+    /// Base URL of what answers HTTPS with the time, if it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub https: Option<String>,
 }
 
 /// The bridge of a region.
@@ -106,6 +112,8 @@ impl Summary {
             broker: BrokerAddress {
                 host: broker.ip().to_string(),
                 port: broker.port(),
+                alpn: None,
+                https: None,
             },
             control: None,
             data_plane: None,

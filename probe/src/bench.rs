@@ -24,13 +24,12 @@ use link::iot::limits::{ACCOUNT_CONNECTS_PER_SECOND, PACKET_BYTES};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use self::cost::Estimate;
 use self::pace::Pace;
 use self::plan::{Plan, PlanError};
 use self::tally::Sums;
-use self::worker::Run;
+use self::worker::{Run, Stop};
 use crate::args::BenchArgs;
 use crate::connection::{Connection, ConnectionError};
 use crate::output::{Output, OutputFormat};
@@ -167,7 +166,7 @@ async fn measure(
         start,
         within,
         pace: Pace::of(plan, start),
-        stop: CancellationToken::new(),
+        stop: Stop::default(),
     };
     let mut working = JoinSet::new();
     for (number, connection) in connections {
@@ -186,7 +185,7 @@ async fn measure(
             () = &mut interrupted, if sums.ended_after.is_none() => {
                 let measured = start.elapsed().saturating_sub(plan.warm_up);
                 sums.ended_after = Some(measured.min(plan.duration));
-                run.stop.cancel();
+                run.stop.now();
             }
         }
     }

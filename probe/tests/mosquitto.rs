@@ -6,7 +6,7 @@
 )]
 
 use std::io::{BufRead as _, Write};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -22,6 +22,8 @@ mod formats;
 mod options;
 #[path = "mosquitto/ports.rs"]
 mod ports;
+#[path = "mosquitto/run_ends.rs"]
+mod run_ends;
 #[path = "mosquitto/sessions.rs"]
 mod sessions;
 
@@ -62,6 +64,15 @@ impl Run {
             .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
+}
+
+/// Sends a signal by its name.
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &id])
+        .status();
+    assert!(sent.unwrap().success(), "kill -{name} {id}");
 }
 
 fn command(broker: &Broker, verb: &str, ca: &str, certificate: &str, key: &str) -> Command {

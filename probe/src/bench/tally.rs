@@ -172,11 +172,11 @@ impl Sums {
     /// What the worst of it means.
     pub(super) fn hint(&self) -> &'static str {
         if self.refused > 0 {
-            "allow `iot:Publish` on `topic/test/*`, or look for what else the broker refuses with `probe check`"
+            "allow `iot:Publish` on `topic/test/*`; `probe doctor` with the same options of the connection says what else the broker refuses, and why"
         } else if self.throttled > 0 {
             "the broker limits the rate: lower `--rate`, or spread it over more `--connections`"
         } else if self.disconnects > 0 {
-            "connections ended in between: look at the broker's log"
+            "connections ended in between: look at the broker's log, and at what `probe doctor` with the same options of the connection finds"
         } else if self.unsent > 0 || self.unanswered > 0 {
             "the broker does not keep up: lower `--rate`, or give more time with `-W`"
         } else {

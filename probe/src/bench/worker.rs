@@ -1,6 +1,6 @@
 //! One connection at work: it sends what is due, and notes answers and what comes.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use link::message::Message;
@@ -21,8 +21,14 @@ pub(super) struct Run {
     pub(super) start: Instant,
     pub(super) within: Duration,
     pub(super) pace: Pace,
-    /// Somebody wants it to end now.
-    pub(super) stop: CancellationToken,
+    pub(super) stop: Stop,
+}
+
+/// Whether somebody wants the run to end, and since when: nothing that is due later is sent.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stop {
+    asked: CancellationToken,
+    at: Arc<OnceLock<Instant>>,
 }
 
 /// A message whose acknowledgement is waited for.
@@ -34,8 +40,33 @@ struct Unanswered {
     room: OwnedSemaphorePermit,
 }
 
+// === impl Stop ===
+
+impl Stop {
+    /// For all connections the same moment, or their numbers would not be those of one run.
+    pub(super) fn now(&self) {
+        let _ = self.at.set(Instant::now());
+        self.asked.cancel();
+    }
+
+    /// Completes when it was asked for, with the moment.
+    async fn asked(&self) -> Instant {
+        self.asked.cancelled().await;
+        *self.at.get_or_init(Instant::now)
+    }
+
+    /// Waits for the moment at which something is due; false if the run ended before it.
+    async fn before_that_is(&self, due: Instant) -> bool {
+        tokio::select! {
+            () = sleep_until(due) => self.at.get().is_none_or(|at| due < *at),
+            // What was due by then goes all the same, late.
+            at = self.asked() => due < at,
+        }
+    }
+}
+
 /// Does the part of one connection; ends when everything that was acknowledged has come, or `within` after the end. After
-/// `stop` nothing more is due.
+/// `stop` nothing more is due, and what was due has two seconds.
 pub(super) async fn work(
     number: u16,
     plan: Arc<Plan>,
@@ -57,7 +88,7 @@ pub(super) async fn work(
         plan.clone(),
         session.clone(),
         (start, start + plan.end() + within, pace),
-        queue,
+        (queue, stop.clone()),
         tally.clone(),
     ));
     let sending = AbortOnDropHandle::new(sending);
@@ -78,11 +109,9 @@ pub(super) async fn work(
             }
             // After the last message everything is answered.
             _ = &mut answers, if open => open = false,
-            () = stop.cancelled(), if stopped.is_none() => {
-                let now = Instant::now();
-                stopped = Some(now);
-                last = last.min(now + within.min(STOPPED_WITHIN));
-                sending.abort();
+            at = stop.asked(), if stopped.is_none() => {
+                stopped = Some(at);
+                last = last.min(at + within.min(STOPPED_WITHIN));
             }
             () = sleep_until(last) => break,
         }
@@ -101,13 +130,15 @@ async fn send(
     plan: Arc<Plan>,
     session: Session,
     (start, last, pace): (Instant, Instant, Pace),
-    queue: mpsc::Sender<Unanswered>,
+    (queue, stop): (mpsc::Sender<Unanswered>, Stop),
     tally: Arc<Mutex<Tally>>,
 ) {
     let topic = plan.topic(number);
     for message in 0..plan.messages_of(number) {
         let due = start + plan.due(number, message);
-        sleep_until(due).await;
+        if !stop.before_that_is(due).await {
+            return;
+        }
         // What was held up goes late, within the limits, and its time counts from when it was due. What has no room by `last`
         // counts as unsent.
         let Some(room) = pace.room(last).await else {

@@ -8,7 +8,7 @@ use super::{Broker, Run, probe, run};
 
 /// The result; every message that was due is counted once.
 #[track_caller]
-fn result(run: &Run) -> Value {
+pub(crate) fn result(run: &Run) -> Value {
     let lines = run.json();
     let result = lines
         .iter()

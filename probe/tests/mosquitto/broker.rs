@@ -103,6 +103,11 @@ impl Broker {
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
+
+    /// `STOP` has it answer nothing until `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        super::signal(&self.child, name);
+    }
 }
 
 impl Drop for Broker {

@@ -199,6 +199,10 @@ impl Check {
         outcome: Outcome,
         took: Duration,
     ) -> Result<(), Failure> {
+        let outcome = match outcome {
+            Outcome::Fail(finding) => Outcome::Fail(finding.leading_on()),
+            other => other,
+        };
         let report = Report {
             stage,
             outcome,

@@ -184,7 +184,7 @@ fn finish(args: &PingArgs, topic: &str, times: &[Duration]) -> Result<(), Failur
     };
     let hint = if times.is_empty() {
         format!(
-            "allow `iot:Receive` on `topic/{topic}`: without it messages are dropped in silence; `probe check` tells more"
+            "allow `iot:Receive` on `topic/{topic}`: without it messages are dropped in silence; `probe doctor` tells more"
         )
     } else {
         "give more time with `-W`, or a longer `--interval`".to_string()

@@ -335,7 +335,7 @@ impl Job<'_> {
                 ..
             } => connect_hint(source, self.target),
             PublishFailure::Timeout { .. } => {
-                Some("run `probe check` with the same options, or give more time with `-W`".into())
+                Some("run `probe doctor` with the same options of the connection, or give more time with `-W`".into())
             }
             PublishFailure::Payload { source, .. } => source.hint(),
             PublishFailure::NoSubscriber { .. } => {

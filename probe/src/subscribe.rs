@@ -189,7 +189,7 @@ impl Listening<'_> {
             None if seen > 0 => return Ok(()),
             _ => TooFewMessages::None { filters, seconds },
         };
-        let hint = "a message that is not allowed by `iot:Receive` is dropped without an error: run `probe check`, or give more time with `-W`";
+        let hint = "a message that is not allowed by `iot:Receive` is dropped without an error: run `probe doctor`, or give more time with `-W`";
         Err(Failure::new(ExitKind::Timeout, error).with_hint(hint.to_string()))
     }
 }

@@ -55,6 +55,17 @@ impl Finding {
         }
     }
 
+    /// With the way to the whole diagnosis, where this says what was seen and several things may be why.
+    #[must_use]
+    pub fn leading_on(mut self) -> Self {
+        if OPEN.contains(&self.code) && !self.hint.contains("probe doctor") {
+            self.hint.push_str(
+                "; `probe doctor` with the same options of the connection says which it is and what to do",
+            );
+        }
+        self
+    }
+
     /// A file of the identity.
     pub fn of_identity(error: &identity::IdentityError) -> Self {
         let hint = error.hint().unwrap_or_else(|| "correct the file".into());
@@ -110,6 +121,36 @@ fn limit_code(error: &LimitError) -> &'static str {
         _ => "limits.topic",
     }
 }
+
+/// Codes of failures that leave more than one reason; of the others the hint is the whole answer. Dates are told by the clock
+/// here, which `probe doctor` compares with others.
+const OPEN: &[&str] = &[
+    "files.expired",
+    "files.not-yet-valid",
+    "tls.server-expired",
+    "tls.server-not-yet-valid",
+    "tls.client-certificate-refused",
+    "tls.closed",
+    "tls.failed",
+    "tls.timeout",
+    "connect.closed",
+    "connect.not-authorized",
+    "connect.refused",
+    "connect.network",
+    "connect.timeout",
+    "connect.broken",
+    "connect.disconnected",
+    "connect.stalled",
+    "connect.protocol",
+    "subscribe.refused",
+    "subscribe.timeout",
+    "publish.refused",
+    "publish.timeout",
+    "publish.disconnects",
+    "publish.closed",
+    "receive.denied",
+    "receive.no-subscriber",
+];
 
 #[cfg(test)]
 mod tests;

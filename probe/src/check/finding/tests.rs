@@ -538,3 +538,16 @@ fn limits_are_told_apart() {
         "",
     );
 }
+
+#[test]
+fn what_may_have_several_reasons_leads_to_the_whole_diagnosis_once() {
+    let open = Finding::of_connect(&ConnectError::ClosedBeforeConnAck, &subject()).leading_on();
+    check(&open, "connect.closed", ExitKind::Refused, "`probe doctor`");
+    assert_eq!(open.clone().leading_on(), open);
+    let whole = Finding::of_tcp(
+        &TcpFailure::Failed(io::ErrorKind::ConnectionRefused.into()),
+        &subject(),
+        Port443::NotTried,
+    );
+    assert_eq!(whole.clone().leading_on(), whole);
+}

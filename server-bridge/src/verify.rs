@@ -17,15 +17,18 @@ use link::http::client::{ApiClient, ApiError};
 use tokio::time::Instant;
 
 mod canary;
+mod clean;
 mod look;
 mod memory;
 mod metrics;
+mod under_way;
 
 pub use self::metrics::VerifyMetrics;
 
 use self::canary::CanaryOutcome;
 use self::look::{Look, SeenAgent};
 use self::memory::Memory;
+use self::under_way::UnderWay;
 
 /// The verifier could not look, or all that it checks holds.
 pub const VERIFIED: Code = Code::new(920);
@@ -61,6 +64,8 @@ pub struct Verifier {
     memory: Memory,
     /// Where the next sample begins.
     after: Option<String>,
+    /// Canaries that nobody knows the end of yet.
+    under_way: UnderWay,
     /// What was found lately, by code and subject: what went back once and is remembered nowhere stays visible for a while.
     kept: BTreeMap<(Code, String), (Instant, Finding)>,
 }
@@ -101,6 +106,7 @@ impl Verifier {
             clock,
             memory: Memory::default(),
             after: None,
+            under_way: UnderWay::default(),
             kept: BTreeMap::new(),
         }
     }
@@ -109,9 +115,19 @@ impl Verifier {
     pub async fn round(&mut self) -> Round {
         let mut round = Round::default();
         let mut found = Vec::new();
+        self.under_way.clear();
         match self.check_sample(&mut round, &mut found).await {
             Ok(()) => round.looked = true,
-            Err(error) => round.findings.push(could_not_look(&error)),
+            Err(error) => {
+                round.findings.push(could_not_look(&error));
+                let left = self.on_their_way();
+                round.findings.extend(left.map(|ids| {
+                    Finding::info(
+                        VERIFIED,
+                        format!("Canaries that were on their way then: {ids}"),
+                    )
+                }));
+            }
         }
         self.keep(found);
         round.remembered = self.memory.remembered();
@@ -127,7 +143,29 @@ impl Verifier {
     /// # Errors
     /// The API did not answer.
     pub async fn clean(&mut self) -> Result<Vec<Finding>, ApiError> {
-        canary::clean(&self.api, &self.options).await
+        clean::clean(&self.api, &self.options, &self.under_way).await
+    }
+
+    /// What to say when a round was ended, or taking canaries away: of which of them it is not known what became.
+    pub fn interrupted(&self) -> Finding {
+        let Some(ids) = self.on_their_way() else {
+            return Finding::info(VERIFIED, "Interrupted; no canary was on its way");
+        };
+        let seen = format!("Interrupted while canaries were on their way: {ids}");
+        Finding::warning(VERIFIED, seen)
+            .why("they stay, and whether they arrive nobody looks at any more")
+            .next("`server-bridge verify` goes on with them, `server-bridge verify --clean` takes them away")
+    }
+
+    /// The canaries of which it is not known what became, if any.
+    fn on_their_way(&self) -> Option<String> {
+        let ids = self.under_way.ids();
+        let shown: Vec<String> = ids.iter().take(SHOWN).map(|id| format!("`{id}`")).collect();
+        let more = match ids.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        (!ids.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
     }
 
     async fn check_sample(
@@ -136,6 +174,12 @@ impl Verifier {
         found: &mut Vec<Violation>,
     ) -> Result<(), ApiError> {
         let mut names = look::consumers(&self.api).await?;
+        let unknown = self
+            .options
+            .except
+            .iter()
+            .filter(|name| !names.contains(name));
+        round.findings.extend(unknown.map(|name| not_there(name)));
         names.retain(|name| !self.options.except.contains(name));
         self.memory.keep_only(&names);
         self.kept
@@ -145,8 +189,10 @@ impl Verifier {
         if self.options.canary.is_none() {
             return Ok(());
         }
-        let sent = canary::send(&self.api, &self.options, &seen, &self.memory).await?;
-        let returned = canary::wait(&self.api, &self.options, sent, &self.clock).await?;
+        let (api, options) = (&self.api, &self.options);
+        let sent = canary::send(api, options, &seen, &self.memory, &self.under_way).await?;
+        let told = (&self.clock, &self.under_way);
+        let returned = canary::wait(api, options, sent, told).await?;
         // A consumer that was removed meanwhile took its canary along.
         let still = look::consumers(&self.api).await?;
         for outcome in returned {
@@ -295,6 +341,12 @@ fn could_not_look(error: &ApiError) -> Finding {
     Finding::error(VERIFIED, chain(error))
         .why("while nobody looks, nobody knows whether the region keeps what it promises")
         .next(next)
+}
+
+/// One that was taken out of service may still be named; a name that was meant for another may be too.
+fn not_there(consumer: &str) -> Finding {
+    let seen = format!("`--except {consumer}`: there is no such cluster");
+    Finding::info(VERIFIED, seen)
 }
 
 fn left_out(clusters: usize) -> Finding {

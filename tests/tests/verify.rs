@@ -1,5 +1,8 @@
 //! `server-bridge verify` against real regions: quiet while all is well, and each invariant broken for real is found.
 
+#[path = "verify/edges.rs"]
+mod edges;
+
 use std::path::Path;
 use std::time::Duration;
 

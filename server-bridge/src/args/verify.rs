@@ -7,7 +7,7 @@ use std::time::Duration;
 use link::admin::{Admin, Checks, write_listening_file};
 use link::cli::{Stdout, printable, stdout_line};
 use link::clock::Clock;
-use link::error::{ExitKind, Failure};
+use link::error::{ExitKind, Failure, Hint};
 use link::fault::{Finding, FindingsReport, Severity};
 use link::http::client::{ApiError, ApiFlags};
 use link::id::ConsumerName;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
-use crate::verify::{Round, Verifier, VerifyMetrics, VerifyOptions};
+use crate::verify::{Verifier, VerifyMetrics, VerifyOptions};
 
 /// What to verify, and how often.
 #[derive(Debug, clap::Args)]
@@ -67,7 +67,7 @@ impl VerifyArgs {
     /// Does it.
     ///
     /// # Errors
-    /// Exit code 1 when something is found, 2 for what is wrong with the command line.
+    /// Exit code 1 when something is found or a signal ends it before, 2 for what is wrong with the command line.
     pub(super) async fn run(&self) -> Result<(), Failure> {
         let client = self.api.client().map_err(ApiError::into_failure)?;
         client.check_token().map_err(ApiError::into_failure)?;
@@ -79,16 +79,25 @@ impl VerifyArgs {
             except: self.except.iter().map(ToString::to_string).collect(),
         };
         let mut verifier = Verifier::new(client, options, Clock::system());
+        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
+        let stop = shutdown.drain().token();
         if let Some(every) = self.every {
-            return self.go_on(verifier, every).await;
+            return self.go_on(verifier, every, shutdown).await;
         }
-        let findings = if self.clean {
-            verifier.clean().await.map_err(ApiError::into_failure)?
-        } else {
-            verifier.round().await.findings
+        let once = async {
+            match self.clean {
+                true => verifier.clean().await.map_err(ApiError::into_failure),
+                false => Ok(verifier.round().await.findings),
+            }
         };
+        let done = stop.run_until_cancelled(once).await.transpose()?;
+        let interrupted = done.is_none();
+        let findings = done.unwrap_or_else(|| vec![verifier.interrupted()]);
         let report = FindingsReport::new(findings);
         let (Stdout::Open | Stdout::Closed) = stdout_line(&self.text(&report))?;
+        if interrupted {
+            return Err(Failure::failed(Interrupted));
+        }
         if report.is_healthy() {
             return Ok(());
         }
@@ -98,9 +107,13 @@ impl VerifyArgs {
         Err(Failure::new(ExitKind::Failed, found))
     }
 
-    async fn go_on(&self, mut verifier: Verifier, every: Duration) -> Result<(), Failure> {
+    async fn go_on(
+        &self,
+        mut verifier: Verifier,
+        every: Duration,
+        shutdown: Shutdown,
+    ) -> Result<(), Failure> {
         let failed = |error: prometheus::Error| Failure::new(ExitKind::Failed, error);
-        let shutdown = Shutdown::listen().map_err(|error| Failure::new(ExitKind::Failed, error))?;
         let registry = Registry::new();
         telemetry::register_build_info(&registry, "server-bridge-verify").map_err(failed)?;
         let metrics = VerifyMetrics::register(&registry).map_err(failed)?;
@@ -125,24 +138,36 @@ impl VerifyArgs {
                     true => check.ok(),
                     false => check.failing("the last round could not look"),
                 }
-                self.tell(round)?;
+                self.tell(round.findings)?;
                 sleep_until(began + every).await;
             }
         };
         let ended = stop.run_until_cancelled(rounds).await;
         drop(serving);
-        ended.unwrap_or(Ok(()))
+        let Some(ended) = ended else {
+            return self.tell_last(verifier.interrupted());
+        };
+        ended
+    }
+
+    /// A signal ended it, which is no failure; nor does it say that all is well.
+    fn tell_last(&self, finding: Finding) -> Result<(), Failure> {
+        if !self.json && finding.severity < Severity::Warning {
+            info!("{}", printable(&finding.seen));
+            return Ok(());
+        }
+        self.tell(vec![finding])
     }
 
     /// For ever: JSON on standard output, or what is wrong in the log.
-    fn tell(&self, round: Round) -> Result<(), Failure> {
+    fn tell(&self, findings: Vec<Finding>) -> Result<(), Failure> {
         if self.json {
-            let report = FindingsReport::new(round.findings);
+            let report = FindingsReport::new(findings);
             let (Stdout::Open | Stdout::Closed) = stdout_line(&self.text(&report))?;
             return Ok(());
         }
         let mut well = true;
-        for finding in &round.findings {
+        for finding in &findings {
             let (code, seen) = (finding.code, printable(&finding.seen));
             let (why, next) = (printable(&finding.why), printable(&finding.next));
             match finding.severity {
@@ -178,6 +203,17 @@ impl VerifyArgs {
             line
         });
         lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A signal came before the round was over.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted before all was checked")]
+struct Interrupted;
+
+impl Hint for Interrupted {
+    fn hint(&self) -> Option<String> {
+        Some("canaries stay until `server-bridge verify --clean`".into())
     }
 }
 

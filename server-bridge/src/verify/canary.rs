@@ -1,6 +1,5 @@
 //! Canaries: one small bundle for each cluster, changed in each round, which has to come back as applied.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -14,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::look::{self, SeenAgent, SeenBundle};
 use super::memory::{Memory, lost};
+use super::under_way::UnderWay;
 use super::{CANARY, VerifyOptions, Violation};
 
 /// What became of one cluster's canary.
@@ -56,6 +56,7 @@ pub(super) async fn send(
     options: &VerifyOptions,
     seen: &[(String, SeenAgent)],
     memory: &Memory,
+    under_way: &UnderWay,
 ) -> Result<Vec<CanaryOutcome>, ApiError> {
     let sending = seen.iter().map(|(consumer, agent)| async move {
         let known = memory.canary(consumer);
@@ -64,15 +65,18 @@ pub(super) async fn send(
             agent: how_it_is(agent),
             ..CanaryOutcome::default()
         };
-        match send_one(api, options, &mut outcome, agent, known).await {
-            Ok(()) => Ok(outcome),
-            Err(error) if concerns_all(&error) => Err(error),
+        let sent = send_one(api, options, &mut outcome, agent, (known, under_way)).await;
+        match sent {
+            // Whether it was taken is not known: it stays under way.
+            Err(error) if concerns_all(&error) => return Err(error),
             // What is refused for one cluster says nothing of the others.
-            Err(error) => {
-                outcome.no_longer(refused(consumer, &error));
-                Ok(outcome)
-            }
+            Err(error) => outcome.no_longer(refused(consumer, &error)),
+            Ok(()) => {}
         }
+        if !outcome.is_under_way() {
+            under_way.ends(&id(options, consumer));
+        }
+        Ok(outcome)
     });
     let sent: Vec<_> = futures_util::stream::iter(sending)
         .buffer_unordered(AT_ONCE)
@@ -86,7 +90,7 @@ async fn send_one(
     options: &VerifyOptions,
     outcome: &mut CanaryOutcome,
     agent: &SeenAgent,
-    known: Option<i64>,
+    (known, under_way): (Option<i64>, &UnderWay),
 ) -> Result<(), ApiError> {
     let consumer = outcome.consumer.clone();
     if agent.state == "never" {
@@ -122,6 +126,8 @@ async fn send_one(
         }
     }
     outcome.started = Some(Instant::now());
+    // Before it is written: one that was sent and never answered may be there.
+    under_way.begins(&id);
     match write(api, options, &consumer, &id, existing.as_ref()).await {
         Ok(version) => outcome.acknowledged = Some((id, version)),
         // Somebody else's verifier sends one under this name, too; or the consumer has just gone.
@@ -138,7 +144,7 @@ async fn send_one(
 
 /// Whether a bundle with a canary's id is one, so that it may be changed and deleted: whoever has a right to all bundles
 /// has it to those of users, too.
-fn is_ours(bundle: &SeenBundle, options: &VerifyOptions, consumer: &str) -> bool {
+pub(super) fn is_ours(bundle: &SeenBundle, options: &VerifyOptions, consumer: &str) -> bool {
     let name = options.canary.as_deref().unwrap_or_default();
     let [manifest] = bundle.manifests.as_slice() else {
         return false;
@@ -150,7 +156,7 @@ fn is_ours(bundle: &SeenBundle, options: &VerifyOptions, consumer: &str) -> bool
         && manifest["data"]["consumer"] == consumer
 }
 
-fn foreign(id: &str) -> Finding {
+pub(super) fn foreign(id: &str) -> Finding {
     let seen = format!("`{id}` is somebody else's bundle; it was neither changed nor deleted");
     Finding::warning(CANARY, seen)
         .why("this cluster is not checked by a canary as long as its id is taken")
@@ -212,12 +218,12 @@ pub(super) async fn wait(
     api: &ApiClient,
     options: &VerifyOptions,
     mut sent: Vec<CanaryOutcome>,
-    clock: &Clock,
+    (clock, under_way): (&Clock, &UnderWay),
 ) -> Result<Vec<CanaryOutcome>, ApiError> {
     let began = Instant::now();
     loop {
-        let under_way = sent.iter().filter(|outcome| outcome.is_under_way());
-        let ids = under_way.filter_map(|outcome| outcome.acknowledged.as_ref());
+        let going = sent.iter().filter(|outcome| outcome.is_under_way());
+        let ids = going.filter_map(|outcome| outcome.acknowledged.as_ref());
         let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
         if ids.is_empty() {
             return Ok(sent);
@@ -226,6 +232,9 @@ pub(super) async fn wait(
             Ok(bundles) => {
                 for outcome in &mut sent {
                     judge(outcome, &bundles, options, clock);
+                    if !outcome.is_under_way() {
+                        under_way.ends(&id(options, &outcome.consumer));
+                    }
                 }
             }
             // Busy for a moment; nothing is said of canaries that nobody saw.
@@ -303,64 +312,7 @@ fn where_it_is(bundle: Option<&SeenBundle>, version: i64) -> String {
     hop.into()
 }
 
-/// Deletes the canaries of all consumers and waits until they are gone.
-pub(super) async fn clean(
-    api: &ApiClient,
-    options: &VerifyOptions,
-) -> Result<Vec<Finding>, ApiError> {
-    let name = options.canary.as_deref().unwrap_or_default();
-    let consumers = look::consumers(api).await?;
-    let named: BTreeMap<String, String> = consumers
-        .into_iter()
-        .map(|consumer| (id(options, &consumer), consumer))
-        .collect();
-    let mut ids = look::ids_beginning(api, &format!("{name}-")).await?;
-    ids.retain(|id| named.contains_key(id));
-    let mut findings = Vec::new();
-    let mut under_way = Vec::new();
-    for bundle in look::bundles_by_id(api, &ids).await? {
-        let consumer = named.get(&bundle.id).map_or("", String::as_str);
-        if bundle.deleted_at.is_some() {
-            under_way.push(bundle.id);
-            continue;
-        }
-        if !is_ours(&bundle, options, consumer) {
-            findings.push(foreign(&bundle.id));
-            continue;
-        }
-        let path = format!("/resource-bundles/{}", bundle.id);
-        match api.call(Method::DELETE, &path, None).await {
-            Ok(_) | Err(ApiError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        under_way.push(bundle.id);
-    }
-    let mut ids = under_way;
-    let all = ids.len();
-    let until = Instant::now() + options.within;
-    loop {
-        let left = look::bundles_by_id(api, &ids).await?;
-        ids = left.into_iter().map(|bundle| bundle.id).collect();
-        if ids.is_empty() {
-            findings.push(Finding::ok(CANARY, format!("{all} canaries are gone")));
-            return Ok(findings);
-        }
-        if Instant::now() >= until {
-            let left = ids.iter().map(|id| {
-                let seen =
-                    format!("Canary `{id}` is deleted, and its cluster has not confirmed that yet");
-                Finding::warning(CANARY, seen)
-                    .why("it goes as soon as its agent has taken the deletion")
-                    .next(format!("server-bridge explain {id}"))
-            });
-            findings.extend(left);
-            return Ok(findings);
-        }
-        sleep(POLL).await;
-    }
-}
-
-fn id(options: &VerifyOptions, consumer: &str) -> String {
+pub(super) fn id(options: &VerifyOptions, consumer: &str) -> String {
     format!(
         "{}-{consumer}",
         options.canary.as_deref().unwrap_or_default()
@@ -384,7 +336,7 @@ fn how_it_is(agent: &SeenAgent) -> String {
 
 // Connections that the API gives to one caller without a thought.
 const AT_ONCE: usize = 8;
-const POLL: Duration = Duration::from_millis(500);
+pub(super) const POLL: Duration = Duration::from_millis(500);
 // What no bundle of a user has by chance.
 const MARK: &str = "app.kubernetes.io/managed-by";
 const MARKED: &str = "server-bridge-verify";

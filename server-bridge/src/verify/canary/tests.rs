@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::{Json, Router};
 use link::http::client::ApiFlags;
 
+use super::super::clean::clean;
 use super::*;
 
 fn options() -> VerifyOptions {
@@ -92,12 +93,18 @@ async fn somebody_else_s_bundle_is_neither_changed_nor_deleted() {
     foreign["manifests"][0]["data"] = json!({"theirs": "1"});
     let (api, writes) = api(vec![foreign]).await;
     let seen = [("a".to_owned(), SeenAgent::default())];
-    let sent = send(&api, &options(), &seen, &Memory::default())
-        .await
-        .unwrap();
+    let sent = send(
+        &api,
+        &options(),
+        &seen,
+        &Memory::default(),
+        &UnderWay::default(),
+    )
+    .await
+    .unwrap();
     let note = sent[0].note.as_ref().unwrap();
     assert!(note.next.contains("another --canary"), "{note:?}");
-    let findings = clean(&api, &options()).await.unwrap();
+    let findings = clean(&api, &options(), &UnderWay::default()).await.unwrap();
     assert!(
         findings[0].seen.contains("`canary-a` is somebody else's"),
         "{findings:?}"
@@ -109,9 +116,15 @@ async fn somebody_else_s_bundle_is_neither_changed_nor_deleted() {
 async fn a_refusal_of_one_cluster_s_canary_leaves_the_others() {
     let (api, writes) = api(vec![canary("a"), canary("refused")]).await;
     let seen = ["refused", "a"].map(|name| (name.to_owned(), SeenAgent::default()));
-    let mut sent = send(&api, &options(), &seen, &Memory::default())
-        .await
-        .unwrap();
+    let mut sent = send(
+        &api,
+        &options(),
+        &seen,
+        &Memory::default(),
+        &UnderWay::default(),
+    )
+    .await
+    .unwrap();
     sent.sort_by(|one, other| one.consumer.cmp(&other.consumer));
     assert!(sent[0].is_counted() && sent[0].is_under_way());
     let note = sent[1].note.as_ref().unwrap();

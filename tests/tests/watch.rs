@@ -1,6 +1,9 @@
 //! `probe watch` and `probe bench` on a region: the live screen in a real terminal (tmux), plain and JSON, ten thousand
 //! clusters, an API that goes away, and a broker that limits rates.
 
+#[path = "watch/ends.rs"]
+mod ends;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -123,6 +126,15 @@ struct Terminal<'a> {
 
 impl<'a> Terminal<'a> {
     async fn start(directory: &'a Path, script: &str) -> Result<Self> {
+        Self::start_sized(directory, script, (110, 30)).await
+    }
+
+    async fn start_sized(
+        directory: &'a Path,
+        script: &str,
+        (columns, lines): (u16, u16),
+    ) -> Result<Self> {
+        let (columns, lines) = (columns.to_string(), lines.to_string());
         let socket = directory.join("tmux").display().to_string();
         let terminal = Self { socket, directory };
         terminal
@@ -130,9 +142,9 @@ impl<'a> Terminal<'a> {
                 "new-session",
                 "-d",
                 "-x",
-                "110",
+                &columns,
                 "-y",
-                "30",
+                &lines,
                 "sh",
                 "-c",
                 script,

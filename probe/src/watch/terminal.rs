@@ -69,6 +69,10 @@ impl Terminal {
     /// # Errors
     /// The system's.
     pub(super) fn draw(&self, lines: &[Line]) -> Result<(), TerminalError> {
+        // Another task has panicked: what it said is not drawn over.
+        if self.before.given_back.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let mut text = String::from(HOME);
         for (number, line) in lines.iter().enumerate() {
             if number > 0 {
@@ -142,3 +146,59 @@ const LEAVE: &str = "\u{1b}[0m\u{1b}[?7h\u{1b}[?25h\u{1b}[?1049l";
 const HOME: &str = "\u{1b}[H";
 const CLEAR_LINE: &str = "\u{1b}[K";
 const END_OF_STYLE: &str = "\u{1b}[0m";
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    /// Does nothing but for the other test, which runs it in a terminal of its own.
+    #[test]
+    fn panics_with_a_terminal_taken() {
+        if std::env::var_os(ASKED).is_none() {
+            return;
+        }
+        let terminal = Terminal::open().unwrap();
+        assert!(terminal.has_keys());
+        // Another task's, while this one goes on drawing.
+        let other = std::thread::spawn(|| panic!("the panic's words"));
+        assert!(other.join().is_err());
+        let late = Line {
+            text: "drawn late".into(),
+            style: Style::Plain,
+        };
+        terminal.draw(&[late]).unwrap();
+    }
+
+    #[test]
+    fn a_panic_gives_the_terminal_back_before_it_says_anything() {
+        let program = std::env::current_exe().unwrap();
+        let test = "watch::terminal::tests::panics_with_a_terminal_taken";
+        let line = format!(
+            "stty -g; '{}' --exact --nocapture {test}; stty -g",
+            program.display()
+        );
+        // Of util-linux: runs the line in a new terminal, and copies what is written there.
+        let run = Command::new("script")
+            .args(["-qec", &line, "/dev/null"])
+            .env(ASKED, "1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&run.stdout);
+        let at = |part: &str| {
+            let found = shown.find(part);
+            found.unwrap_or_else(|| panic!("no {part:?} in {shown:?}"))
+        };
+        assert!(at(ENTER) < at(LEAVE) && at(LEAVE) < at("the panic's words"));
+        assert_eq!(shown.matches(LEAVE).count(), 1, "{shown:?}");
+        assert!(!shown.contains("drawn late"), "{shown:?}");
+        let modes = |line: Option<&str>| line.map(|line| line.trim().to_owned());
+        let (before, after) = (modes(shown.lines().next()), modes(shown.lines().last()));
+        assert!(before.as_ref().is_some_and(|modes| modes.contains(':')));
+        assert_eq!(before, after, "{shown:?}");
+    }
+
+    const ASKED: &str = "PROBE_TEST_PANICS_WITH_A_TERMINAL";
+}

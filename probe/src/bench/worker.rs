@@ -95,7 +95,7 @@ pub(super) async fn work(
     let mut answers = AbortOnDropHandle::new(tokio::spawn(answered(unanswered, tally.clone())));
     let _watching = AbortOnDropHandle::new(tokio::spawn(watch(session, tally.clone())));
     let (mut open, mut last) = (true, start + plan.end() + within);
-    let mut stopped = None;
+    let mut stopped = false;
     while open || !lock(&tally).is_settled() {
         tokio::select! {
             delivery = connection.inbound.recv() => {
@@ -109,8 +109,8 @@ pub(super) async fn work(
             }
             // After the last message everything is answered.
             _ = &mut answers, if open => open = false,
-            at = stop.asked(), if stopped.is_none() => {
-                stopped = Some(at);
+            at = stop.asked(), if !stopped => {
+                stopped = true;
                 last = last.min(at + within.min(STOPPED_WITHIN));
             }
             () = sleep_until(last) => break,
@@ -119,8 +119,9 @@ pub(super) async fn work(
     drop((sending, answers, _watching));
     connection.close().await;
     let mut tally = std::mem::take(&mut *lock(&tally));
-    if let Some(stopped) = stopped {
-        tally.cut(plan.before(number, stopped - start));
+    // All may be over before this connection has heard of it.
+    if let Some(stopped) = stop.at.get() {
+        tally.cut(plan.before(number, *stopped - start));
     }
     tally
 }

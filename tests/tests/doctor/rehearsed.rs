@@ -155,11 +155,17 @@ const fn with(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_fault_that_has_a_name_gets_its_code_and_no_other() -> Result<()> {
-    let plays = REHEARSALS.iter().enumerate().map(async |(number, rehearsal)| {
-        let told = rehearsal.play(number).await;
-        told.with_context(|| format!("{:?}", rehearsal.faults))
-    });
-    let told: Vec<Result<()>> = stream::iter(plays).buffer_unordered(AT_ONCE).collect().await;
+    let plays = REHEARSALS
+        .iter()
+        .enumerate()
+        .map(async |(number, rehearsal)| {
+            let told = rehearsal.play(number).await;
+            told.with_context(|| format!("{:?}", rehearsal.faults))
+        });
+    let told: Vec<Result<()>> = stream::iter(plays)
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     let wrong: Vec<String> = told
         .into_iter()
         .filter_map(|told| Some(format!("{:#}", told.err()?)))

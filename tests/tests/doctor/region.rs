@@ -34,6 +34,7 @@ struct Looked {
 impl Looked {
     async fn start(test: &str) -> Result<Self> {
         let mut region = RegionBuilder::new(test, BrokerKind::Sandbox)
+            .bridge_args(["--lifecycle-events"])
             .start()
             .await?;
         let api = region.api().await?;
@@ -118,6 +119,8 @@ impl Looked {
 async fn a_name_that_is_not_registered_an_agent_that_never_was_and_a_bridge_that_is_gone()
 -> Result<()> {
     let mut looked = Looked::start("doctor-region-names").await?;
+    let is_heard = |presence: &Value| presence["agent"]["version"].is_string();
+    looked.until("cluster1", "presence", is_heard).await?;
     let run = looked.at("cluster1").await?;
     run.says_only(&[])?;
     run.tells(501, "ok", &["is connected"])?;
@@ -128,10 +131,16 @@ async fn a_name_that_is_not_registered_an_agent_that_never_was_and_a_bridge_that
         "error",
         &["`cluster11`", "a near name is `cluster1`", "register it"],
     )?;
+    // That nothing was ever heard of it says little before somebody has listened for long; a bundle for nobody does.
     looked.api.create_consumer("cluster9").await?;
     let run = looked.at("cluster9").await?;
+    run.says_only(&[])?;
+    run.tells(501, "info", &["never heard"])?;
+    looked.post("cluster9", "to-nobody").await?;
+    looked.waits("cluster9", &["MQ905"]).await?;
+    let run = looked.at("cluster9").await?;
     run.says_only(&[501])?;
-    run.tells(501, "error", &["ever heard", "probe doctor"])?;
+    run.tells(501, "error", &["MQ905"])?;
     looked.region.bridge.kill()?;
     let run = looked.at("cluster1").await?;
     run.says_only(&[510])?;
@@ -158,6 +167,8 @@ async fn an_agent_that_falls_silent_or_stops_is_told_by_the_region() -> Result<(
     );
     faults.set(|it| it.refuse_receives.clear());
     looked.api.delete_bundle(&id).await?;
+    let is_done = |story: &Value| story["waiting"].is_null();
+    looked.until("cluster1", "explain", is_done).await?;
 
     // It hangs: its socket stays, and nothing moves on it.
     faults.set(|it| {

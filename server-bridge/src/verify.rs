@@ -180,6 +180,10 @@ impl Verifier {
             .iter()
             .filter(|name| !names.contains(name));
         round.findings.extend(unknown.map(|name| not_there(name)));
+        if names.len() > look::MOST_CONSUMERS {
+            round.findings.push(too_many_consumers());
+            names.truncate(look::MOST_CONSUMERS);
+        }
         names.retain(|name| !self.options.except.contains(name));
         self.memory.keep_only(&names);
         self.kept
@@ -347,6 +351,16 @@ fn could_not_look(error: &ApiError) -> Finding {
 fn not_there(consumer: &str) -> Finding {
     let seen = format!("`--except {consumer}`: there is no such cluster");
     Finding::info(VERIFIED, seen)
+}
+
+fn too_many_consumers() -> Finding {
+    let seen = format!(
+        "There are more than {} clusters: those that come last by name are not looked at",
+        look::MOST_CONSUMERS
+    );
+    Finding::warning(VERIFIED, seen)
+        .why("what is lost there is not found")
+        .next("divide the clusters among several regions")
 }
 
 fn left_out(clusters: usize) -> Finding {

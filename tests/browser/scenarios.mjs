@@ -144,6 +144,9 @@ async function stuck(visit) {
     return (/edge-00001/.test(text) && /Next: /.test(text)) || text;
   });
   await visit.pictures("stuck");
+  // An address that somebody typed wrong is the usual bound.
+  await visit.go("#/stuck?for=abc", "Stuck now");
+  await visit.until("the usual bound", async () => (await page.locator("p.lead").innerText()).includes("5 min"));
 }
 
 /** Whatever the bridge answers is text: names, labels, words that the page does not know, messages of agents. */

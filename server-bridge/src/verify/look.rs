@@ -85,10 +85,11 @@ struct Named {
     presence: Option<SeenAgent>,
 }
 
-/// The names of all consumers, in order.
+/// The names of all consumers, in order; of more than [`MOST_CONSUMERS`] those that come first.
 pub(super) async fn consumers(api: &ApiClient) -> Result<Vec<String>, ApiError> {
     let mut names = Vec::new();
-    for page in 1..=MOST_PAGES {
+    // One page more, to tell whether there are more than these.
+    for page in 1..=MOST_CONSUMERS / PAGE + 1 {
         let (page, size) = (page.to_string(), PAGE.to_string());
         let parameters = [
             ("orderBy", "name"),
@@ -224,8 +225,8 @@ const BUNDLE_FIELDS: &str =
 const CANARY_FIELDS: &str =
     "id,version,created_at,deleted_at,applied,status_version,ledger,consumer_name,manifests";
 const PAGE: usize = 500;
-// 50 000 consumers.
-const MOST_PAGES: usize = 100;
+/// The most consumers that are looked at.
+pub(super) const MOST_CONSUMERS: usize = 50_000;
 /// The most bundles of one cluster that are read.
 pub(super) const MOST_OF_ONE: usize = 20_000;
 const BUNDLE_PAGES: usize = MOST_OF_ONE / PAGE;

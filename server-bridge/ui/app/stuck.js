@@ -18,9 +18,14 @@ const FIELDS = "id,name,consumer_name,version,deleted_at,waiting_for,waiting_sin
 
 export const title = () => "Stuck now";
 
+/** The bound in seconds, as it stands in the address; the usual one in place of what is none. */
+function boundOf(query) {
+  return /^\d{1,9}$/.test(query.for ?? "") ? query.for : "300";
+}
+
 export async function load({ query }, signal) {
   // Whole seconds, so that the same page is asked for while it is turned.
-  const since = new Date(now() - 1000 * Number(query.for ?? 300)).toISOString().slice(0, 19);
+  const since = new Date(now() - 1000 * Number(boundOf(query))).toISOString().slice(0, 19);
   const page = await get(
     "/resource-bundles",
     {
@@ -54,7 +59,7 @@ export function told({ page }) {
 }
 
 export function view({ page, heardAt, stories }, { query }) {
-  const bound = query.for ?? "300";
+  const bound = boundOf(query);
   const here = (changes) => address("/stuck", { ...query, page: null, ...changes });
   const words = BOUNDS.find(([seconds]) => seconds === bound)?.[1] ?? `${bound} s`;
   return [

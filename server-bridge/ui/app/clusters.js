@@ -80,13 +80,13 @@ function summary({ summary: all }, query, here) {
       of("stuck", all.stuck),
       of("away", all.away),
       of("never", all.never),
-    ]),
+    ], "Clusters"),
     all.presence && choice("Clusters by agent", AGENTS.map((word) => ({
       // Chosen again it is given up.
       href: here({ presence: query.presence === word ? null : word }),
       chosen: query.presence === word,
       content: [h("b", {}, count(all.presence[word])), " ", state(word)],
-    }))),
+    })), "Agents"),
     h(
       "p",
       {},

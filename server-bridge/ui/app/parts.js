@@ -137,10 +137,11 @@ export function address(path, parameters = {}) {
 }
 
 /** Links of which one is chosen. */
-export function choice(label, links) {
+export function choice(label, links, shown = null) {
   return h(
     "ul",
     { class: "choice", "aria-label": label },
+    shown && h("li", { class: "quiet", "aria-hidden": "true" }, shown),
     links.map(({ href, chosen, content }) =>
       h("li", {}, h("a", { href, "aria-current": chosen ? "true" : null }, content)),
     ),

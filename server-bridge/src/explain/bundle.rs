@@ -152,21 +152,9 @@ fn present<'l>(bundle: &Bundle, ledger: &'l [LedgerEntry]) -> Option<&'l LedgerE
 
 /// What an entry would say that is not there.
 fn unentered(bundle: &Bundle) -> LedgerEntry {
-    LedgerEntry {
-        version: bundle.version,
-        deletion: bundle.deleted_at.is_some(),
-        stored_at: bundle.deleted_at.unwrap_or(bundle.updated_at),
-        published_at: None,
-        acked_at: None,
-        matched: None,
-        received_at: None,
-        applied_at: None,
-        reported_at: None,
-        attempts: 0,
-        failed_at: None,
-        failure: None,
-        note: None,
-    }
+    let deletion = bundle.deleted_at.is_some();
+    let stored_at = bundle.deleted_at.unwrap_or(bundle.updated_at);
+    LedgerEntry::stored(bundle.version, deletion, stored_at)
 }
 
 fn subject(bundle: &Bundle) -> BundleSubject {

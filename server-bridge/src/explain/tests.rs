@@ -47,21 +47,7 @@ struct Scene {
 impl Scene {
     /// Version 1 was stored ten minutes ago, and nothing has happened since.
     fn stored() -> Self {
-        let entry = LedgerEntry {
-            version: Version::FIRST,
-            deletion: false,
-            stored_at: before(600),
-            published_at: None,
-            acked_at: None,
-            matched: None,
-            received_at: None,
-            applied_at: None,
-            reported_at: None,
-            attempts: 0,
-            failed_at: None,
-            failure: None,
-            note: None,
-        };
+        let entry = LedgerEntry::stored(Version::FIRST, false, before(600));
         let manifest = |name: &str, size| {
             json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"},
                 "data": {"secret": "x".repeat(size)}})

@@ -120,7 +120,8 @@ fn read(folder: &Path) -> Result<Vec<CustomResourceDefinition>, DefineError> {
     Ok(definitions)
 }
 
-/// Waits for the kind itself, not for the definition's conditions: those come a moment before it is served.
+/// Waits for the kind itself, and then for its place in the group's list, where clients look it up: the definition's
+/// conditions come a moment before it is served, the list a moment after.
 async fn served(client: &Client, definition: &CustomResourceDefinition) -> Result<(), TimedOut> {
     let spec = &definition.spec;
     let versions = spec.versions.iter().filter(|version| version.served);
@@ -137,6 +138,18 @@ async fn served(client: &Client, definition: &CustomResourceDefinition) -> Resul
             answer.map_err(|error| error.to_string())
         };
         wait_for(&path, PATIENCE, probe).await?;
+        let group_version = format!("{}/{}", spec.group, version.name);
+        let what = format!("`{}` in the list of {group_version}", spec.names.plural);
+        wait_for(&what, PATIENCE, async || {
+            let listed = client.list_api_group_resources(&group_version).await;
+            let listed = listed.map_err(|error| error.to_string())?.resources;
+            let mut names = listed.iter().map(|resource| &resource.name);
+            match names.any(|name| *name == spec.names.plural) {
+                true => Ok(()),
+                false => Err(format!("{} others", listed.len())),
+            }
+        })
+        .await?;
     }
     Ok(())
 }

@@ -157,11 +157,15 @@ impl FaultArgs {
 /// A control plane speaks plain HTTP, asks nobody who calls and is told no secret, so that an address on another machine
 /// gives nothing away.
 fn control(text: &str) -> Result<HttpAddress, String> {
-    let address = HttpAddress::parse_insecure(text).map_err(|error| error.to_string())?;
-    if address.is_tls() {
-        return Err("it speaks plain HTTP: an address such as `http://127.0.0.1:8080`".into());
-    }
-    Ok(address)
+    let address = HttpAddress::parse_insecure(text).map_err(|error| error.to_string());
+    let reason = match address {
+        Ok(address) if address.is_tls() => "a control plane speaks plain HTTP".to_owned(),
+        Ok(address) => return Ok(address),
+        Err(reason) => reason,
+    };
+    Err(format!(
+        "{reason}; one is named like `http://127.0.0.1:8080`"
+    ))
 }
 
 /// A fault with a name: an empty one, as of a variable that is not set, must not mean all.

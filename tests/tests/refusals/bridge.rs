@@ -30,7 +30,8 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
     applied(&mut region, id, 2).await?;
     let peer = region.peer("intruder", &[])?;
     let now = Clock::system().now();
-    let newest = SequenceId::from_parts(now, 1, 1);
+    // Ahead of whatever the agent still says of this version by itself.
+    let newest = SequenceId::from_parts(now + SignedDuration::from_secs(2), 1, 1);
     let status = |version, sequence| events::status("cluster1", id, version, sequence, "Applied");
     let other_status = |consumer, id, version| {
         let sequence = SequenceId::from_parts(Clock::system().now(), 1, 0);
@@ -43,8 +44,11 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
     let earlier = SequenceId::from_parts(now - SignedDuration::from_secs(60), 1, 0);
     // Of another node, and not later than what is stored.
     let foreign = SequenceId::from_parts(now - SignedDuration::from_secs(1), 2, 0);
-    let later = SequenceId::from_parts(now + SignedDuration::from_millis(1), 1, 0);
-    let deleted = events::status("cluster1", id, 2, later, "Deleted");
+    let later = SequenceId::from_parts(now + SignedDuration::from_secs(3), 1, 0);
+    // What is late may be the newest of an agent that was replaced, so the agent is asked, and its answer is later still:
+    // these must be newer than that, however long the list takes.
+    let newer = SequenceId::from_parts(now + SignedDuration::from_mins(5), 1, 0);
+    let deleted = events::status("cluster1", id, 2, newer, "Deleted");
     let mut other_source = status(2, later);
     other_source.original_source = Some("another".into());
     let mut other_type = status(2, later);
@@ -140,7 +144,7 @@ async fn a_bridge_refuses_what_an_agent_may_not_say_and_goes_on() -> Result<()> 
     expect(&mut region, &peer, deleted, "not_deleting", asked).await?;
     api.bundle(id).await?.context("nothing was deleted")?;
     // A version that the bridge never had: it is older than the cluster, and sends what it holds under a newer one.
-    let ahead = to_bridge("cluster1", &status(9, later));
+    let ahead = to_bridge("cluster1", &status(9, newer));
     expect(
         &mut region,
         &peer,

@@ -26,7 +26,7 @@ pub async fn wait_for<T, E: Display>(
     patience: Duration,
     mut probe: impl AsyncFnMut() -> Result<T, E>,
 ) -> Result<T, TimedOut> {
-    let patience = patience.saturating_mul(multiplier());
+    let patience = patient(patience);
     let begun = Instant::now();
     let deadline = begun + patience;
     let mut last = "never answered".to_owned();
@@ -68,11 +68,11 @@ pub async fn quick_enough(
     bail!("{what} is promised within {promised:?} and took {times:?}")
 }
 
-fn multiplier() -> u32 {
-    std::env::var("TEST_PATIENCE")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(1)
+/// A deadline as it counts on this machine: `TEST_PATIENCE` times as long.
+pub fn patient(deadline: Duration) -> Duration {
+    let times = std::env::var("TEST_PATIENCE").ok();
+    let times = times.and_then(|text| text.parse().ok()).unwrap_or(1);
+    deadline.saturating_mul(times)
 }
 
 // Short beside every deadline in use (seconds), long beside the cost of one HTTP request on loopback (< 1 ms).

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::uri::PathAndQuery;
 use link::telemetry::clip;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
@@ -47,7 +47,6 @@ pub(crate) struct Told {
     pub(crate) id: String,
     pub(crate) event: CloudEvent,
     pub(crate) data: Value,
-    pub(crate) at: Instant,
 }
 
 // === impl Source ===
@@ -212,19 +211,9 @@ impl Follower {
     /// The next status, past heartbeats.
     pub(crate) async fn status(&mut self) -> Result<Told, Status> {
         loop {
-            let event = self.any().await?;
-            if event.r#type == HEARTBEAT {
-                continue;
+            if let Some(status) = told(self.any().await?) {
+                return Ok(status);
             }
-            let Some(Data::BinaryData(data)) = &event.data else {
-                panic!("{event:?}");
-            };
-            return Ok(Told {
-                id: string(&event, "ce-resourceid"),
-                data: serde_json::from_slice(data).unwrap(),
-                event,
-                at: Instant::now(),
-            });
         }
     }
 
@@ -236,6 +225,21 @@ impl Follower {
                 return told;
             }
         }
+    }
+
+    /// The statuses before this many heartbeats in a row.
+    pub(crate) async fn until_silent(&mut self, beats: usize) -> Vec<Told> {
+        let (mut statuses, mut silent) = (Vec::new(), 0);
+        while silent < beats {
+            match told(self.any().await.unwrap()) {
+                None => silent += 1,
+                Some(status) => {
+                    statuses.push(status);
+                    silent = 0;
+                }
+            }
+        }
+        statuses
     }
 
     /// That nothing but heartbeats comes before this many more.
@@ -254,6 +258,21 @@ impl Told {
     pub(crate) fn said(&self) -> &str {
         self.data["conditions"][0]["message"].as_str().unwrap()
     }
+}
+
+/// The status in an event; a heartbeat has none.
+fn told(event: CloudEvent) -> Option<Told> {
+    if event.r#type == HEARTBEAT {
+        return None;
+    }
+    let Some(Data::BinaryData(data)) = &event.data else {
+        panic!("{event:?}");
+    };
+    Some(Told {
+        id: string(&event, "ce-resourceid"),
+        data: serde_json::from_slice(data).unwrap(),
+        event,
+    })
 }
 
 pub(crate) fn string(event: &CloudEvent, name: &str) -> String {

@@ -120,22 +120,17 @@ async fn a_bundle_that_changes_all_the_time_is_told_ten_times_a_second_at_most_a
     for turn in 0..=100 {
         server.report("b1", &turn.to_string()).await;
     }
-    let mut times = Vec::new();
-    loop {
-        let told = stream.status().await.unwrap();
-        times.push(told.at);
-        if told.said() == "100" {
-            break;
-        }
+    let mut told = 1;
+    while stream.status().await.unwrap().said() != "100" {
+        told += 1;
+    }
+    // What the store showed before the news of it came is told once more, and nothing older.
+    for again in stream.until_silent(5).await {
+        assert_eq!(again.said(), "100");
+        told += 1;
     }
     let most = began.elapsed().as_millis() / 100 + 2;
-    assert!(
-        times.len() as u128 <= most,
-        "{} in {:?}",
-        times.len(),
-        began.elapsed()
-    );
-    stream.silent(5).await;
+    assert!(told <= most, "{told} in {:?}", began.elapsed());
 }
 
 #[tokio::test]
@@ -155,7 +150,8 @@ async fn each_of_a_hundred_sources_hears_of_its_own_bundles_alone() {
         let told = stream.status().await.unwrap();
         assert_eq!(told.id, format!("b{number}"));
     }
-    streams[7].silent(3).await;
+    let more = streams[7].until_silent(3).await;
+    assert!(more.iter().all(|told| told.id == "b7"));
 }
 
 #[tokio::test]

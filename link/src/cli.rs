@@ -157,11 +157,17 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 fn print_failure(name: &str, failure: &Failure, err: &mut dyn Write) -> io::Result<()> {
-    writeln!(err, "{name}: {failure}")?;
+    writeln!(err, "{name}: {}", printable_lines(&failure.to_string()))?;
     if let Some(hint) = failure.hint() {
-        writeln!(err, "hint: {hint}")?;
+        writeln!(err, "hint: {}", printable_lines(hint))?;
     }
     err.flush()
+}
+
+/// A failure may repeat what another server said.
+fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    lines.join("\n")
 }
 
 #[derive(Debug, thiserror::Error)]

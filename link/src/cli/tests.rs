@@ -64,6 +64,18 @@ fn failure_is_printed_once_with_its_chain_and_hint() {
 }
 
 #[test]
+fn a_failure_s_words_are_no_commands_for_the_terminal() {
+    let (_, _, err) = run(GOOD, async |_| -> Result<(), Failure> {
+        let failure = Failure::new(ExitKind::Failed, "it said \u{1b}[2J\u{202e}:\n  two");
+        Err(failure.with_hint("look\u{7} there".to_owned()))
+    });
+    assert_eq!(
+        err,
+        "agent: it said \u{fffd}[2J\u{fffd}:\n  two\nhint: look\u{fffd} there\n"
+    );
+}
+
+#[test]
 fn exit_codes_follow_the_kind_of_the_failure() {
     for (kind, expected) in [
         (ExitKind::Failed, 1),

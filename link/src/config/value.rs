@@ -143,7 +143,8 @@ impl Invalid {
     }
 }
 
-/// Parses Go's duration text (`1h30m`, `1.5s`, `250ms`); `None` for anything else, signs included.
+/// Parses Go's duration text (`1h30m`, `1.5s`, `250ms`); `None` for anything else, signs included, and for more than Go
+/// has: 292 years, which every clock can be added to.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     if rest == "0" {
@@ -174,8 +175,10 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         total = total.checked_add(part)?;
         rest = next;
     }
-    Some(total)
+    (total <= LONGEST).then_some(total)
 }
+
+const LONGEST: Duration = Duration::from_nanos(i64::MAX.unsigned_abs());
 
 /// Parses `host:port` (a name, an IPv4 address, or an IPv6 address in brackets).
 ///
@@ -269,6 +272,8 @@ mod tests {
             ("", None),
             ("1e9h", None),
             ("99999999999999999999h", None),
+            ("2562047h47m", Some(9_223_372_020_000)),
+            ("2562047h48m", None),
         ] {
             assert_eq!(
                 parse_duration(text),

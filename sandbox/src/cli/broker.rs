@@ -23,15 +23,15 @@ pub(super) struct BrokerArgs {
     log: LogOptions,
 
     /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8883")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8883", value_parser = link::listen::address)]
     listen: SocketAddr,
 
     /// Another address, for clients with ALPN `x-amzn-mqtt-ca`, as port 443 of AWS IoT Core [default: none]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = link::listen::address)]
     alpn_listen: Option<SocketAddr>,
 
     /// Address that answers HTTPS with 403 and the time, as port 8443 of AWS IoT Core [default: none]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = link::listen::address)]
     https_listen: Option<SocketAddr>,
 
     /// Directory for the certificate authority, the registry and the clients' identities
@@ -47,7 +47,7 @@ pub(super) struct BrokerArgs {
     no_quotas: bool,
 
     /// Address of the control plane, which speaks the API of AWS IoT [default: none]; whoever reaches it is believed
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", value_parser = link::listen::address)]
     control: Option<SocketAddr>,
 
     /// Host that the control plane gives as the broker's [default: the listen address, `localhost` for loopback]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Method, Request, StatusCode};
 use bytes::Bytes;
-use link::cli::stdout_line;
+use link::cli::{printable, stdout_line};
 use link::error::{Failure, Hint};
 use link::http::client::{HttpAddress, HttpClient, HttpError};
 use link::tls::HttpsFiles;
@@ -58,6 +58,8 @@ enum FaultError {
     Unreachable(#[source] HttpError),
     #[error("ask the control plane at `{0}`: the answer is none of a sandbox's")]
     Foreign(HttpAddress),
+    #[error("ask the control plane at `{0}`: it has cleared the fault, and it is on")]
+    StillOn(HttpAddress),
     #[error("{0}")]
     Refused(String),
 }
@@ -69,11 +71,9 @@ impl FaultArgs {
         match &self.verb {
             Verb::List { json } => {
                 let answer = self.call(Method::GET, "", None).await?;
-                let text = if *json {
-                    answer.to_string()
-                } else {
-                    table(&answer).ok_or_else(|| self.foreign())?
-                };
+                // Both ways: what is no list of faults is none in JSON either.
+                let table = table(&answer).ok_or_else(|| self.foreign())?;
+                let text = if *json { answer.to_string() } else { table };
                 let _ = stdout_line(&text)?;
             }
             Verb::Set { fault } => {
@@ -84,11 +84,17 @@ impl FaultArgs {
                 let body = json!({ "value": value });
                 let answer = self.call(Method::PUT, name, Some(&body)).await?;
                 let set = answer["value"].as_str().ok_or_else(|| self.foreign())?;
-                let _ = stdout_line(&format!("{name}={set}"))?;
+                let _ = stdout_line(&format!("{name}={}", printable(set)))?;
             }
             Verb::Clear { name } => {
-                let name = name.as_deref().unwrap_or_default();
-                self.call(Method::DELETE, name, None).await?;
+                let name = name.as_deref();
+                self.call(Method::DELETE, name.unwrap_or_default(), None)
+                    .await?;
+                // The answer is empty, as that of many a server is: whether it was a sandbox's shows in its list.
+                let answer = self.call(Method::GET, "", None).await?;
+                if !is_off(&answer, name).ok_or_else(|| self.foreign())? {
+                    return Err(FaultError::StillOn(self.control.clone()).into());
+                }
             }
         }
         Ok(())
@@ -122,7 +128,7 @@ impl FaultArgs {
         match (status, body["message"].as_str()) {
             (StatusCode::OK, _) => Ok(body),
             (StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND, Some(message)) => {
-                Err(Failure::misuse(FaultError::Refused(message.to_owned())))
+                Err(Failure::misuse(FaultError::Refused(printable(message))))
             }
             _ => Err(self.foreign().into()),
         }
@@ -177,6 +183,16 @@ fn named(text: &str) -> Result<String, String> {
     }
 }
 
+/// Whether a fault is off by the list, or all are without a name; none if it is no list.
+fn is_off(answer: &Value, name: Option<&str>) -> Option<bool> {
+    let faults = answer["faults"].as_array()?;
+    let mut is_meant = faults.iter().filter(|fault| match name {
+        Some(name) => fault["name"] == name,
+        None => true,
+    });
+    Some(is_meant.all(|fault| fault["value"].is_null()))
+}
+
 /// Two lines for each fault.
 fn table(answer: &Value) -> Option<String> {
     let faults = answer["faults"].as_array()?;
@@ -197,6 +213,7 @@ fn table(answer: &Value) -> Option<String> {
         lines.push(format!("    {}", fault["what"].as_str()?));
         lines.extend(codes.into_iter().map(|code| format!("    → {code}")));
     }
+    let lines: Vec<String> = lines.iter().map(|line| printable(line)).collect();
     Some(lines.join("\n"))
 }
 
@@ -209,6 +226,9 @@ impl Hint for FaultError {
                 "start the sandbox with `--control IP:PORT`, and name that with `--control URL`"
                     .into(),
             ),
+            Self::StillOn(_) => {
+                Some("somebody else may have set it meanwhile: clear it again".into())
+            }
             Self::Foreign(_) => Some("name the address that `sandbox` printed as `control`".into()),
             Self::Refused(_) => Some("`sandbox fault list` shows all with their values".into()),
         }
@@ -238,6 +258,32 @@ mod tests {
         ] {
             assert!(control(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_is_off_is_told_from_what_is_no_list_of_faults() {
+        let list = json!({"faults": [{"name": "port", "value": "silent"}, {"name": "alpn", "value": null}]});
+        assert_eq!(is_off(&list, Some("alpn")), Some(true));
+        assert_eq!(is_off(&list, Some("port")), Some(false));
+        assert_eq!(is_off(&list, None), Some(false));
+        for foreign in [json!({}), json!([]), Value::Null] {
+            assert_eq!(is_off(&foreign, None), None, "{foreign}");
+            assert_eq!(table(&foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_printed() {
+        let list = json!({"faults": [{
+            "name": "a\u{1b}[2J", "values": "\u{202e}", "value": "\u{7}", "what": "x\ny",
+            "codes": [{"code": "\u{9b}", "fault": "z"}],
+        }]});
+        let table = table(&list).unwrap();
+        assert_eq!(table.lines().count(), 3, "{table:?}");
+        assert!(
+            table.lines().all(|line| printable(line) == line),
+            "{table:?}"
+        );
     }
 
     #[test]

@@ -66,15 +66,15 @@ pub(super) struct UpArgs {
     broker_port: Option<u16>,
 
     /// Another address of the broker, for clients with ALPN `x-amzn-mqtt-ca`, as port 443 of AWS IoT Core [default: none]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = link::listen::address)]
     alpn_listen: Option<SocketAddr>,
 
     /// Address that answers HTTPS with 403 and the time, as port 8443 of AWS IoT Core [default: none]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = link::listen::address)]
     https_listen: Option<SocketAddr>,
 
     /// Address of the REST API [default: 127.0.0.1:8000, or a free port if that is taken]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = link::listen::address)]
     api_listen: Option<SocketAddr>,
 
     /// Name by which others address the REST API, such as this machine's; repeatable. Loopback is always known, and so are
@@ -83,11 +83,11 @@ pub(super) struct UpArgs {
     api_hosts: Vec<String>,
 
     /// Address of the gRPC endpoint for sources, plaintext [default: 127.0.0.1:8090, or a free port if that is taken]
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = link::listen::address)]
     grpc_listen: Option<SocketAddr>,
 
     /// Address of the control plane, which speaks the API of AWS IoT [default: none]; whoever reaches it is believed
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = link::listen::address)]
     control: Option<SocketAddr>,
 
     /// Apply to the cluster of this kubeconfig in place of directories; each consumer gets a namespace `sandbox-NAME`
@@ -346,5 +346,25 @@ mod tests {
         );
         let refused = settings("http://laptop:8000").unwrap_err().to_string();
         assert!(refused.contains("without scheme and port"), "{refused}");
+    }
+    #[test]
+    fn addresses_are_taken_as_people_write_them() {
+        let parsed = |flag: &str, address: &str| {
+            let command = UpArgs::augment_args(clap::Command::new("up"));
+            let matches = command.try_get_matches_from(["up", flag, address]);
+            matches.map(|matches| UpArgs::from_arg_matches(&matches).unwrap())
+        };
+        let control = parsed("--control", "localhost:8080").unwrap().control;
+        assert_eq!(control, Some(SocketAddr::from(([127, 0, 0, 1], 8080))));
+        for flag in [
+            "--alpn-listen",
+            "--https-listen",
+            "--api-listen",
+            "--grpc-listen",
+            "--control",
+        ] {
+            let refused = parsed(flag, "8443").unwrap_err().to_string();
+            assert!(refused.contains("write `127.0.0.1:8443`"), "{refused}");
+        }
     }
 }

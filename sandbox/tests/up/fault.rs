@@ -1,5 +1,6 @@
 //! `sandbox fault` as a person uses it on a region: exit codes, words, and what a restart leaves.
 
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -54,6 +55,28 @@ fn on(control: &Value) -> Vec<String> {
             Some(format!("{name}={value}"))
         })
         .collect()
+}
+
+/// Answers everything with 200 and nothing, or with an object to who asks for something, until the test ends.
+fn another_server() -> Value {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            let mut read = [0; 4096];
+            let count = stream.read(&mut read).unwrap_or(0);
+            let body = match read[..count].starts_with(b"DELETE") {
+                true => "",
+                false => "{}",
+            };
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            );
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    format!("http://{address}").into()
 }
 
 #[tokio::test]
@@ -113,6 +136,18 @@ async fn faults_are_set_listed_and_cleared_and_what_is_wrong_is_told_with_what_t
             said.contains("none of a sandbox's\nhint: name the address"),
             "{said}"
         );
+    }
+    // Nor is one that answers everything with success.
+    let other = another_server();
+    for line in [
+        &["list"][..],
+        &["list", "--json"],
+        &["set", "port"],
+        &["clear"],
+        &["clear", "port"],
+    ] {
+        let said = ended(&fault(&other, line), 1);
+        assert!(said.contains("none of a sandbox's"), "{line:?}: {said}");
     }
     let control = control.clone();
     assert_eq!(up.stop("INT").code, Some(0));

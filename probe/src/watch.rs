@@ -16,7 +16,7 @@ use std::io::{IsTerminal as _, stdout};
 
 use link::cli::{Stdout, stdout_line};
 use link::clock::Clock;
-use link::error::Failure;
+use link::error::{Failure, Hint};
 use tokio::time::{Instant, sleep_until};
 
 use self::look::Look;
@@ -36,7 +36,9 @@ pub async fn run(args: &WatchArgs) -> Result<(), Failure> {
         .map_err(link::http::client::ApiError::into_failure)?
         .answer_bytes(ANSWER_BYTES);
     let look = Look::new(api, args.stuck_after);
-    if args.once || args.output.json || !stdout().is_terminal() {
+    // A dumb terminal would show the commands to it as text.
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    if args.once || args.output.json || is_dumb || !stdout().is_terminal() {
         return plain(args, look).await;
     }
     screen::run(args, look).await
@@ -53,6 +55,7 @@ async fn plain(args: &WatchArgs, mut look: Look) -> Result<(), Failure> {
         sleep_until(next_at).await;
         next_at = Instant::now() + args.interval;
         match look.at(&view, clock.now()).await {
+            Ok(snapshot) if first && snapshot.is_missing => return Err(no_cluster(&view)),
             Ok(mut snapshot) => {
                 look.explain(&mut snapshot).await;
                 let text = match args.output.json {
@@ -68,6 +71,24 @@ async fn plain(args: &WatchArgs, mut look: Look) -> Result<(), Failure> {
             Err(error) if first || args.once => return Err(error.into_failure()),
             Err(error) => output.note(&link::error::chain(&error)),
         }
+    }
+}
+
+/// `--cluster` names none: that nothing of it is stuck would be no news. One that goes later is told in the picture.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no cluster `{0}`")]
+struct NoCluster(String);
+
+fn no_cluster(view: &View) -> Failure {
+    NoCluster(view.cluster.clone().unwrap_or_default()).into()
+}
+
+impl Hint for NoCluster {
+    fn hint(&self) -> Option<String> {
+        Some(
+            "`probe watch --once --sort name` lists them, `--filter` those whose name holds a part"
+                .into(),
+        )
     }
 }
 

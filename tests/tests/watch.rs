@@ -107,6 +107,14 @@ async fn watch_tells_who_waits_as_a_table_and_as_json() -> Result<()> {
     let wrong = probe(&region, &[&line[..], &["--presence", "gone"]].concat()).await?;
     assert_eq!(wrong.status.code(), Some(2), "{}", wrong.stderr);
 
+    // Nothing of one that is not there is stuck, which would look well.
+    let of = async |name: &str| probe(&region, &[&line[..], &["--cluster", name]].concat()).await;
+    let (there, gone) = (of("cluster1").await?, of("cluster9").await?);
+    assert_eq!(there.status.code(), Some(0), "{}", there.stderr);
+    assert_eq!((gone.status.code(), gone.stdout.as_str()), (Some(1), ""));
+    let said = "there is no cluster `cluster9`\nhint: `probe watch --once";
+    assert!(gone.stderr.contains(said), "{}", gone.stderr);
+
     let nobody = probe(&region, &["watch", "--once", "--api", "http://127.0.0.1:1"]).await?;
     assert_eq!(nobody.status.code(), Some(1));
     assert!(

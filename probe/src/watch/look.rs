@@ -1,12 +1,14 @@
 //! Fetches what is shown, and no more than that.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use link::clock::rfc3339_seconds;
 use link::http::client::{ApiClient, ApiError, query};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use super::snapshot::{BundleRow, ClusterRow, Snapshot, Waits, stuck_before};
 use super::view::{BUNDLES, View};
@@ -14,7 +16,7 @@ use crate::args::SortKey;
 
 /// Looks at one region.
 pub(super) struct Look {
-    api: ApiClient,
+    api: Arc<ApiClient>,
     stuck_after: Duration,
     // What this bridge does not have is not asked for again.
     knows_presence: bool,
@@ -28,7 +30,7 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn new(api: ApiClient, stuck_after: Duration) -> Self {
         Self {
-            api,
+            api: Arc::new(api),
             stuck_after,
             knows_presence: true,
             explains: true,
@@ -62,8 +64,16 @@ impl Look {
             Some(cluster) => self.stuck(view, Some(cluster), now).await?,
             None => (bundles, stuck),
         };
+        let is_missing = match &view.cluster {
+            Some(cluster) if rows.iter().all(|row| row.name != *cluster) => {
+                let search = format!("name='{cluster}'");
+                self.list(&search, "name", 1, 1).await?.1 == 0
+            }
+            _ => false,
+        };
         Ok(Snapshot {
             at: now,
+            is_missing,
             clusters,
             waiting,
             stuck,
@@ -72,20 +82,31 @@ impl Look {
         })
     }
 
-    /// Asks why the bundles on the screen wait. What cannot be explained keeps what its hop says.
+    /// Asks why the bundles on the screen wait, of all at once, and for [`EXPLAINED_WITHIN`] at most. What is not explained
+    /// by then, or cannot be, keeps what its hop says.
     pub(super) async fn explain(&mut self, snapshot: &mut Snapshot) {
-        for bundle in &mut snapshot.bundles {
-            if !self.explains {
-                return;
-            }
+        if !self.explains {
+            return;
+        }
+        let until = Instant::now() + EXPLAINED_WITHIN;
+        let mut asked = JoinSet::new();
+        for (number, bundle) in snapshot.bundles.iter().enumerate() {
+            let api = Arc::clone(&self.api);
             let path = format!("/resource-bundles/{}/explain", bundle.id);
-            match self.api.get(&path).await {
-                Ok(story) => bundle.explain(&story),
+            asked.spawn(async move { (number, api.get(&path).await) });
+        }
+        while let Ok(Some(told)) = timeout_at(until, asked.join_next()).await {
+            match told {
+                Ok((number, Ok(story))) => {
+                    if let Some(bundle) = snapshot.bundles.get_mut(number) {
+                        bundle.explain(&story);
+                    }
+                }
                 // The bundle may have gone meanwhile; a route that is not there says so in these words.
-                Err(ApiError::NotFound { reason, .. }) if is_no_route(&reason) => {
+                Ok((_, Err(ApiError::NotFound { reason, .. }))) if is_no_route(&reason) => {
                     self.explains = false;
                 }
-                Err(_) => {}
+                Ok(_) | Err(_) => {}
             }
         }
     }
@@ -116,9 +137,8 @@ impl Look {
                 ("search", &search),
             ],
         );
-        let list = self.api.get(&path).await?;
-        let rows = items(&list).iter().take(WAITING).map(BundleRow::of);
-        Ok((rows.collect(), total(&list)))
+        let list = List::read(&path, self.api.get(&path).await?)?;
+        Ok((list.rows(WAITING, BundleRow::of), list.total))
     }
 
     /// The clusters of the stuck bundles, the longest first, then others by name.
@@ -190,9 +210,9 @@ impl Look {
         if let Some(part) = &view.filter {
             parameters.push(("name_contains", part));
         }
-        let seen = self.api.get(&query("/overview", &parameters)).await?;
-        let rows = items(&seen).iter().take(view.rows);
-        Ok((rows.map(ClusterRow::of_overview).collect(), total(&seen)))
+        let path = query("/overview", &parameters);
+        let list = List::read(&path, self.api.get(&path).await?)?;
+        Ok((list.rows(view.rows, ClusterRow::of_overview), list.total))
     }
 
     /// A window of the clusters that fit the filter, from pages of its size.
@@ -244,11 +264,11 @@ impl Look {
             if !search.is_empty() {
                 parameters.push(("search", search));
             }
-            match self.api.get(&query("/consumers", &parameters)).await {
+            let path = query("/consumers", &parameters);
+            match self.api.get(&path).await {
                 Ok(list) => {
-                    // Whoever answers with more than was asked for is no server of ours.
-                    let rows = items(&list).iter().take(most).map(ClusterRow::of);
-                    return Ok((rows.collect(), total(&list)));
+                    let list = List::read(&path, list)?;
+                    return Ok((list.rows(most, ClusterRow::of), list.total));
                 }
                 // An older bridge names the field that it does not know.
                 Err(ApiError::Status {
@@ -274,11 +294,8 @@ impl Look {
         for (count, hop) in counts.iter_mut().zip(Waits::HOPS) {
             let search = format!("waiting_for='{hop}'");
             let parameters = [("size", "1"), ("fields", "id"), ("search", &search)];
-            let list = self
-                .api
-                .get(&query("/resource-bundles", &parameters))
-                .await?;
-            *count = total(&list);
+            let path = query("/resource-bundles", &parameters);
+            *count = List::read(&path, self.api.get(&path).await?)?.total;
         }
         let waits = Waits::of(counts);
         self.sums = Some((Instant::now(), waits));
@@ -286,12 +303,28 @@ impl Look {
     }
 }
 
-fn items(list: &Value) -> &[Value] {
-    list["items"].as_array().map_or(&[], Vec::as_slice)
+/// A list of the API's. Anything else, such as another server's `{}`, would look like a region without clusters.
+struct List {
+    items: Vec<Value>,
+    total: u64,
 }
 
-fn total(list: &Value) -> u64 {
-    list["total"].as_u64().unwrap_or_default()
+// === impl List ===
+
+impl List {
+    fn read(path: &str, mut answer: Value) -> Result<Self, ApiError> {
+        let total = answer.get("total").and_then(Value::as_u64);
+        let items = answer.get_mut("items").map(Value::take);
+        match (items, total) {
+            (Some(Value::Array(items)), Some(total)) => Ok(Self { items, total }),
+            _ => Err(ApiError::Foreign { path: path.into() }),
+        }
+    }
+
+    /// Its rows, as many as were asked for: whoever answers with more is no server of ours.
+    fn rows<T>(&self, most: usize, row: fn(&Value) -> T) -> Vec<T> {
+        self.items.iter().take(most).map(row).collect()
+    }
 }
 
 /// The API tells a route that it does not have from a thing that is not there by its reason.
@@ -304,6 +337,9 @@ const BUNDLE_FIELDS: &str = "id,name,consumer_name,version,waiting_for,waiting_s
 
 // Bundles that are read to find the clusters that wait longest: 300 bytes each. A search takes as many names.
 const WAITING: usize = 200;
+
+// An answer takes some milliseconds; a bridge that is busy with other things must not hold up the picture.
+const EXPLAINED_WITHIN: Duration = Duration::from_secs(5);
 
 // Four counts over all bundles: up to half a second of the database of a large region.
 const SUMS_EVERY: Duration = Duration::from_secs(10);

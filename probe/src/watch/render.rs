@@ -98,6 +98,9 @@ impl Picture<'_> {
     fn of_bundles(&self, snapshot: &Snapshot) -> String {
         let mut whose = String::new();
         if let Some(name) = &self.view.cluster {
+            if snapshot.is_missing {
+                return format!("NO CLUSTER {name}");
+            }
             whose = format!(" of {name}");
             let row = snapshot.rows.iter().find(|row| row.name == *name);
             if let Some(reason) = row.and_then(|row| row.reason.as_ref()) {

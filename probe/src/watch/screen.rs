@@ -43,6 +43,7 @@ pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure>
     view.resize(height);
     // Before the screen is taken: who could not begin is told in words that stay.
     let first = match look.at(&view, clock.now()).await {
+        Ok(snapshot) if snapshot.is_missing => return Err(super::no_cluster(&view)),
         Ok(snapshot) => snapshot,
         Err(error) => return Err(error.into_failure()),
     };
@@ -62,25 +63,34 @@ pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure>
     )));
     let mut stop = Stop::listen().map_err(SignalError)?;
     let mut resized = signal(SignalKind::window_change()).map_err(SignalError)?;
-    let terminal = Terminal::open()?;
+    let mut terminal = Terminal::open()?;
     let mut tick = interval(TICK);
     let mut input = [0; KEY_BYTES];
     let mut typed = terminal.has_keys();
     let mut keyboard = stdin();
     let (mut width, mut height) = (width, height);
+    // What is on the screen, or on its way there, and whether that is to be another picture by now.
+    let (mut current, mut is_stale) = (Seen::default(), true);
     loop {
-        let current = seen.borrow_and_update().clone();
-        let picture = Picture {
-            address: &address,
-            snapshot: current.snapshot.as_ref(),
-            view: &view,
-            trouble: current.trouble.as_deref(),
-            now: clock.now(),
-        };
-        terminal.draw(&picture.lines(width, height))?;
+        if is_stale && !terminal.is_drawing() {
+            current = seen.borrow_and_update().clone();
+            let picture = Picture {
+                address: &address,
+                snapshot: current.snapshot.as_ref(),
+                view: &view,
+                trouble: current.trouble.as_deref(),
+                now: clock.now(),
+            };
+            terminal.draw(&picture.lines(width, height));
+            is_stale = false;
+        }
         let mut fetch = false;
         tokio::select! {
             () = stop.asked() => return Ok(()),
+            drawn = terminal.drawn() => {
+                drawn?;
+                continue;
+            }
             changed = seen.changed() => if changed.is_err() {
                 // Drawn over nothing: the terminal is given back first.
                 drop(terminal);
@@ -111,6 +121,7 @@ pub(super) async fn run(args: &WatchArgs, mut look: Look) -> Result<(), Failure>
                 }
             },
         }
+        is_stale = true;
         if fetch {
             wanted.send_replace(view.clone());
         }
@@ -135,7 +146,17 @@ async fn looking(
                     snapshot: Some(snapshot.clone()),
                     trouble: None,
                 });
-                look.explain(&mut snapshot).await;
+                tokio::select! {
+                    () = look.explain(&mut snapshot) => {}
+                    // Whoever looks at something else by now does not wait for reasons.
+                    changed = wanted.changed() => match changed {
+                        Ok(()) => {
+                            // Not seen yet: it is to be looked at.
+                            wanted.mark_changed();
+                        }
+                        Err(_) => return,
+                    },
+                }
                 tell.send_replace(Seen {
                     snapshot: Some(snapshot),
                     trouble: None,

@@ -14,6 +14,8 @@ use serde_json::{Value, json};
 pub(super) struct Snapshot {
     /// When it was looked at, by the clock here.
     pub(super) at: Timestamp,
+    /// The cluster whose bundles are to be shown is not there.
+    pub(super) is_missing: bool,
     /// Clusters that fit the filter, shown or not.
     pub(super) clusters: u64,
     /// Bundles of the whole region that wait, by hop.

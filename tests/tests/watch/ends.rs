@@ -74,6 +74,40 @@ async fn the_terminal_is_given_back_at_a_hangup_and_while_the_bridge_is_away_for
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ctrl_s_stops_neither_the_picture_nor_its_end_and_a_dumb_terminal_gets_text() -> Result<()>
+{
+    let mut region = RegionBuilder::new("watch-ctrl-s", BrokerKind::Sandbox)
+        .start()
+        .await?;
+    let api = address(&mut region).await?;
+    let directory = region.test_dir.dir("terminal")?;
+    let watch = format!("{} watch --api {api} --interval 0.3", program()?);
+    // With keys, and with a keyboard that is none of its own.
+    let pid = directory.join("pid").display().to_string();
+    let without = format!("sh -c 'echo $$ > {pid}; exec {watch} < /dev/null'; echo without $?");
+    // At last one that would show commands as text.
+    let dumb = format!("TERM=dumb {} watch --api {api} --interval 3600", program()?);
+    let script = format!("stty ixon; {watch}; echo with $?; {without}; stty -a; {dumb}");
+    let terminal = Terminal::start(&directory, &script).await?;
+    terminal.shows(&["sort (waiting)", "cluster1"]).await?;
+    terminal.keys(&["C-s", "s"]).await?;
+    terminal.shows(&["sort (name)"]).await?;
+    terminal.keys(&["q"]).await?;
+    terminal.shows(&["sort (waiting)", "cluster1"]).await?;
+    terminal.keys(&["C-s"]).await?;
+    terminal
+        .tmux(&["run-shell", &format!("kill -TERM $(cat {pid})")])
+        .await?;
+    // Afterwards it would stop a terminal again.
+    let words = ["with 0", "without 0", " ixon", "0 stuck"];
+    let screen = terminal.shows(&words).await?;
+    ensure!(!screen.contains("probe watch  "), "{screen}");
+    terminal.tmux(&["kill-server"]).await?;
+    region.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_screen_of_twenty_by_five_shows_a_cluster_and_ends_with_its_terminal() -> Result<()> {
     let mut region = RegionBuilder::new("watch-small", BrokerKind::Sandbox)
         .start()

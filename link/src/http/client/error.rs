@@ -140,6 +140,12 @@ pub enum ApiError {
         /// What was asked for.
         path: String,
     },
+    /// JSON of something else: somebody else answers there.
+    #[error("the answer to `{path}` is not the API's: JSON of something else")]
+    Foreign {
+        /// What was asked for.
+        path: String,
+    },
     /// A path that cannot be written in a request.
     #[error("`{path}` is no path")]
     Path {
@@ -211,7 +217,10 @@ impl ApiError {
             }
             Self::Http(error) => error.exit_kind(),
             Self::Unauthorized { .. } | Self::Forbidden { .. } => ExitKind::Refused,
-            Self::NotFound { .. } | Self::Status { .. } | Self::NotJson { .. } => ExitKind::Failed,
+            Self::NotFound { .. }
+            | Self::Status { .. }
+            | Self::NotJson { .. }
+            | Self::Foreign { .. } => ExitKind::Failed,
         }
     }
 
@@ -273,7 +282,7 @@ impl Hint for ApiError {
                 status: 429 | 503, ..
             } => "the bridge is busy or not ready: try again in a moment".into(),
             Self::Status { operation, .. } => log(operation),
-            Self::NotJson { .. } => {
+            Self::NotJson { .. } | Self::Foreign { .. } => {
                 "check `--api`: a proxy or another server may answer there".into()
             }
             Self::Path { .. } => return None,

@@ -30,6 +30,7 @@ fn snapshot() -> Snapshot {
     }}));
     Snapshot {
         at: at("2026-11-29T12:00:00Z"),
+        is_missing: false,
         clusters: 10_000,
         waiting: super::super::snapshot::Waits::of([1, 2, 3, 4]),
         stuck: 2,

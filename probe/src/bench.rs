@@ -22,13 +22,13 @@ use link::error::{ExitKind, Failure, Hint};
 use link::identity::Identity;
 use link::iot::limits::{ACCOUNT_CONNECTS_PER_SECOND, PACKET_BYTES};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use self::cost::Estimate;
 use self::pace::Pace;
 use self::plan::{Plan, PlanError};
-use self::tally::Sums;
+use self::tally::{Sums, Tally};
 use self::worker::{Run, Stop};
 use crate::args::BenchArgs;
 use crate::connection::{Connection, ConnectionError};
@@ -87,6 +87,11 @@ struct NotPassedOn {
     delivered: u64,
     hint: &'static str,
 }
+
+/// The task of a connection has panicked.
+#[derive(Debug, thiserror::Error)]
+#[error("the task of a connection has died, and with it what it had counted")]
+struct Died(#[source] JoinError);
 
 fn charged(target: &Target, estimate: &Estimate) -> Charged {
     Charged {
@@ -172,6 +177,11 @@ async fn measure(
     for (number, connection) in connections {
         working.spawn(worker::work(number, plan.clone(), connection, run.clone()));
     }
+    gather(working, plan, &run).await
+}
+
+/// The sums of all connections, or none at all when one of them has died.
+async fn gather(mut working: JoinSet<Tally>, plan: &Plan, run: &Run) -> Result<Sums, Failure> {
     let mut sums = Sums::default();
     let mut interrupted = pin!(interrupted());
     loop {
@@ -180,10 +190,10 @@ async fn measure(
                 None => return Ok(sums),
                 Some(Ok(tally)) => sums.add(tally),
                 // What it counted is lost, and sums without it would be wrong.
-                Some(Err(error)) => return Err(Failure::new(ExitKind::Failed, error)),
+                Some(Err(error)) => return Err(Died(error).into()),
             },
             () = &mut interrupted, if sums.ended_after.is_none() => {
-                let measured = start.elapsed().saturating_sub(plan.warm_up);
+                let measured = run.start.elapsed().saturating_sub(plan.warm_up);
                 sums.ended_after = Some(measured.min(plan.duration));
                 run.stop.now();
             }
@@ -247,6 +257,14 @@ impl Hint for Charged {
     }
 }
 
+// === impl Died ===
+
+impl Hint for Died {
+    fn hint(&self) -> Option<String> {
+        Some("this is a fault of this program: tell its makers what stands before".into())
+    }
+}
+
 // === impl NotPassedOn ===
 
 impl Hint for NotPassedOn {
@@ -273,3 +291,42 @@ const SCHEMA: &str = "maestro-bench/1";
 
 // CONNECTs under way: a fraction of what the smallest AWS account takes in a second.
 const AT_ONCE: usize = (ACCOUNT_CONNECTS_PER_SECOND / 6) as usize;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_s_task_that_dies_ends_the_run_without_sums() {
+        let plan = Plan {
+            run: "0a1b2c3d".into(),
+            connections: 3,
+            rate: 10,
+            size: 1024,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(1),
+        };
+        let start = Instant::now();
+        let run = Run {
+            start,
+            within: Duration::from_secs(1),
+            pace: Pace::of(&plan, start),
+            stop: Stop::default(),
+        };
+        let done = || Tally::new(0, 0);
+        let mut working = JoinSet::new();
+        working.spawn(async move { done() });
+        working.spawn(async move { done() });
+        assert_eq!(gather(working, &plan, &run).await.unwrap().due, 0);
+
+        let mut working = JoinSet::new();
+        working.spawn(async move { done() });
+        working.spawn(async { panic!("the panic's words") });
+        // The others are not waited for.
+        working.spawn(std::future::pending());
+        let died = gather(working, &plan, &run).await.unwrap_err();
+        assert_eq!(died.kind(), ExitKind::Failed);
+        let said = died.to_string();
+        assert!(said.contains("the panic's words"), "{said}");
+    }
+}

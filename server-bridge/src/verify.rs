@@ -11,7 +11,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use link::clock::Clock;
-use link::error::{Hint as _, chain};
 use link::fault::{Code, Finding};
 use link::http::client::{ApiClient, ApiError};
 use tokio::time::Instant;
@@ -20,6 +19,7 @@ mod canary;
 mod clean;
 mod look;
 mod memory;
+mod messages;
 mod metrics;
 mod under_way;
 
@@ -28,6 +28,9 @@ pub use self::metrics::VerifyMetrics;
 use self::canary::CanaryOutcome;
 use self::look::{Look, SeenAgent};
 use self::memory::Memory;
+use self::messages::{
+    all_well, could_not_clean, could_not_look, left_out, not_there, too_many_consumers,
+};
 use self::under_way::UnderWay;
 
 /// The verifier could not look, or all that it checks holds.
@@ -120,13 +123,7 @@ impl Verifier {
             Ok(()) => round.looked = true,
             Err(error) => {
                 round.findings.push(could_not_look(&error));
-                let left = self.on_their_way();
-                round.findings.extend(left.map(|ids| {
-                    Finding::info(
-                        VERIFIED,
-                        format!("Canaries that were on their way then: {ids}"),
-                    )
-                }));
+                round.findings.extend(self.left());
             }
         }
         self.keep(found);
@@ -138,12 +135,16 @@ impl Verifier {
         round
     }
 
-    /// Takes every canary away, and waits until it is gone; the findings say of which it is not.
-    ///
-    /// # Errors
-    /// The API did not answer.
-    pub async fn clean(&mut self) -> Result<Vec<Finding>, ApiError> {
-        clean::clean(&self.api, &self.options, &self.under_way).await
+    /// Takes every canary away, and waits until it is gone; the findings say of which it is not, and why the rest of them
+    /// could not be looked for.
+    pub async fn clean(&mut self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let done = clean::clean(&self.api, &self.options, &self.under_way, &mut findings).await;
+        if let Err(error) = done {
+            findings.push(could_not_clean(&error));
+            findings.extend(self.left());
+        }
+        findings
     }
 
     /// What to say when a round was ended, or taking canaries away: of which of them it is not known what became.
@@ -155,6 +156,12 @@ impl Verifier {
         Finding::warning(VERIFIED, seen)
             .why("they stay, and whether they arrive nobody looks at any more")
             .next("`server-bridge verify` goes on with them, `server-bridge verify --clean` takes them away")
+    }
+
+    fn left(&self) -> Option<Finding> {
+        let ids = self.on_their_way()?;
+        let seen = format!("Canaries that were on their way then: {ids}");
+        Some(Finding::info(VERIFIED, seen))
     }
 
     /// The canaries of which it is not known what became, if any.
@@ -193,21 +200,45 @@ impl Verifier {
         if self.options.canary.is_none() {
             return Ok(());
         }
-        let (api, options) = (&self.api, &self.options);
-        let sent = canary::send(api, options, &seen, &self.memory, &self.under_way).await?;
-        let told = (&self.clock, &self.under_way);
-        let returned = canary::wait(api, options, sent, told).await?;
-        // A consumer that was removed meanwhile took its canary along.
-        let still = look::consumers(&self.api).await?;
-        for outcome in returned {
-            if still.binary_search(&outcome.consumer).is_err() {
-                self.memory.forget_canary(&outcome.consumer);
-                continue;
-            }
-            self.take(outcome, round, found);
-        }
+        self.check_canaries(&seen, round, found).await?;
         self.look(&sample, round, found).await?;
         Ok(())
+    }
+
+    /// Sends canaries to these clusters and waits for them. Whatever fails, what was acknowledged and what was seen by then
+    /// is kept.
+    async fn check_canaries(
+        &mut self,
+        seen: &[(String, SeenAgent)],
+        round: &mut Round,
+        found: &mut Vec<Violation>,
+    ) -> Result<(), ApiError> {
+        let (api, options) = (&self.api, &self.options);
+        let (mut sent, mut ended) =
+            canary::send(api, options, seen, &self.memory, &self.under_way).await;
+        for outcome in &sent {
+            if let Some((id, version)) = &outcome.acknowledged {
+                self.memory.note_canary(&outcome.consumer, id, *version);
+            }
+        }
+        if ended.is_ok() {
+            let told = (&self.clock, &self.under_way);
+            ended = canary::wait(api, options, &mut sent, told).await;
+        }
+        // A consumer that was removed meanwhile took its canary along.
+        let still = match ended {
+            Ok(()) => look::consumers(api).await,
+            Err(error) => Err(error),
+        };
+        // What became of one that is under way yet nobody knows.
+        for outcome in sent.into_iter().filter(|outcome| !outcome.is_under_way()) {
+            let is_there = |names: &Vec<String>| names.binary_search(&outcome.consumer).is_ok();
+            match still.as_ref().is_ok_and(|names| !is_there(names)) {
+                true => self.memory.forget_canary(&outcome.consumer),
+                false => self.take(outcome, round, found),
+            }
+        }
+        still.map(drop)
     }
 
     /// What became of a canary.
@@ -315,63 +346,6 @@ impl Verifier {
             }
         }
     }
-}
-
-fn all_well(code: Code, checked: u64) -> Finding {
-    let what = match code {
-        CANARY => "canaries came back in time",
-        LEDGER => "ledgers were compared with an earlier look, and none went back",
-        DIGEST => "clusters hold by their report exactly what the server holds",
-        _ => "bundles have the version that was acknowledged before, or a later one",
-    };
-    if checked > 0 {
-        return Finding::ok(code, format!("{checked} {what}"));
-    }
-    let why = match code {
-        CANARY => "no canary was sent",
-        DIGEST => {
-            "no agent has reported between two looks in which nothing changed; agents report every five minutes, so it takes \
-             `--every`"
-        }
-        _ => "there is no earlier look to compare with, or there are no bundles",
-    };
-    Finding::info(code, format!("Not checked: {why}"))
-}
-
-fn could_not_look(error: &ApiError) -> Finding {
-    let next = error
-        .hint()
-        .unwrap_or_else(|| "see whether the server is ready: `/readyz`".into());
-    Finding::error(VERIFIED, chain(error))
-        .why("while nobody looks, nobody knows whether the region keeps what it promises")
-        .next(next)
-}
-
-/// One that was taken out of service may still be named; a name that was meant for another may be too.
-fn not_there(consumer: &str) -> Finding {
-    let seen = format!("`--except {consumer}`: there is no such cluster");
-    Finding::info(VERIFIED, seen)
-}
-
-fn too_many_consumers() -> Finding {
-    let seen = format!(
-        "There are more than {} clusters: those that come last by name are not looked at",
-        look::MOST_CONSUMERS
-    );
-    Finding::warning(VERIFIED, seen)
-        .why("what is lost there is not found")
-        .next("divide the clusters among several regions")
-}
-
-fn left_out(clusters: usize) -> Finding {
-    let seen = format!(
-        "{clusters} clusters of this round are not compared: at most {} bundles are remembered, and at most {} of one cluster read",
-        memory::MOST_BUNDLES,
-        look::MOST_OF_ONE
-    );
-    Finding::warning(VERIFIED, seen)
-        .why("what went back there, or is held there otherwise, is not found")
-        .next("run a verifier for each part of the region, and leave the other part out of each with --except")
 }
 
 /// The invariants, in the order in which they are told.

@@ -55,6 +55,10 @@ async fn the_verifier_is_quiet_on_a_healthy_region_and_takes_its_canaries_away()
     ensure!(output.status.code() == Some(1), "{}", output.stdout);
     let report: Value = serde_json::from_str(&output.stdout)?;
     ensure!(severity(&report, "MQ920") == Some("error"), "{report}");
+    let output = verify(&url, &["--clean", "--json"], &logs).await?;
+    ensure!(output.status.code() == Some(1), "{}", output.stdout);
+    let report: Value = serde_json::from_str(&output.stdout)?;
+    ensure!(severity(&report, "MQ920") == Some("error"), "{report}");
     region.test_dir.passed();
     Ok(())
 }

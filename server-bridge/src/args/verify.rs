@@ -86,11 +86,11 @@ impl VerifyArgs {
         }
         let once = async {
             match self.clean {
-                true => verifier.clean().await.map_err(ApiError::into_failure),
-                false => Ok(verifier.round().await.findings),
+                true => verifier.clean().await,
+                false => verifier.round().await.findings,
             }
         };
-        let done = stop.run_until_cancelled(once).await.transpose()?;
+        let done = stop.run_until_cancelled(once).await;
         let interrupted = done.is_none();
         let findings = done.unwrap_or_else(|| vec![verifier.interrupted()]);
         let report = FindingsReport::new(findings);

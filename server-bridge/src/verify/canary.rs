@@ -45,19 +45,20 @@ impl CanaryOutcome {
         self.started = None;
     }
 
-    fn is_under_way(&self) -> bool {
+    pub(super) fn is_under_way(&self) -> bool {
         self.started.is_some()
     }
 }
 
-/// Creates or changes the canary of each cluster that was looked at.
+/// Creates or changes the canary of each cluster that was looked at. What came of those that were tried, and the error that
+/// concerns all of them, after which no other is tried: what was acknowledged before is not to be forgotten for that.
 pub(super) async fn send(
     api: &ApiClient,
     options: &VerifyOptions,
     seen: &[(String, SeenAgent)],
     memory: &Memory,
     under_way: &UnderWay,
-) -> Result<Vec<CanaryOutcome>, ApiError> {
+) -> (Vec<CanaryOutcome>, Result<(), ApiError>) {
     let sending = seen.iter().map(|(consumer, agent)| async move {
         let known = memory.canary(consumer);
         let mut outcome = CanaryOutcome {
@@ -78,11 +79,15 @@ pub(super) async fn send(
         }
         Ok(outcome)
     });
-    let sent: Vec<_> = futures_util::stream::iter(sending)
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
-    sent.into_iter().collect()
+    let mut sending = futures_util::stream::iter(sending).buffer_unordered(AT_ONCE);
+    let mut outcomes = Vec::new();
+    while let Some(sent) = sending.next().await {
+        match sent {
+            Ok(outcome) => outcomes.push(outcome),
+            Err(error) => return (outcomes, Err(error)),
+        }
+    }
+    (outcomes, Ok(()))
 }
 
 async fn send_one(
@@ -164,7 +169,7 @@ pub(super) fn foreign(id: &str) -> Finding {
 }
 
 /// Nobody answers, or the caller is not known: there is nothing to be gained by trying the other clusters.
-fn concerns_all(error: &ApiError) -> bool {
+pub(super) fn concerns_all(error: &ApiError) -> bool {
     matches!(
         error,
         ApiError::Http(_)
@@ -210,27 +215,28 @@ async fn write(
     let answer = api.call(method, &path, Some(&body)).await?;
     let version = answer.get("version").and_then(Value::as_i64);
     // Without its version nobody could tell whether what comes back is this canary.
-    version.ok_or(ApiError::NotJson { path })
+    version.ok_or(ApiError::Foreign { path })
 }
 
-/// Waits for those that were sent, and says of each whether it came back in time.
+/// Waits for those that were sent, and notes of each whether it came back in time; those that are under way still when it
+/// fails are not judged.
 pub(super) async fn wait(
     api: &ApiClient,
     options: &VerifyOptions,
-    mut sent: Vec<CanaryOutcome>,
+    sent: &mut [CanaryOutcome],
     (clock, under_way): (&Clock, &UnderWay),
-) -> Result<Vec<CanaryOutcome>, ApiError> {
+) -> Result<(), ApiError> {
     let began = Instant::now();
     loop {
         let going = sent.iter().filter(|outcome| outcome.is_under_way());
         let ids = going.filter_map(|outcome| outcome.acknowledged.as_ref());
         let ids: Vec<String> = ids.map(|(id, _)| id.clone()).collect();
         if ids.is_empty() {
-            return Ok(sent);
+            return Ok(());
         }
         match look::bundles_by_id(api, &ids).await {
             Ok(bundles) => {
-                for outcome in &mut sent {
+                for outcome in sent.iter_mut() {
                     judge(outcome, &bundles, options, clock);
                     if !outcome.is_under_way() {
                         under_way.ends(&id(options, &outcome.consumer));

@@ -3,20 +3,22 @@
 use std::collections::BTreeMap;
 
 use hyper::Method;
+use link::error::{Hint as _, chain};
 use link::fault::Finding;
 use link::http::client::{ApiClient, ApiError};
 use tokio::time::{Instant, sleep};
 
-use super::canary::{POLL, foreign, id, is_ours};
+use super::canary::{POLL, concerns_all, foreign, id, is_ours};
 use super::under_way::UnderWay;
 use super::{CANARY, VerifyOptions, look};
 
-/// Deletes the canaries of all consumers and waits until they are gone.
+/// Deletes the canaries of all consumers and waits until they are gone. What is found by then is told when it fails, too.
 pub(super) async fn clean(
     api: &ApiClient,
     options: &VerifyOptions,
     deleted: &UnderWay,
-) -> Result<Vec<Finding>, ApiError> {
+    findings: &mut Vec<Finding>,
+) -> Result<(), ApiError> {
     let name = options.canary.as_deref().unwrap_or_default();
     let consumers = look::consumers(api).await?;
     let named: BTreeMap<String, String> = consumers
@@ -25,7 +27,6 @@ pub(super) async fn clean(
         .collect();
     let mut ids = look::ids_beginning(api, &format!("{name}-")).await?;
     ids.retain(|id| named.contains_key(id));
-    let mut findings = Vec::new();
     let mut under_way = Vec::new();
     for bundle in look::bundles_by_id(api, &ids).await? {
         let consumer = named.get(&bundle.id).map_or("", String::as_str);
@@ -42,7 +43,13 @@ pub(super) async fn clean(
         deleted.begins(&bundle.id);
         match api.call(Method::DELETE, &path, None).await {
             Ok(_) | Err(ApiError::NotFound { .. }) => {}
-            Err(error) => return Err(error),
+            Err(error) if concerns_all(&error) => return Err(error),
+            // What is refused for one cluster says nothing of the others.
+            Err(error) => {
+                deleted.ends(&bundle.id);
+                findings.push(refused(&bundle.id, &error));
+                continue;
+            }
         }
         under_way.push(bundle.id);
     }
@@ -50,15 +57,21 @@ pub(super) async fn clean(
     let all = ids.len();
     let until = Instant::now() + options.within;
     loop {
-        let left = look::bundles_by_id(api, &ids).await?;
-        let left: Vec<String> = left.into_iter().map(|bundle| bundle.id).collect();
-        for id in ids.iter().filter(|id| !left.contains(id)) {
-            deleted.ends(id);
+        match look::bundles_by_id(api, &ids).await {
+            Ok(left) => {
+                let left: Vec<String> = left.into_iter().map(|bundle| bundle.id).collect();
+                for id in ids.iter().filter(|id| !left.contains(id)) {
+                    deleted.ends(id);
+                }
+                ids = left;
+            }
+            // Busy for a moment.
+            Err(ApiError::Status { .. }) if Instant::now() < until => {}
+            Err(error) => return Err(error),
         }
-        ids = left;
         if ids.is_empty() {
             findings.push(Finding::ok(CANARY, format!("{all} canaries are gone")));
-            return Ok(findings);
+            return Ok(());
         }
         if Instant::now() >= until {
             let left = ids.iter().map(|id| {
@@ -69,8 +82,14 @@ pub(super) async fn clean(
                     .next(format!("server-bridge explain {id}"))
             });
             findings.extend(left);
-            return Ok(findings);
+            return Ok(());
         }
         sleep(POLL).await;
     }
+}
+
+fn refused(id: &str, error: &ApiError) -> Finding {
+    let seen = format!("Canary `{id}` was not deleted: {}", chain(error));
+    let finding = Finding::warning(CANARY, seen).why("it stays, and its cluster keeps it");
+    finding.next(error.hint().unwrap_or_default())
 }

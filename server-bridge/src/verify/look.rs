@@ -207,7 +207,7 @@ pub(super) async fn ids_beginning(api: &ApiClient, prefix: &str) -> Result<Vec<S
 async fn items<T: DeserializeOwned>(api: &ApiClient, path: &str) -> Result<Vec<T>, ApiError> {
     let mut page = api.get(path).await?;
     let items = page.get_mut("items").map(Value::take).unwrap_or_default();
-    serde_json::from_value(items).map_err(|_| ApiError::NotJson { path: path.into() })
+    serde_json::from_value(items).map_err(|_| ApiError::Foreign { path: path.into() })
 }
 
 fn quoted(texts: &[String]) -> String {

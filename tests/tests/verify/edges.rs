@@ -36,6 +36,8 @@ async fn a_wrong_option_or_token_ends_it_with_2_before_anybody_is_asked() -> Res
         (&["--sample", "65536"], "1..=65535"),
         (&["--within", "999ms"], "at least `1s`"),
         (&["--every", "0"], "at least `1s`"),
+        (&["--every", "2562048h"], "not a duration"),
+        (&["--clean", "--within", "2562048h"], "not a duration"),
         (&["--canary", "A_b"], "--canary"),
         (&["--except", ""], "--except"),
         (&["--clean", "--except", "a"], "cannot be used with"),
@@ -53,11 +55,15 @@ async fn a_wrong_option_or_token_ends_it_with_2_before_anybody_is_asked() -> Res
         ensure!(output.stderr.contains(words), "{line:?}: {}", output.stderr);
     }
     // At the limits it asks.
-    let line = ["--sample", "65535", "--within", "1s", "--json"];
-    let output = verify(nobody, &line, &runs).await?;
-    ensure!(output.status.code() == Some(1), "{}", output.stderr);
-    let report: Value = serde_json::from_str(&output.stdout)?;
-    ensure!(severity(&report, "MQ920") == Some("error"), "{report}");
+    for line in [
+        ["--sample=65535", "--within=1s", "--json"],
+        ["--clean", "--within=2562047h", "--json"],
+    ] {
+        let output = verify(nobody, &line, &runs).await?;
+        ensure!(output.status.code() == Some(1), "{}", output.stderr);
+        let report: Value = serde_json::from_str(&output.stdout)?;
+        ensure!(severity(&report, "MQ920") == Some("error"), "{report}");
+    }
     test_dir.passed();
     Ok(())
 }

@@ -39,7 +39,7 @@ async fn api(bundles: Vec<Value>) -> (ApiClient, Arc<Mutex<Vec<String>>>) {
             if method == "GET" && uri.contains("/consumers") {
                 return (
                     StatusCode::OK,
-                    Json(json!({"items": [{"name": "a"}, {"name": "b"}]})),
+                    Json(json!({"items": [{"name": "a"}, {"name": "b"}, {"name": "refused"}]})),
                 );
             }
             if method == "GET" {
@@ -64,6 +64,23 @@ async fn api(bundles: Vec<Value>) -> (ApiClient, Arc<Mutex<Vec<String>>>) {
     let router = Router::new().fallback(answer);
     tokio::spawn(async move { axum::serve(listener, router).await });
     (flags.client().unwrap(), writes)
+}
+
+/// What came of canaries to these.
+async fn sent(api: &ApiClient, seen: &[(String, SeenAgent)]) -> Vec<CanaryOutcome> {
+    let (memory, under_way) = (Memory::default(), UnderWay::default());
+    let (sent, ended) = send(api, &options(), seen, &memory, &under_way).await;
+    ended.unwrap();
+    sent
+}
+
+/// What was found while canaries were taken away.
+async fn cleaned(api: &ApiClient) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let under_way = UnderWay::default();
+    let done = clean(api, &options(), &under_way, &mut findings).await;
+    done.unwrap();
+    findings
 }
 
 #[test]
@@ -93,18 +110,10 @@ async fn somebody_else_s_bundle_is_neither_changed_nor_deleted() {
     foreign["manifests"][0]["data"] = json!({"theirs": "1"});
     let (api, writes) = api(vec![foreign]).await;
     let seen = [("a".to_owned(), SeenAgent::default())];
-    let sent = send(
-        &api,
-        &options(),
-        &seen,
-        &Memory::default(),
-        &UnderWay::default(),
-    )
-    .await
-    .unwrap();
+    let sent = sent(&api, &seen).await;
     let note = sent[0].note.as_ref().unwrap();
     assert!(note.next.contains("another --canary"), "{note:?}");
-    let findings = clean(&api, &options(), &UnderWay::default()).await.unwrap();
+    let findings = cleaned(&api).await;
     assert!(
         findings[0].seen.contains("`canary-a` is somebody else's"),
         "{findings:?}"
@@ -116,15 +125,7 @@ async fn somebody_else_s_bundle_is_neither_changed_nor_deleted() {
 async fn a_refusal_of_one_cluster_s_canary_leaves_the_others() {
     let (api, writes) = api(vec![canary("a"), canary("refused")]).await;
     let seen = ["refused", "a"].map(|name| (name.to_owned(), SeenAgent::default()));
-    let mut sent = send(
-        &api,
-        &options(),
-        &seen,
-        &Memory::default(),
-        &UnderWay::default(),
-    )
-    .await
-    .unwrap();
+    let mut sent = sent(&api, &seen).await;
     sent.sort_by(|one, other| one.consumer.cmp(&other.consumer));
     assert!(sent[0].is_counted() && sent[0].is_under_way());
     let note = sent[1].note.as_ref().unwrap();
@@ -133,6 +134,29 @@ async fn a_refusal_of_one_cluster_s_canary_leaves_the_others() {
         "{note:?}"
     );
     assert_eq!(writes.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_canary_that_may_not_be_deleted_leaves_the_others_and_is_named() {
+    let (api, writes) = api(vec![canary("refused"), canary("a")]).await;
+    let findings = cleaned(&api).await;
+    let named = "Canary `canary-refused` was not deleted";
+    let refused: Vec<_> = findings
+        .iter()
+        .filter(|it| it.seen.contains(named))
+        .collect();
+    assert!(
+        refused.len() == 1 && refused[0].seen.contains("not you"),
+        "{findings:?}"
+    );
+    let tried = |id: &str| {
+        writes
+            .lock()
+            .unwrap()
+            .iter()
+            .any(|write| write.contains(id))
+    };
+    assert!(tried("canary-a") && tried("canary-refused"));
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod who;
 
 use link::error::{ExitKind, Failure};
 use link::fault::{Code, Finding, FindingsReport};
+use link::http::client::ApiError;
 use tokio::time::{Instant, timeout_at};
 
 pub use self::context::Context;
@@ -83,6 +84,7 @@ async fn look(
     output: Output,
 ) -> Result<(FindingsReport, String, files::Looked), Failure> {
     // What would fail at the end fails at the beginning.
+    args.far.api.check().map_err(ApiError::into_failure)?;
     if let Some(file) = &args.bundle {
         archive::check(file).map_err(Failure::misuse)?;
     }

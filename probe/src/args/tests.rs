@@ -142,6 +142,11 @@ fn wrong_lines_say_which_option_is_wrong_and_why() {
             "probe ping --tls-alpn=",
             ["'--tls-alpn <PROTOCOL>'", "1 to 255 bytes"],
         ),
+        ("probe watch --api-ca c", ["--api <URL>", "required"]),
+        (
+            "probe doctor --api-cert c --api-key k",
+            ["--api <URL>", "required"],
+        ),
         ("probe ping --size 8", ["'--size <BYTES>'", "32..=131072"]),
     ] {
         let text = refusal(line);

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::process::Command;
 
 use super::pki::{Authority, Pair, authority, good, leaf, mount, put};
 use super::servers::Tls;
@@ -256,6 +257,24 @@ fn what_the_configuration_lacks_is_a_finding_and_what_the_line_lacks_is_usage() 
         .output()
         .unwrap();
     assert_eq!(usage.status.code(), Some(2), "{}", text(&usage));
+}
+
+#[test]
+fn a_ca_for_an_api_without_tls_is_refused_before_anything_is_looked_at() {
+    for verb in [&["doctor", "-h", "localhost"][..], &["watch", "--once"]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_probe"))
+            .args(verb)
+            .args(["--api", "http://127.0.0.1:1", "--api-ca", "/nowhere"])
+            .env_clear()
+            .output()
+            .unwrap();
+        let all = text(&output);
+        assert_eq!(output.status.code(), Some(2), "{verb:?}: {all}");
+        for part in ["`--api-ca`", "`http://127.0.0.1:1`", "hint: ", "https://"] {
+            assert!(all.contains(part), "{verb:?}: no `{part}` in {all}");
+        }
+        assert!(output.stdout.is_empty(), "{verb:?}: {all}");
+    }
 }
 
 #[test]

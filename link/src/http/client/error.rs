@@ -76,6 +76,14 @@ pub enum ApiError {
     /// The address is not taken.
     #[error("option `--api`")]
     Address(#[source] HttpAddressError),
+    /// A file of TLS is given for an address without TLS, where nobody would look at it.
+    #[error("option `{option}` has no meaning for `{address}`, which is without TLS")]
+    WithoutTls {
+        /// The option as it is written.
+        option: &'static str,
+        /// The address.
+        address: HttpAddress,
+    },
     /// No answer.
     #[error("call the region's API")]
     Http(#[source] HttpError),
@@ -212,9 +220,11 @@ impl ApiError {
     /// How a command ends that gives up for this.
     pub fn exit_kind(&self) -> ExitKind {
         match self {
-            Self::Address(_) | Self::Token { .. } | Self::NotToken { .. } | Self::Path { .. } => {
-                ExitKind::Usage
-            }
+            Self::Address(_)
+            | Self::WithoutTls { .. }
+            | Self::Token { .. }
+            | Self::NotToken { .. }
+            | Self::Path { .. } => ExitKind::Usage,
             Self::Http(error) => error.exit_kind(),
             Self::Unauthorized { .. } | Self::Forbidden { .. } => ExitKind::Refused,
             Self::NotFound { .. }
@@ -263,6 +273,9 @@ impl Hint for ApiError {
         };
         Some(match self {
             Self::Address(source) => return source.hint(),
+            Self::WithoutTls { option, .. } => {
+                format!("give `--api https://…`, or leave `{option}` out")
+            }
             Self::Http(source) => return source.hint(),
             Self::Token { .. } | Self::NotToken { .. } => {
                 "write the token alone into the file: `kubectl create token NAME > FILE`".into()

@@ -293,3 +293,41 @@ async fn https_verifies_the_server_and_shows_the_clients_certificate() {
     };
     assert_eq!(empty.client().unwrap_err().exit_kind().code(), 2);
 }
+
+#[test]
+fn a_file_of_tls_for_an_address_without_it_is_refused_by_its_option() {
+    let given = |api: Option<&str>, file: &str| {
+        let path = |option| (file == option).then(|| "/nowhere".into());
+        ApiFlags {
+            api: api.map(str::to_owned),
+            api_ca: path("--api-ca"),
+            api_cert: path("--api-cert"),
+            api_key: path("--api-key"),
+            insecure_api_http: true,
+            ..ApiFlags::default()
+        }
+    };
+    for api in [
+        None,
+        Some("http://127.0.0.1:1"),
+        Some("HTTP://other.example"),
+    ] {
+        for option in ["--api-ca", "--api-cert", "--api-key"] {
+            let error = given(api, option).client().unwrap_err();
+            assert_eq!(error.exit_kind().code(), 2, "{error:?}");
+            let told = format!("{error} {}", error.hint().unwrap());
+            for part in [
+                format!("`{option}`").as_str(),
+                "http://",
+                "`--api https://…`",
+            ] {
+                assert!(told.contains(part), "no `{part}` in {told}");
+            }
+        }
+        given(api, "").client().unwrap();
+    }
+    // With TLS they have one, and an address that is none is told of by itself.
+    for api in ["https://127.0.0.1:1", "nowhere"] {
+        given(Some(api), "--api-ca").check().unwrap();
+    }
+}

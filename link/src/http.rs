@@ -84,7 +84,7 @@ impl Bounds {
         let length = body.len();
         format!(
             "HTTP/1.1 503 Service Unavailable\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\
-             retry-after: 1\r\nconnection: close\r\n\r\n{body}"
+             retry-after: 1\r\ncache-control: no-store\r\nconnection: close\r\n\r\n{body}"
         )
     }
 }

@@ -121,6 +121,7 @@ async fn a_request_of_a_known_caller_stays_and_one_past_those_is_told_so() {
     assert_eq!(read_all(&mut silent).await, "");
     let refused = served.get().await;
     assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+    assert!(refused.contains("cache-control: no-store\r\n"), "{refused}");
     assert!(
         refused.ends_with("too many connections, try again later\n"),
         "{refused}"

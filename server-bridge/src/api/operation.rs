@@ -1,4 +1,5 @@
-//! Middleware around every request: assigns the operation id, renders the error body, records metrics.
+//! Middleware around every request: assigns the operation id, renders the error body, keeps answers out of caches, records
+//! metrics.
 
 use std::time::Instant;
 
@@ -52,7 +53,7 @@ impl ApiMetrics {
     }
 }
 
-/// Gives the request its id, renders an error, counts.
+/// Gives the request its id, renders an error, forbids caches to keep the answer, counts.
 pub(super) async fn wrap(
     State(metrics): State<ApiMetrics>,
     mut request: Request,
@@ -77,6 +78,10 @@ pub(super) async fn wrap(
         headers.insert("x-operation-id", value);
     }
     headers.append(header::VARY, HeaderValue::from_static("Authorization"));
+    // What a caller may see is nobody else's, and old as soon as it is answered. The page's files say otherwise of themselves.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     let status = response.status();
     let labels = [method, path.as_str(), status.as_str()];
     metrics.count.with_label_values(&labels).inc();

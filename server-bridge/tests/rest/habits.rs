@@ -137,3 +137,41 @@ async fn labels_of_a_consumer_are_replaced_as_a_whole() {
         (StatusCode::OK, &json!({"zone": "a"}))
     );
 }
+
+#[tokio::test]
+async fn no_cache_may_keep_an_answer_whatever_became_of_the_request() {
+    let server = Server::with_consumer().await;
+    let url = |path: &str| format!("{}{path}", server.base);
+    let uncached = |answer: reqwest::Response, expected: u16| {
+        assert_eq!(answer.status().as_u16(), expected, "{}", answer.url());
+        let said: Vec<_> = answer.headers().get_all("cache-control").iter().collect();
+        assert_eq!(said, ["no-store"], "{expected} {}", answer.url());
+    };
+    let bundle = bundle("b1").to_string();
+    for (host, kind, body, expected) in [
+        ("localhost", "application/json", bundle.as_str(), 201),
+        ("localhost", "application/json", "{", 400),
+        ("evil.example", "application/json", "{}", 403),
+        ("localhost", "text/plain", "{}", 415),
+    ] {
+        let request = server.client.post(url("/resource-bundles"));
+        let request = request.header("host", host).header("content-type", kind);
+        let answer = request.body(body.to_owned()).send().await.unwrap();
+        uncached(answer, expected);
+    }
+    for (method, path, expected) in [
+        (Method::GET, "/resource-bundles", 200),
+        (Method::GET, "/resource-bundles/b1", 200),
+        (Method::HEAD, "/resource-bundles/b1", 200),
+        (Method::GET, "/resource-bundles/b1/explain", 200),
+        (Method::GET, "/overview", 200),
+        (Method::GET, "/openapi", 200),
+        (Method::DELETE, "/resource-bundles/b1", 204),
+        (Method::GET, "/consumers/none", 404),
+        (Method::GET, "/nothing", 404),
+        (Method::PUT, "/consumers", 405),
+    ] {
+        let answer = server.client.request(method, url(path)).send().await;
+        uncached(answer.unwrap(), expected);
+    }
+}

@@ -28,6 +28,8 @@ mod error;
 mod facts;
 #[cfg(test)]
 pub(crate) mod faulty;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod history;
 mod json;
 mod methods;

@@ -2,7 +2,6 @@
 // Long because each place has its story here.
 
 use jiff::{SignedDuration, Timestamp};
-use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks};
 use link::fault::Code;
 use link::id::ConsumerName;
 use link::order::Version;

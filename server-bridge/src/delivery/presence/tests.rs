@@ -1,7 +1,8 @@
-use link::event::agent_report::{AgentCertificate, AgentReport, AgentTarget, HeldWorks};
+use link::event::agent_report::{AgentCertificate, AgentReport};
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
 use super::*;
+use crate::store::fixture;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + second).unwrap()
@@ -9,21 +10,12 @@ fn at(second: i64) -> Timestamp {
 
 fn agent(name: &str, version: &str, days: Option<i64>, heard: i64) -> Presence {
     let report = AgentReport {
-        version: version.into(),
-        commit: String::new(),
-        extensions: vec![],
-        started_at: at(-100),
-        connected_at: None,
         certificate: days.map(|days| AgentCertificate {
             not_after: at(days * 86_400),
             serial: None,
             subject: None,
         }),
-        target: AgentTarget::Directory,
-        kubernetes_version: None,
-        works: HeldWorks::of([]),
-        refusals: vec![],
-        truncated: false,
+        ..fixture::report(version, at(-100))
     };
     Presence {
         consumer: ConsumerName::new(name).unwrap(),

@@ -1,28 +1,15 @@
 //! What agents say of themselves and the broker says of them: taken, refused and bounded, and never in the way of statuses.
 
 use link::event::Event;
-use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks, kind};
+use link::event::agent_report::kind;
 use link::message::Message;
 
 use super::bench::{APPLIED, Bench, consumer, from_agent, now};
 use crate::store::faulty::Fault;
-use crate::store::{Presence, PresenceStore as _, StoreError};
+use crate::store::{Presence, PresenceStore as _, StoreError, fixture};
 
 fn report(version: &str) -> Event {
-    let report = AgentReport {
-        version: version.into(),
-        commit: "abc".into(),
-        extensions: vec![],
-        started_at: now(),
-        connected_at: Some(now()),
-        certificate: None,
-        target: AgentTarget::Directory,
-        kubernetes_version: None,
-        works: HeldWorks::of([]),
-        refusals: vec![],
-        truncated: false,
-    };
-    report.event("agent", &consumer("c1"), "maestro", now())
+    fixture::report(version, now()).event("agent", &consumer("c1"), "maestro", now())
 }
 
 fn lifecycle(kind: &str, client: &str, data: &str) -> Message {

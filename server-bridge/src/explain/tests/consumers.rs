@@ -1,6 +1,37 @@
 //! Consumers, and bundles that are gone.
 
 use super::*;
+use crate::store::fixture::report;
+
+/// A consumer without bundles, in the first epoch of its database.
+fn resting(lane: LaneFacts) -> ConsumerFacts {
+    ConsumerFacts {
+        lane,
+        load: Load::default(),
+        oldest: Vec::new(),
+        epoch: Epoch {
+            number: 1,
+            id: "0000000a-".into(),
+            began_at: before(86_400),
+            why: String::new(),
+        },
+        doubts: Doubts::default(),
+        raised: Vec::new(),
+    }
+}
+
+/// An agent that was heard, and that reported of itself, so many seconds ago.
+fn presence(heard_before: i64, reported_before: i64) -> Presence {
+    Presence {
+        consumer: name(),
+        last_seen_at: Some(before(heard_before)),
+        report: Some(report("1.4.0", before(90_000))),
+        refusals: 0,
+        report_at: Some(before(reported_before)),
+        missed_at: None,
+        connection: None,
+    }
+}
 
 #[test]
 fn a_bundle_that_is_gone_is_told_of_as_long_as_it_is_remembered() {
@@ -101,19 +132,7 @@ fn a_lane_says_who_sends_or_since_when_nobody_does() {
             scene = scene.leased(owner, replicas);
         }
         scene.facts.lane.listened_until = Some(before(400));
-        let facts = ConsumerFacts {
-            lane: scene.facts.lane,
-            load: Load::default(),
-            oldest: Vec::new(),
-            epoch: Epoch {
-                number: 1,
-                id: "0000000a-".into(),
-                began_at: before(86_400),
-                why: String::new(),
-            },
-            doubts: Doubts::default(),
-            raised: Vec::new(),
-        };
+        let facts = resting(scene.facts.lane);
         let text = consumer_text(&consumer(&facts, process, now()));
         let told = text.lines().find(|line| line.starts_with("lane "));
         told.unwrap_or_default().to_owned()
@@ -156,42 +175,13 @@ fn a_consumer_whose_agent_is_away_with_nothing_to_do_is_not_told_as_one_that_res
         let lane = &mut scene.facts.lane;
         lane.listening_since = Some(before(9_000));
         lane.consumer.last_seen_at = Some(before(heard_before));
-        lane.presence = Some(Presence {
-            consumer: name(),
-            last_seen_at: Some(before(heard_before)),
-            report: Some(AgentReport {
-                version: "1.4.0".into(),
-                commit: String::new(),
-                extensions: vec![],
-                started_at: before(90_000),
-                connected_at: Some(before(90_000)),
-                certificate: None,
-                target: AgentTarget::Directory,
-                kubernetes_version: None,
-                works: HeldWorks::of([]),
-                refusals: vec![],
-                truncated: false,
-            }),
-            refusals: 0,
-            report_at: Some(before(heard_before)),
-            missed_at: None,
-            connection: None,
-        });
+        lane.presence = Some(presence(heard_before, heard_before));
         let facts = ConsumerFacts {
-            lane: scene.facts.lane,
             load: Load {
                 bundles: 1,
                 ..Load::default()
             },
-            oldest: Vec::new(),
-            epoch: Epoch {
-                number: 1,
-                id: "0000000a-".into(),
-                began_at: before(86_400),
-                why: String::new(),
-            },
-            doubts: Doubts::default(),
-            raised: Vec::new(),
+            ..resting(scene.facts.lane)
         };
         consumer(&facts, None, now()).state
     };
@@ -208,30 +198,9 @@ fn a_consumer_whose_agent_is_away_with_nothing_to_do_is_not_told_as_one_that_res
 #[test]
 fn an_old_report_and_a_clock_that_was_ahead_say_nothing_of_the_agent_that_is_there() {
     let mut scene = Scene::acked();
-    let report = AgentReport {
-        version: "1.4.0".into(),
-        commit: String::new(),
-        extensions: vec![],
-        started_at: before(90_000),
-        connected_at: Some(before(90_000)),
-        certificate: None,
-        target: AgentTarget::Directory,
-        kubernetes_version: None,
-        works: HeldWorks::of([]),
-        refusals: vec![],
-        truncated: false,
-    };
     let lane = &mut scene.facts.lane;
     lane.listening_since = Some(before(90_000));
-    lane.presence = Some(Presence {
-        consumer: name(),
-        last_seen_at: Some(before(30)),
-        report: Some(report),
-        refusals: 0,
-        report_at: Some(before(20)),
-        missed_at: None,
-        connection: None,
-    });
+    lane.presence = Some(presence(30, 20));
     let known = |lane: &LaneFacts, waits| AgentFacts::of(lane, waits, now());
     let current = known(lane, true);
     assert_eq!(current.version.as_deref(), Some("1.4.0"));

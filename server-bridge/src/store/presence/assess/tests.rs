@@ -1,8 +1,8 @@
-use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks};
 use link::id::ConsumerName;
 
 use super::super::ConnectionEvent;
 use super::*;
+use crate::store::fixture;
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_780_000_000 + second).unwrap()
@@ -22,19 +22,7 @@ fn nothing() -> Presence {
 
 fn reported(second: i64) -> Presence {
     Presence {
-        report: Some(AgentReport {
-            version: "1.0.0".into(),
-            commit: String::new(),
-            extensions: vec![],
-            started_at: at(-100),
-            connected_at: Some(at(-50)),
-            certificate: None,
-            target: AgentTarget::Directory,
-            kubernetes_version: None,
-            works: HeldWorks::of([]),
-            refusals: vec![],
-            truncated: false,
-        }),
+        report: Some(fixture::report("1.0.0", at(-50))),
         report_at: Some(at(second)),
         ..nothing()
     }

@@ -13,7 +13,7 @@ use super::super::facts::{
     NAMES_LOOKED_AT, RAISED_SHOWN, Wanted,
 };
 use super::super::sql::facts::{
-    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, oldest, read_lease, read_names,
+    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, known_names, oldest, read_lease,
     read_place, read_raised,
 };
 use super::super::sql::rows;
@@ -212,7 +212,7 @@ async fn consumer(
         oldest,
         epoch: history::present(connection).await?,
         doubts: history::doubts(connection, name).await?,
-        raised: raised.iter().map(read_raised).collect::<Result<_, _>>()?,
+        raised: read_raised(&raised)?,
         lane,
     }))
 }
@@ -228,10 +228,7 @@ async fn names(connection: &mut PgConnection) -> Result<KnownNames, StoreError> 
         .fetch_all(connection)
         .await
         .map_err(driver(LOOK))?;
-    Ok(KnownNames {
-        bundles: read_names(&bundles)?,
-        consumers,
-    })
+    known_names(&bundles, consumers)
 }
 
 const OLDEST: &str = oldest!("t.status_version", "GREATEST");

@@ -2,21 +2,26 @@
 //! rows tell.
 
 use super::rows::{self, Cells, optional_time, time};
-use crate::store::facts::{BundleFacts, LaneFacts, LaneOwner, LeaseFacts, RaisedVersion};
+use crate::store::facts::{
+    BundleFacts, KnownNames, LaneFacts, LaneOwner, LeaseFacts, RaisedVersion,
+};
 use crate::store::{Bucket, Bundle, StoreError};
 
-/// Where a bundle stands among others.
+/// Which bundle is meant, and where it stands among others.
 pub(in crate::store) struct Place {
     pub(in crate::store) key: i64,
     pub(in crate::store) id: String,
-    unsent: bool,
-    ahead: u64,
-    unconfirmed: bool,
+    standing: Standing,
 }
 
 /// What is known of a bundle without its consumer.
 pub(in crate::store) struct OwnFacts {
     pub(in crate::store) bundle: Bundle,
+    standing: Standing,
+}
+
+/// The facts of [`BundleFacts`] that are of one bundle among others.
+struct Standing {
     unsent: bool,
     ahead: u64,
     unconfirmed: bool,
@@ -29,9 +34,7 @@ impl Place {
     pub(in crate::store) fn of(self, bundle: Bundle) -> OwnFacts {
         OwnFacts {
             bundle,
-            unsent: self.unsent,
-            ahead: self.ahead,
-            unconfirmed: self.unconfirmed,
+            standing: self.standing,
         }
     }
 }
@@ -43,9 +46,9 @@ impl OwnFacts {
     pub(in crate::store) fn on(self, lane: LaneFacts) -> BundleFacts {
         BundleFacts {
             bundle: self.bundle,
-            unsent: self.unsent,
-            ahead: self.ahead,
-            unconfirmed: self.unconfirmed,
+            unsent: self.standing.unsent,
+            ahead: self.standing.ahead,
+            unconfirmed: self.standing.unconfirmed,
             lane,
         }
     }
@@ -55,13 +58,20 @@ pub(in crate::store) fn read_place(row: &impl Cells) -> Result<Place, StoreError
     Ok(Place {
         key: row.integer("key")?,
         id: row.text("id")?,
-        unsent: row.flag("unsent")?,
-        ahead: row.integer("ahead")?.unsigned_abs(),
-        unconfirmed: row.flag("unconfirmed")?,
+        standing: Standing {
+            unsent: row.flag("unsent")?,
+            ahead: row.integer("ahead")?.unsigned_abs(),
+            unconfirmed: row.flag("unconfirmed")?,
+        },
     })
 }
 
-pub(in crate::store) fn read_raised(row: &impl Cells) -> Result<RaisedVersion, StoreError> {
+/// The rows of [`RAISED`].
+pub(in crate::store) fn read_raised(rows: &[impl Cells]) -> Result<Vec<RaisedVersion>, StoreError> {
+    rows.iter().map(raised).collect()
+}
+
+fn raised(row: &impl Cells) -> Result<RaisedVersion, StoreError> {
     let id = row.text("id")?;
     Ok(RaisedVersion {
         version: rows::version(row, "version", &id)?,
@@ -71,14 +81,20 @@ pub(in crate::store) fn read_raised(row: &impl Cells) -> Result<RaisedVersion, S
     })
 }
 
-/// Ids and names of bundles, each once where both are the same.
-pub(in crate::store) fn read_names(rows: &[impl Cells]) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::with_capacity(2 * rows.len());
-    for row in rows {
+/// The rows of [`NEWEST_BUNDLES`], of each the id and the name, once where both are the same, and names of consumers.
+pub(in crate::store) fn known_names(
+    bundles: &[impl Cells],
+    consumers: Vec<String>,
+) -> Result<KnownNames, StoreError> {
+    let mut names = Vec::with_capacity(2 * bundles.len());
+    for row in bundles {
         names.extend([row.text("id")?, row.text("name")?]);
     }
     names.dedup();
-    Ok(names)
+    Ok(KnownNames {
+        bundles: names,
+        consumers,
+    })
 }
 
 /// The lease of a bucket, from the one row of PostgreSQL's `LEASE`.
@@ -116,7 +132,7 @@ pub(in crate::store) const RAISED: &str = "SELECT b.id, l.version, l.stored_at, 
      FROM bundles b JOIN ledger l ON l.bundle_key = b.key \
      WHERE b.consumer_name = $1 AND l.note LIKE 'the cluster held version %' ORDER BY l.stored_at DESC, b.key LIMIT $2";
 
-/// Ids and names of the newest `$1` bundles, for [`read_names`].
+/// Ids and names of the newest `$1` bundles, for [`known_names`].
 pub(in crate::store) const NEWEST_BUNDLES: &str =
     "SELECT id, name FROM bundles ORDER BY key DESC LIMIT $1";
 

@@ -1,5 +1,6 @@
-//! What `explain` asks for in SQLite, which tells nothing of a file that is damaged or not the one at its path any more: of an open store by the readers of searches with their deadline, because a consumer
-//! may have many bundles, and of a file that a bridge may have open by a connection that can only read.
+//! What `explain` asks for in SQLite: of an open store by the readers of searches with their deadline, because a consumer may
+//! have many bundles, and of a file that a bridge may have open by a connection that can only read. A file that is damaged, or
+//! is not the one at its path any more, tells nothing.
 
 use std::path::Path;
 
@@ -14,7 +15,7 @@ use super::super::facts::{
 };
 use super::super::presence::is_ahead;
 use super::super::sql::facts::{
-    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, oldest, read_names, read_place,
+    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, known_names, oldest, read_place,
     read_raised,
 };
 use super::super::{LedgerEntry, OpenError, StoreError};
@@ -231,7 +232,7 @@ async fn consumer(
         oldest: oldest.collect(),
         epoch: history::present(&mut *connection).await?,
         doubts: history::doubts(connection, name).await?,
-        raised: raised.iter().map(read_raised).collect::<Result<_, _>>()?,
+        raised: read_raised(&raised)?,
         lane,
     }))
 }
@@ -247,10 +248,7 @@ async fn names(connection: &mut SqliteConnection) -> Result<KnownNames, StoreErr
         .fetch_all(connection)
         .await
         .map_err(driver(LOOK))?;
-    Ok(KnownNames {
-        bundles: read_names(&bundles)?,
-        consumers,
-    })
+    known_names(&bundles, consumers)
 }
 
 const OLDEST: &str = oldest!(

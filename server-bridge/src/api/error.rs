@@ -1,4 +1,6 @@
-//! Error responses of the REST API: Maestro's error body and catalogue of codes (docs/MAESTRO.md §5.2).
+//! Error responses of the REST API, in Maestro's form (docs/MAESTRO.md §5.2).
+
+mod code;
 
 use std::any::Any;
 use std::time::Duration;
@@ -6,29 +8,13 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use link::error::{Hint, chain};
-use serde_json::{Value, json};
 use tracing::{debug, error};
 
-use super::PREFIX;
 use crate::callers::Denied;
 use crate::store::StoreError;
 use crate::validate::Invalid;
 
-/// A kind of failure with its number, as clients of the Go server know it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Code {
-    Forbidden,
-    Conflict,
-    NotFound,
-    Validation,
-    General,
-    NotImplemented,
-    Unauthenticated,
-    Malformed,
-    BadRequest,
-    Search,
-    Route,
-}
+pub(super) use self::code::Code;
 
 /// A failed request. The operation id is added on the way out.
 #[derive(Clone, Debug)]
@@ -38,91 +24,6 @@ pub(super) struct ApiError {
     reason: String,
     latest_version: Option<i32>,
     allow: Option<HeaderValue>,
-}
-
-// === impl Code ===
-
-impl Code {
-    /// Every entry of the catalogue.
-    pub(super) const ALL: &'static [Self] = &[
-        Self::Forbidden,
-        Self::Conflict,
-        Self::NotFound,
-        Self::Validation,
-        Self::General,
-        Self::NotImplemented,
-        Self::Unauthenticated,
-        Self::Malformed,
-        Self::BadRequest,
-        Self::Search,
-        Self::Route,
-    ];
-
-    const fn number(self) -> u16 {
-        match self {
-            Self::Forbidden => 4,
-            Self::Conflict => 6,
-            Self::NotFound => 7,
-            Self::Validation => 8,
-            Self::General => 9,
-            Self::NotImplemented => 10,
-            Self::Unauthenticated => 15,
-            Self::Malformed => 17,
-            Self::BadRequest => 21,
-            Self::Search => 23,
-            Self::Route => 404,
-        }
-    }
-
-    const fn status(self) -> StatusCode {
-        match self {
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::Conflict => StatusCode::CONFLICT,
-            Self::NotFound | Self::Route => StatusCode::NOT_FOUND,
-            Self::Validation | Self::Malformed | Self::BadRequest | Self::Search => {
-                StatusCode::BAD_REQUEST
-            }
-            Self::General => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotImplemented => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-        }
-    }
-
-    const fn meaning(self) -> &'static str {
-        match self {
-            Self::Forbidden => "Forbidden to perform this action",
-            Self::Conflict => "An entity with the specified unique values already exists",
-            Self::NotFound => "Resource not found",
-            Self::Validation => "General validation failure",
-            Self::General => "Unspecified error",
-            Self::NotImplemented => "HTTP method not implemented for this endpoint",
-            Self::Unauthenticated => "Account authentication could not be verified",
-            Self::Malformed => "Unable to read request body",
-            Self::BadRequest => "Bad request",
-            Self::Search => "Failed to parse search query",
-            Self::Route => "The requested resource doesn't exist",
-        }
-    }
-
-    /// The catalogue's entry.
-    pub(super) fn entry(self) -> Value {
-        let number = self.number();
-        json!({
-            "id": number.to_string(),
-            "kind": "Error",
-            "href": format!("{PREFIX}/errors/{number}"),
-            "code": format!("maestro-{number}"),
-            "reason": self.meaning(),
-        })
-    }
-
-    /// The entry with this number.
-    pub(super) fn find(number: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|code| code.number().to_string() == number)
-    }
 }
 
 // === impl ApiError ===
@@ -207,15 +108,9 @@ impl ApiError {
 
     /// The body, once the operation id is known.
     pub(super) fn render(&self, operation_id: &str) -> Response {
-        let number = self.code.number();
-        let mut body = json!({
-            "id": number.to_string(),
-            "kind": "Error",
-            "href": format!("{PREFIX}/errors/{number}"),
-            "code": format!("maestro-{number}"),
-            "reason": self.reason,
-            "operation_id": operation_id,
-        });
+        let mut body = self.code.entry();
+        body["reason"] = self.reason.as_str().into();
+        body["operation_id"] = operation_id.into();
         if let Some(latest) = self.latest_version {
             body["latest_version"] = latest.into();
         }

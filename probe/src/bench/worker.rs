@@ -40,6 +40,15 @@ struct Unanswered {
     room: OwnedSemaphorePermit,
 }
 
+// === impl Run ===
+
+impl Run {
+    /// When the last answers have to be there.
+    fn last(&self, plan: &Plan) -> Instant {
+        self.start + plan.end() + self.within
+    }
+}
+
 // === impl Stop ===
 
 impl Stop {
@@ -55,8 +64,8 @@ impl Stop {
         *self.at.get_or_init(Instant::now)
     }
 
-    /// Waits for the moment at which something is due; false if the run ended before it.
-    async fn before_that_is(&self, due: Instant) -> bool {
+    /// Waits for the moment at which something is due; false if the run ends before it.
+    async fn lets_come(&self, due: Instant) -> bool {
         tokio::select! {
             () = sleep_until(due) => self.at.get().is_none_or(|at| due < *at),
             // What was due by then goes all the same, late.
@@ -73,12 +82,7 @@ pub(super) async fn work(
     mut connection: Connection,
     run: Run,
 ) -> Tally {
-    let Run {
-        start,
-        within,
-        pace,
-        stop,
-    } = run;
+    let (start, stop) = (run.start, run.stop.clone());
     let tally = Tally::new(plan.first_of(number), plan.messages_of(number));
     let tally = Arc::new(Mutex::new(tally));
     let session = connection.session.clone();
@@ -87,14 +91,14 @@ pub(super) async fn work(
         number,
         plan.clone(),
         session.clone(),
-        (start, start + plan.end() + within, pace),
-        (queue, stop.clone()),
+        run.clone(),
+        queue,
         tally.clone(),
     ));
     let sending = AbortOnDropHandle::new(sending);
     let mut answers = AbortOnDropHandle::new(tokio::spawn(answered(unanswered, tally.clone())));
-    let _watching = AbortOnDropHandle::new(tokio::spawn(watch(session, tally.clone())));
-    let (mut open, mut last) = (true, start + plan.end() + within);
+    let watching = AbortOnDropHandle::new(tokio::spawn(watch(session, tally.clone())));
+    let (mut open, mut last) = (true, run.last(&plan));
     let mut stopped = false;
     while open || !lock(&tally).is_settled() {
         tokio::select! {
@@ -111,12 +115,12 @@ pub(super) async fn work(
             _ = &mut answers, if open => open = false,
             at = stop.asked(), if !stopped => {
                 stopped = true;
-                last = last.min(at + within.min(STOPPED_WITHIN));
+                last = last.min(at + run.within.min(STOPPED_WITHIN));
             }
             () = sleep_until(last) => break,
         }
     }
-    drop((sending, answers, _watching));
+    drop((sending, answers, watching));
     connection.close().await;
     let mut tally = std::mem::take(&mut *lock(&tally));
     // All may be over before this connection has heard of it.
@@ -130,22 +134,22 @@ async fn send(
     number: u16,
     plan: Arc<Plan>,
     session: Session,
-    (start, last, pace): (Instant, Instant, Pace),
-    (queue, stop): (mpsc::Sender<Unanswered>, Stop),
+    run: Run,
+    queue: mpsc::Sender<Unanswered>,
     tally: Arc<Mutex<Tally>>,
 ) {
-    let topic = plan.topic(number);
+    let (topic, last) = (plan.topic(number), run.last(&plan));
     for message in 0..plan.messages_of(number) {
-        let due = start + plan.due(number, message);
-        if !stop.before_that_is(due).await {
+        let due = run.start + plan.due(number, message);
+        if !run.stop.lets_come(due).await {
             return;
         }
         // What was held up goes late, within the limits, and its time counts from when it was due. What has no room by `last`
         // counts as unsent.
-        let Some(room) = pace.room(last).await else {
+        let Some(room) = run.pace.room(last).await else {
             return;
         };
-        let slot = pace.slot(Instant::now());
+        let slot = run.pace.slot(Instant::now());
         if slot > last {
             return;
         }

@@ -200,17 +200,17 @@ pub(crate) fn findings(context: &Context, facts: &AwsFacts) -> Vec<Finding> {
             Finding::info(ASKED, format!("not checked: {why}"))
         }
     });
-    found.extend(pod_identity(context, facts));
+    found.extend(pod::finding(context, facts));
     found.extend(secret(context, facts));
     found
 }
 
-/// That another account or region was asked than the broker's, where that is known before it is dialled: the endpoint is
-/// another one, and the certificate is not there either.
+/// How it is known, before the broker is dialled, that another account or region was asked than the broker's: the endpoint
+/// there is another one, and the certificate is not there either. `None` where it is not known.
 pub(crate) fn asked_elsewhere(context: &Context, facts: &AwsFacts) -> Option<String> {
     let endpoint = facts.endpoint.as_ref().ok()?;
     let is_other = !context.target.host.eq_ignore_ascii_case(endpoint);
-    (facts.is_absent() && is_other && is_called_by_name(context))
+    (facts.lacks_certificate() && is_other && is_called_by_name(context))
         .then(|| format!("its endpoint is `{endpoint}`"))
 }
 
@@ -237,40 +237,6 @@ fn endpoint_finding(context: &Context, endpoint: &str) -> Finding {
     }
     Finding::info(ENDPOINT, seen)
         .why("an address, an own domain or a VPC endpoint is not called like it")
-}
-
-// In a pod keys come with its creation, from an association of its namespace and service account.
-fn pod_identity(context: &Context, facts: &AwsFacts) -> Option<Finding> {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let asked = context.args.far.secret.is_some();
-    if !asked || !set("KUBERNETES_SERVICE_HOST") || set("AWS_ACCESS_KEY_ID") {
-        return None;
-    }
-    if !set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
-        return Some(
-            Finding::error(IDENTITY, "this pod was given no credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI is not set)")
-                .why("an association that is made after the pod does not reach it, nor does one for another namespace or service account")
-                .next(NEXT_ASSOCIATION),
-        );
-    }
-    let Some(words) = &facts.pod else {
-        let words = facts.caller.as_ref().err()?.words();
-        return Some(Finding::info(IDENTITY, format!("not known: {words}")));
-    };
-    let says = |kind: &str| words.contains(kind);
-    Some(if says("AccessDenied") || says("not authorized") {
-        Finding::error(TRUST, format!("the association is there, and the role is not given: {words}"))
-            .why("the role must trust `pods.eks.amazonaws.com` for `sts:AssumeRole` and `sts:TagSession`")
-            .next("`aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument`")
-    } else if says("ResourceNotFound") {
-        Finding::error(IDENTITY, format!("there is no association any more: {words}"))
-            .why("it was deleted or made anew after the pod, which keeps the old one until it is made anew too")
-            .next(NEXT_ASSOCIATION)
-    } else {
-        Finding::error(IDENTITY, words.clone())
-            .why("without keys the secret cannot be read, nor AWS be asked")
-            .next("look at the log of `eks-pod-identity-agent` on this node, and at the association; then make the pod anew")
-    })
 }
 
 fn secret(context: &Context, facts: &AwsFacts) -> Option<Finding> {
@@ -324,10 +290,6 @@ fn certificate_id(fingerprint: &str) -> String {
 }
 
 const ASKED: Code = Code::new(600);
-const NEXT_ASSOCIATION: &str = "`aws eks list-pod-identity-associations --cluster-name NAME --namespace NS --service-account SA`, then make the pod anew";
-
-const IDENTITY: Code = Code::new(601);
-const TRUST: Code = Code::new(602);
 const MAY_READ: Code = Code::new(603);
 const SECRET: Code = Code::new(604);
 const ENDPOINT: Code = Code::new(203);

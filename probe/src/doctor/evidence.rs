@@ -30,9 +30,9 @@ impl Evidence {
         Self { aws, api }
     }
 
-    /// The broker let the certificate in: an account that does not know it is another one.
-    pub(crate) fn is_let_in(&mut self) {
-        if self.aws.is_absent() {
+    /// Takes in that the broker let the certificate in: an account that does not know it is another one.
+    pub(crate) fn note_let_in(&mut self) {
+        if self.aws.lacks_certificate() {
             self.aws.disown("the broker takes it");
         }
     }

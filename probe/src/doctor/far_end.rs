@@ -148,7 +148,7 @@ fn of_aws(facts: &AwsFacts, who: &Who) -> Vec<Finding> {
         return found;
     };
     let id = &who.own;
-    if facts.is_absent() && !connection.connected {
+    if facts.lacks_certificate() && !connection.connected {
         // It knows of no connection of a certificate that it does not know.
         found.push(
             Finding::info(CONNECTED, format!("not known: AWS was asked{} in an account or region that does not have the certificate", facts.asked_as()))

@@ -270,7 +270,7 @@ fn named(args: &ConnectionArgs) -> Option<Location> {
     })
 }
 
-// What is at the wrong place in the files or the environment; a name of a consumer is said nowhere that is none.
+// What is at the wrong place in the files or the environment. `consumerName` is left aside: what is no name is never quoted.
 fn misplaced(args: &ConnectionArgs) -> Misplaced {
     let files = configuration(args);
     let texts = files

@@ -1,9 +1,10 @@
 //! CONNECT, SUBSCRIBE, PUBLISH and the round trip, and what the policy refuses: all on two connections.
 //!
 //! A broker gives a client id to whoever came last. So a client id that a running agent or bridge may have is used only
-//! when it is known to be free (by AWS, in the account that knows the certificate), or when `--take-over` says that it may be taken; a foreign id
-//! is tried first in any case, which tells whether the policy refuses it. With a party's own id the session is gone on with
-//! as the party does, and nothing that comes is acknowledged: what the broker keeps for it is there when it comes back.
+//! when it is known to be free (by AWS, in the account that knows the certificate), or when `--take-over` says that it may be
+//! taken (`own_id`); a foreign id is tried first in any case, which tells whether the policy refuses it. With a party's own id
+//! the session is gone on with as the party does, and nothing that comes is acknowledged: what the broker keeps for it is there
+//! when it comes back.
 
 mod answers;
 mod certificate;
@@ -11,14 +12,14 @@ mod client;
 mod connect;
 mod exchange;
 mod foreign;
+mod own_id;
 mod seen;
 
 use std::time::Duration;
 
 use link::fault::{Code, Finding};
-use link::iot::limits::CONNECT_INTERVAL;
 use link::iot::{ArnPrefix, PolicyAction};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use self::client::{Asked, RawClient};
 use self::connect::{Own, Tries};
@@ -67,35 +68,12 @@ pub(crate) async fn check(
         RawClient::connect(&context.target, identity, asked, within).await
     };
     let (foreign_client, foreign_answer) = split(dial(who.foreign.clone(), None).await);
-    let (mut throttled, mut refused) = (0, 0);
-    let (own_client, own) = match plan(context, who, evidence) {
-        Own::Taken => {
-            let keep = who.shared.then_some(KEEP);
-            let mut answer = dial(who.own.clone(), keep).await;
-            let is_explained =
-                !is_recent(&evidence.aws) && certificate::of_connect(&evidence.aws, who).is_some();
-            for pause in AGAIN {
-                let Err(ended) = &answer else { break };
-                let denied = ended.is_denied() || ended.is_refusal() && is_recent(&evidence.aws);
-                // Where AWS says why, asking again brings nothing.
-                let again = ended.is_throttled() || denied && !is_explained;
-                if !again || context.share(pause) < pause {
-                    break;
-                }
-                throttled += u32::from(ended.is_throttled());
-                refused += u32::from(denied);
-                sleep(pause).await;
-                answer = dial(who.own.clone(), keep).await;
-            }
-            match answer {
-                Ok(client) => (Some(client), Own::Taken),
-                Err(ended) => (None, Own::Ended(ended)),
-            }
-        }
-        left_alone => (None, left_alone),
-    };
-    if foreign_answer.is_ok() || own == Own::Taken {
-        evidence.is_let_in();
+    let keep = who.shared.then_some(KEEP);
+    let dial_own = async || dial(who.own.clone(), keep).await;
+    let (own_client, tries) =
+        own_id::connect(context, who, evidence, foreign_answer, dial_own).await;
+    if tries.foreign.is_ok() || tries.own == Own::Taken {
+        evidence.note_let_in();
     }
     let arn = evidence
         .aws
@@ -105,12 +83,6 @@ pub(crate) async fn check(
         facts: &evidence.aws,
         arn,
         findings,
-    };
-    let tries = Tries {
-        foreign: foreign_answer,
-        own,
-        throttled,
-        refused,
     };
     let allow = statement(PolicyAction::Connect, &who.pattern(&who.own), &stage.arn);
     let found = connect::findings(&tries, who, &evidence.aws, &allow);
@@ -297,22 +269,6 @@ fn one_way(who: &Who, stage: &mut SessionStage<'_>) {
     stage.add(finding);
 }
 
-// Whether the party's own id is used. `Taken` says that it is.
-fn plan(context: &Context, who: &Who, evidence: &Evidence) -> Own {
-    if !who.shared || context.args.far.take_over {
-        return Own::Taken;
-    }
-    // Whoever gives `-i` without a role means that id.
-    if who.role == Role::Operator {
-        return Own::Taken;
-    }
-    match evidence.connected(&who.own) {
-        Some((true, how)) => Own::Connected(how),
-        Some((false, _)) => Own::Taken,
-        None => Own::Spared("whoever is connected with it would be thrown out".into()),
-    }
-}
-
 // The broker answers otherwise than the attached policies say.
 fn spreading(tries: &Tries, facts: &AwsFacts) -> Option<Finding> {
     let taken = tries.own == Own::Taken;
@@ -336,10 +292,6 @@ fn spreading(tries: &Tries, facts: &AwsFacts) -> Option<Finding> {
         );
     }
     None
-}
-
-fn is_recent(facts: &AwsFacts) -> bool {
-    facts.recent().is_some()
 }
 
 fn split(answer: Result<RawClient, Ended>) -> (Option<RawClient>, Result<(), Ended>) {
@@ -366,9 +318,3 @@ const KEEP: u32 = 3600;
 // A round trip to the other side of the world and back, several times.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 const ROUND_TRIP_WITHIN: Duration = Duration::from_secs(2);
-
-// A little over the interval in which one client id may connect.
-const AGAIN: [Duration; 2] = [
-    CONNECT_INTERVAL.saturating_add(Duration::from_millis(100)),
-    CONNECT_INTERVAL.saturating_add(Duration::from_millis(100)),
-];

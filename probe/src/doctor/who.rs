@@ -153,12 +153,12 @@ impl Who {
     /// pattern.
     pub(crate) fn pattern(&self, on: &str) -> String {
         match self.is_random() {
-            true => on.replace(&self.own, OPERATORS),
+            true => on.replace(&self.own, OPERATOR_IDS),
             false => on.to_owned(),
         }
     }
 
-    /// How to be somebody whom a policy can name; ends a sentence about its statement.
+    /// What else the policy may allow where the client id is made for one run, to stand behind its statement.
     pub(crate) fn named_by(&self) -> &'static str {
         match self.is_random() {
             true => " (or the id that is given with `-i`)",
@@ -248,8 +248,8 @@ fn covers(wide: &str, narrow: &str) -> bool {
 // The name under which the provisioner makes an operator's certificate (`Target::resolve` makes such client ids).
 const OPERATOR: &str = "probe";
 
-// What that one's policy lets connect beside the name itself (`Party::operator`).
-const OPERATORS: &str = "probe-*";
+// What that one's policy lets connect besides the name itself (`Party::operator`).
+const OPERATOR_IDS: &str = "probe-*";
 
 #[cfg(test)]
 mod tests {
@@ -275,7 +275,10 @@ mod tests {
         }
         let arn = link::iot::ArnPrefix::default();
         let policy = who(false).party.policy(&arn).to_json();
-        assert!(policy.contains(&format!("client/{OPERATORS}")), "{policy}");
+        assert!(
+            policy.contains(&format!("client/{OPERATOR_IDS}")),
+            "{policy}"
+        );
     }
 
     #[test]

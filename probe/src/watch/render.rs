@@ -159,8 +159,10 @@ pub(super) fn plain(snapshot: &Snapshot, width: usize) -> String {
 }
 
 fn clusters(count: u64, view: &View) -> String {
-    let state = view.presence.map_or("", |state| state.as_str());
-    let mut text = format!("{count} {state} clusters").replace("  ", " ");
+    let mut text = match view.presence {
+        Some(state) => format!("{count} {} clusters", state.as_str()),
+        None => format!("{count} clusters"),
+    };
     if let Some(part) = &view.filter {
         text.push_str(&format!(" with `{part}`"));
     }

@@ -114,7 +114,7 @@ impl AwsFacts {
     }
 
     /// Whether the account and region that were asked do not have the certificate.
-    pub(crate) fn is_absent(&self) -> bool {
+    pub(crate) fn lacks_certificate(&self) -> bool {
         matches!(self.certificate, Ok(CertificateState::Absent))
     }
 
@@ -241,9 +241,9 @@ mod tests {
         facts.certificate = Ok(CertificateState::Absent);
         facts.connection = Ok(ConnectionState::default());
         facts.caller = Ok("arn:aws:iam::222222222222:user/a".into());
-        assert!(facts.is_absent());
+        assert!(facts.lacks_certificate());
         facts.disown("the broker takes it");
-        assert!(!facts.is_absent());
+        assert!(!facts.lacks_certificate());
         let words = facts.connection.unwrap_err().words().to_owned();
         assert!(
             words.contains("222222222222") && words.ends_with("the broker takes it"),

@@ -1,5 +1,5 @@
-//! The agent of EKS Pod Identity, asked as the SDK asks it when that got nothing: the SDK keeps the status of a refusal and
-//! drops its text, which alone tells whether the association or the role's trust is missing.
+//! Whether EKS Pod Identity gives this pod keys. Its agent is asked as the SDK asks it when that got nothing: the SDK keeps the
+//! status of a refusal and drops its text, which alone tells whether the association or the role's trust is missing.
 //!
 //! **Invariant:** the pod's token goes to this machine or to the agent's own link-local addresses and nowhere else; of an answer
 //! that is no refusal nothing is kept, because it holds keys.
@@ -11,9 +11,48 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, HeaderValue};
+use link::fault::{Code, Finding};
 use link::http::client::{HttpAddress, HttpClient};
 use link::telemetry::clip;
 use link::tls::HttpsFiles;
+
+use super::facts::AwsFacts;
+use crate::doctor::Context;
+
+/// Whether a pod has keys: they come with its creation, from an association of its namespace and service account. `None` where
+/// nobody asked for a secret, or this is no pod that gets its keys so.
+pub(super) fn finding(context: &Context, facts: &AwsFacts) -> Option<Finding> {
+    let set = |name: &str| variable(name).is_some();
+    let asked = context.args.far.secret.is_some();
+    if !asked || !set("KUBERNETES_SERVICE_HOST") || set("AWS_ACCESS_KEY_ID") {
+        return None;
+    }
+    if !set("AWS_CONTAINER_CREDENTIALS_FULL_URI") {
+        return Some(
+            Finding::error(IDENTITY, "this pod was given no credentials (AWS_CONTAINER_CREDENTIALS_FULL_URI is not set)")
+                .why("an association that is made after the pod does not reach it, nor does one for another namespace or service account")
+                .next(NEXT_ASSOCIATION),
+        );
+    }
+    let Some(words) = &facts.pod else {
+        let words = facts.caller.as_ref().err()?.words();
+        return Some(Finding::info(IDENTITY, format!("not known: {words}")));
+    };
+    let says = |kind: &str| words.contains(kind);
+    Some(if says("AccessDenied") || says("not authorized") {
+        Finding::error(TRUST, format!("the association is there, and the role is not given: {words}"))
+            .why("the role must trust `pods.eks.amazonaws.com` for `sts:AssumeRole` and `sts:TagSession`")
+            .next("`aws iam get-role --role-name NAME --query Role.AssumeRolePolicyDocument`")
+    } else if says("ResourceNotFound") {
+        Finding::error(IDENTITY, format!("there is no association any more: {words}"))
+            .why("it was deleted or made anew after the pod, which keeps the old one until it is made anew too")
+            .next(NEXT_ASSOCIATION)
+    } else {
+        Finding::error(IDENTITY, words.clone())
+            .why("without keys the secret cannot be read, nor AWS be asked")
+            .next("look at the log of `eks-pod-identity-agent` on this node, and at the association; then make the pod anew")
+    })
+}
 
 /// What the agent refuses with, in its words; `None` where there is none, or it does not refuse.
 pub(super) async fn refusal(within: Duration) -> Option<String> {
@@ -77,6 +116,11 @@ fn is_agent(uri: &str) -> bool {
     let host = host.trim_matches(['[', ']']);
     AGENT.contains(&host) || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
+
+const IDENTITY: Code = Code::new(601);
+const TRUST: Code = Code::new(602);
+
+const NEXT_ASSOCIATION: &str = "`aws eks list-pod-identity-associations --cluster-name NAME --namespace NS --service-account SA`, then make the pod anew";
 
 const AGENT: [&str; 2] = ["169.254.170.23", "fd00:ec2::23"];
 

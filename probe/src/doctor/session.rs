@@ -69,7 +69,7 @@ pub(crate) async fn check(
     };
     let (foreign_client, foreign_answer) = split(dial(who.foreign.clone(), None).await);
     let keep = who.shared.then_some(KEEP);
-    let dial_own = async || dial(who.own.clone(), keep).await;
+    let dial_own = || dial(who.own.clone(), keep);
     let (own_client, tries) =
         own_id::connect(context, who, evidence, foreign_answer, dial_own).await;
     if tries.foreign.is_ok() || tries.own == Own::Taken {

@@ -15,12 +15,12 @@ use crate::doctor::evidence::Evidence;
 use crate::doctor::who::{Role, Who};
 
 /// Connects with it, unless it is to be left alone; `dial` is one attempt, and `foreign` what a foreign id was answered.
-pub(super) async fn connect(
+pub(super) async fn connect<D: Future<Output = Result<RawClient, Ended>>>(
     context: &Context,
     who: &Who,
     evidence: &Evidence,
     foreign: Result<(), Ended>,
-    dial: impl AsyncFn() -> Result<RawClient, Ended>,
+    dial: impl Fn() -> D,
 ) -> (Option<RawClient>, Tries) {
     let mut tries = Tries {
         foreign,

@@ -64,8 +64,8 @@ pub use copy::{
 };
 pub use error::{FailureClass, OpenError, StoreError};
 pub use facts::{
-    BundleFacts, ConsumerFacts, ExplainStore, Found, KnownNames, LaneFacts, LaneOwner, LeaseFacts,
-    RAISED_SHOWN, RaisedVersion, Wanted,
+    Ahead, BundleFacts, ConsumerFacts, ExplainStore, Found, KnownNames, LaneFacts, LaneOwner,
+    LeaseFacts, RAISED_SHOWN, RaisedVersion, Wanted,
 };
 pub use history::{EPOCHS, Epoch, History, JUMP, Raised, Raising};
 pub use json::{InvalidJson, Json, MAX_DEPTH};

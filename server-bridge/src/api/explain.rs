@@ -1,20 +1,22 @@
 //! Handlers of `/resource-bundles/{id}/explain` and `/consumers/{id}/explain`.
 //!
 //! **Contract:** who may not read a bundle or consumer is answered as if it were not there. What is told of a consumer counts
-//! the bundles of all sources, so that it takes the right to list those of all. What the store cannot tell is no story: an
-//! error says so, and where to look.
+//! the bundles of all sources, so that it takes the right to list those of all; of a bundle whoever may not read those of all
+//! is told nothing that depends on others. Why a check of the bridge fails is told to who may read everything. What the store
+//! cannot tell is no story: an error says so, and where to look.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use link::id::ConsumerName;
 use serde::Serialize;
 
 use super::actor::Actor;
 use super::error::{ApiError, Code};
 use super::reference::Reference;
 use super::{Context, consumers, json_response};
-use crate::callers::Verb;
-use crate::explain;
+use crate::callers::{Scope, Verb};
+use crate::explain::{self, ProcessFacts};
 use crate::store::Store;
 
 /// The story of a bundle. One that is gone is told of to who may see every bundle, because nobody knows any more whose it
@@ -38,7 +40,11 @@ pub(super) async fn bundle<S: Store>(
     };
     let bundle = facts.bundle;
     facts.bundle = actor.bundle(Verb::Get, &reference, Some(bundle)).await?;
-    let process = context.process.facts(&facts.bundle.consumer_name);
+    let scope = actor.scope(Verb::Get).await?;
+    if !scope.has_every_source() {
+        facts.ahead = facts.ahead.of_its_source();
+    }
+    let process = process(&context, &facts.bundle.consumer_name, &scope);
     let story = explain::bundle(&facts, Some(&process), now);
     Ok(answer(&story))
 }
@@ -51,7 +57,8 @@ pub(super) async fn consumer<S: Store>(
 ) -> Result<Response, ApiError> {
     let consumer = consumers::find(&context.store, &actor, Verb::Get, &reference).await;
     let consumer = consumer.map_err(unknown)?;
-    if !actor.scope(Verb::List).await?.has_every_source() {
+    let scope = actor.scope(Verb::List).await?;
+    if !scope.has_every_source() {
         return Err(ApiError::new(
             Code::Forbidden,
             "what waits for a consumer is told over all sources, and the rules let you list those of some only",
@@ -62,9 +69,18 @@ pub(super) async fn consumer<S: Store>(
     let facts = facts
         .map_err(unknown)?
         .ok_or_else(|| ApiError::not_found("Consumer", &reference))?;
-    let process = context.process.facts(&consumer.name);
+    let process = process(&context, &consumer.name, &scope);
     let story = explain::consumer(&facts, Some(&process), now);
     Ok(answer(&story))
+}
+
+/// What this process says of itself to who has this scope.
+fn process<S: Store>(context: &Context<S>, consumer: &ConsumerName, scope: &Scope) -> ProcessFacts {
+    let facts = context.process.facts(consumer);
+    match scope.is_all() {
+        true => facts,
+        false => facts.without_reasons(),
+    }
 }
 
 /// Nothing is told that was not read.

@@ -20,8 +20,8 @@ pub struct ProcessFacts {
 pub struct UnmetCheck {
     /// Its name, as in `/readyz`.
     pub name: String,
-    /// Why.
-    pub reason: String,
+    /// Why; `None` where that is not to be told.
+    pub reason: Option<String>,
 }
 
 /// What is known of a consumer's agent at one moment.
@@ -60,6 +60,32 @@ pub(super) struct RefusedVersion {
     pub(super) reason: String,
     /// A sentence.
     pub(super) message: String,
+}
+
+// === impl ProcessFacts ===
+
+impl ProcessFacts {
+    /// The same for who may not read everything: reasons name hosts, files and users of the bridge.
+    #[must_use]
+    pub fn without_reasons(mut self) -> Self {
+        for check in &mut self.failing {
+            check.reason = None;
+        }
+        self
+    }
+}
+
+// === impl UnmetCheck ===
+
+impl UnmetCheck {
+    /// In a sentence.
+    pub(super) fn told(&self) -> String {
+        let name = &self.name;
+        match &self.reason {
+            Some(reason) => format!("{name}: {reason}"),
+            None => format!("its check `{name}` fails"),
+        }
+    }
 }
 
 // === impl AgentFacts ===

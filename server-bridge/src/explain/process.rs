@@ -31,7 +31,7 @@ impl ProcessView {
             owns: self.ownership.fence(consumer).is_ok(),
             failing: failing
                 .map(|check| UnmetCheck {
-                    reason: check.reason.unwrap_or_default(),
+                    reason: check.reason,
                     name: check.name,
                 })
                 .collect(),

@@ -6,7 +6,7 @@ use super::facts::ProcessFacts;
 use super::quarantine::{Cause, largest, next_try};
 use super::story::Stay;
 use super::words::{self, ACKNOWLEDGED, PUBLISHED};
-use super::{NO_BRIDGE, QUARANTINED, TURN};
+use super::{NO_BRIDGE, QUARANTINED, TURN, UNKNOWN};
 use crate::store::{BundleFacts, LaneFacts, LeaseFacts, LedgerEntry};
 
 /// What holds it up. `entry` is the ledger's of the version or the deletion.
@@ -56,16 +56,29 @@ pub(super) fn unsent(
                 stay(TURN, why, SOON.into())
             }
         }
-        _ if facts.ahead > 0 => {
-            let ahead = words::bundles(facts.ahead);
-            let why =
-                format!("{ahead} of its consumer that changed before it are to be sent first");
-            let next = "nothing: they go in their order, 100 a second on one connection; where it does not get less, explain the consumer";
-            stay(TURN, why, next.into())
+        _ if facts.ahead.told() > 0 => {
+            let (whose, look) = match facts.ahead.of_others {
+                Some(_) => ("consumer", "explain the consumer"),
+                None => ("source", ASK),
+            };
+            let ahead = words::bundles(facts.ahead.told());
+            let why = format!("{ahead} of its {whose} that changed before it are to be sent first");
+            let next = format!(
+                "nothing: they go in their order, 100 a second on one connection; where it does not get less, {look}"
+            );
+            stay(TURN, why, next)
         }
         Some(_) => {
             let why = "the broker has taken it before, and it was asked for once more: what is repeated goes at once, then after 2 s, doubling to a minute";
             stay(TURN, why.into(), SOON.into())
+        }
+        // The same words whether or not others go before it.
+        None if older_than(since, QUICK) && facts.ahead.of_others.is_none() => {
+            let waited = words::ago(since, now);
+            let why = format!(
+                "{owner} has not handed it to its connection for {waited}; whether bundles of other sources go before it is not told to who may not read them"
+            );
+            stay(UNKNOWN, why, ASK.into())
         }
         None if older_than(since, QUICK) => {
             let waited = words::ago(since, now);
@@ -161,13 +174,13 @@ fn unable(process: &ProcessFacts, owner: &str) -> Option<(String, String)> {
         // Whether the owner is another one is not known here.
         let check = of("leases").or_else(|| of("slot"))?;
         let why = format!(
-            "{owner} owns the consumer; this bridge cannot keep its own lease ({}: {}), which holds it up if it is that one",
-            check.name, check.reason
+            "{owner} owns the consumer; this bridge cannot keep its own lease ({}), which holds it up if it is that one",
+            check.told()
         );
         return Some((why, LOOK_AT_BRIDGE.into()));
     }
     let check = SENDING.iter().find_map(|name| of(name))?;
-    let why = format!("{owner} cannot send: {}: {}", check.name, check.reason);
+    let why = format!("{owner} cannot send: {}", check.told());
     let next = match check.name.as_str() {
         name if name.starts_with("broker") || name.starts_with("identity") => {
             "run `probe doctor` where the bridge runs: it names what is in the way of the broker"
@@ -196,6 +209,8 @@ pub(super) fn owner(facts: &BundleFacts, process: Option<&ProcessFacts>) -> Stri
 /// Checks without which nothing is sent, in the order in which they say more.
 const SENDING: [&str; 4] = ["identity", "broker", "store", "delivery"];
 
+/// For who may not explain the consumer.
+const ASK: &str = "ask who may read the bundles of every source to explain it";
 const LOOK_AT_BRIDGE: &str = "look at /readyz of that bridge, and run `probe doctor` where it runs";
 const SOON: &str = "nothing: it goes by itself within seconds";
 

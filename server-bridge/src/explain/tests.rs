@@ -11,7 +11,7 @@ use super::bundle::told;
 use super::facts::{AgentFacts, RefusedVersion};
 use super::*;
 use crate::store::{
-    Bundle, BundleFacts, Consumer, ConsumerFacts, Content, Doubts, Epoch, Json, LaneFacts,
+    Ahead, Bundle, BundleFacts, Consumer, ConsumerFacts, Content, Doubts, Epoch, Json, LaneFacts,
     LaneOwner, LeaseFacts, LedgerEntry, Load, Presence, PresenceState, Progress, RaisedVersion,
     SourceName, Status, Tombstone,
 };
@@ -88,7 +88,10 @@ impl Scene {
             facts: BundleFacts {
                 bundle,
                 unsent: true,
-                ahead: 0,
+                ahead: Ahead {
+                    of_source: 0,
+                    of_others: Some(0),
+                },
                 unconfirmed: false,
                 lane: LaneFacts {
                     consumer,
@@ -185,7 +188,7 @@ impl Scene {
     fn process(mut self, owns: bool, failing: &[(&str, &str)]) -> Self {
         let failing = failing.iter().map(|(name, reason)| UnmetCheck {
             name: (*name).into(),
-            reason: (*reason).into(),
+            reason: Some((*reason).into()),
         });
         self.process = Some(ProcessFacts {
             owns,

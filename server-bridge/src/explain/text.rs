@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use link::printable::printable;
 
 use super::story::{AgentShown, BundleStory, ConsumerStory, Stay, UnmetCondition};
 use super::words;
@@ -145,11 +146,8 @@ impl Lines {
         if !self.text.is_empty() {
             self.text.push('\n');
         }
-        // What an agent says may hold anything; a terminal must not obey it.
-        let clean: String = text
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
+        // What an agent says may hold anything; a terminal must not obey it, nor show it as what it is not.
+        let clean = printable(&text.replace(|c: char| c.is_whitespace(), " "));
         // Writing to a text cannot fail.
         let _ = write!(self.text, "{name:<9} {}", clean.trim_end());
     }

@@ -18,12 +18,21 @@ pub struct BundleFacts {
     pub bundle: Bundle,
     /// Whether its newest version, or its deletion, is still to be taken by the broker.
     pub unsent: bool,
-    /// How many bundles of its consumer are to be sent and were changed before it.
-    pub ahead: u64,
+    /// Which bundles of its consumer are to be sent and were changed before it.
+    pub ahead: Ahead,
     /// Whether its version was neither made nor confirmed in the present epoch.
     pub unconfirmed: bool,
     /// Its consumer.
     pub lane: LaneFacts,
+}
+
+/// How many bundles of a consumer go before one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Those of its source.
+    pub of_source: u64,
+    /// Those of other sources; `None` where they are not to be told of.
+    pub of_others: Option<u64>,
 }
 
 /// A consumer's lane: when its agent was heard, and who sends to it.
@@ -153,6 +162,27 @@ pub enum Wanted {
     Bundle,
     /// A consumer.
     Consumer,
+}
+
+// === impl Ahead ===
+
+impl Ahead {
+    /// As many as may be told of.
+    pub const fn told(self) -> u64 {
+        match self.of_others {
+            Some(others) => self.of_source.saturating_add(others),
+            None => self.of_source,
+        }
+    }
+
+    /// The same for who may not read the bundles of every source.
+    #[must_use]
+    pub const fn of_its_source(self) -> Self {
+        Self {
+            of_others: None,
+            ..self
+        }
+    }
 }
 
 // === impl Wanted ===

@@ -13,6 +13,7 @@ use reqwest::{Client, ClientBuilder, Method};
 use serde_json::{Value, json};
 use server_bridge::api;
 use server_bridge::callers::{CallersConfig, CertificateFiles};
+use server_bridge::replicas::Ownership;
 use server_bridge::store::{AnyStore, Location};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -122,6 +123,7 @@ impl Bridge {
         api.listen = ([127, 0, 0, 1], 0).into();
         api.bounds.connections = connections;
         api.access = callers.access;
+        api.process = api::ProcessView::new(checks.clone(), Ownership::sole());
         let scheme = callers.https.as_ref().map_or("http", |_| "https");
         api.tls = callers.https;
         let metrics = api::ApiMetrics::register(&registry).unwrap();

@@ -171,6 +171,50 @@ async fn what_is_counted_of_all_sources_is_shown_only_to_who_may_list_them_all()
 }
 
 #[tokio::test]
+async fn the_story_of_a_bundle_tells_who_has_one_source_nothing_of_others() {
+    let place = Place::new();
+    let (bridge, cast) = begin(&place).await;
+    let waiting = async |client: &Client, id: &str| {
+        let answer = bridge
+            .get(client, &format!("/resource-bundles/{id}/explain"))
+            .await;
+        assert_eq!(answer.0, 200, "{answer:?}");
+        let waiting = &answer.1["waiting"];
+        format!("{} {} {}", waiting["code"], waiting["why"], waiting["next"])
+    };
+    for id in ["o1", "o2"] {
+        let mut body = bundle(id, "c1");
+        body["source"] = "other".into();
+        let made = bridge.post(&cast.ops, "/resource-bundles", body).await;
+        assert_eq!(made.0, 201, "{made:?}");
+    }
+    let body = bundle("b2", "c1");
+    let made = bridge.post(&cast.ann, "/resource-bundles", body).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let all = waiting(&cast.ops, "b2").await;
+    assert!(all.contains("3 bundles of its consumer"), "{all}");
+    let own = waiting(&cast.ann, "b2").await;
+    assert!(own.contains("1 bundle of its source"), "{own}");
+    // The first of its source, though not the first of all.
+    let own = waiting(&cast.other, "o1").await;
+    assert!(!own.contains("of its"), "{own}");
+
+    let check = bridge.checks.add("broker");
+    check.failing("connect to `db.internal`");
+    let all = waiting(&cast.ops, "b2").await;
+    assert!(all.contains("broker: connect to `db.internal`"), "{all}");
+    for (client, id) in [
+        (&cast.ann, "b2"),
+        (&cast.other, "o1"),
+        (&cast.robot, "b-c2"),
+    ] {
+        let own = waiting(client, id).await;
+        assert!(own.contains("its check `broker` fails"), "{own}");
+        assert!(!own.contains("db.internal"), "{own}");
+    }
+}
+
+#[tokio::test]
 async fn changes_beyond_the_rules_are_refused_in_words() {
     let place = Place::new();
     let (bridge, cast) = begin(&place).await;

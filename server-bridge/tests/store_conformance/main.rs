@@ -138,6 +138,7 @@ conformance!([
     presence::silence_is_noted_only_for_as_long_as_somebody_listened,
     presence::a_note_of_a_clock_that_was_ahead_is_replaced_by_the_next,
     facts::a_bundle_is_found_by_id_or_else_by_name_with_those_before_it,
+    facts::those_of_other_sources_that_go_before_are_counted_apart,
     facts::a_consumer_is_told_by_what_waits_longest_and_what_was_raised,
     progress::each_column_says_how_far_a_bundle_has_come_at_each_hop,
     progress::a_status_of_another_version_or_history_says_nothing_of_the_present_one,

@@ -17,7 +17,10 @@ fn what_the_broker_has_not_taken_says_who_refused_it_or_who_does_not_send() {
         scene
     };
     let mut behind = Scene::stored();
-    behind.facts.ahead = 1_200;
+    behind.facts.ahead = Ahead {
+        of_source: 200,
+        of_others: Some(1_000),
+    };
     let mut again = Scene::acked();
     again.facts.unsent = true;
     let mut new = Scene::stored();
@@ -207,6 +210,44 @@ fn what_the_broker_has_not_taken_says_who_refused_it_or_who_does_not_send() {
         ),
     ];
     check(cases);
+}
+
+#[test]
+fn who_may_not_read_every_source_is_told_the_same_whatever_other_sources_have_to_be_sent() {
+    let told = |of_source, of_others| {
+        let mut scene = Scene::stored();
+        let ahead = Ahead {
+            of_source,
+            of_others: Some(of_others),
+        };
+        scene.facts.ahead = ahead.of_its_source();
+        scene.told()
+    };
+    for of_source in [0, 3] {
+        assert_eq!(told(of_source, 0), told(of_source, 1_200));
+    }
+    let (none, some) = (told(0, 1_200), told(3, 1_200));
+    assert!(none.contains("MQ900") && none.contains("10 min"), "{none}");
+    assert!(
+        some.contains("MQ911") && some.contains("3 bundles of its source"),
+        "{some}"
+    );
+    // No advice that would be refused.
+    assert!(!some.contains("explain the consumer"), "{some}");
+}
+
+#[test]
+fn who_may_not_read_everything_is_told_which_check_fails_and_not_why() {
+    let hidden = "connect to `db.internal` as `bridge`";
+    for (owns, name) in [(true, "broker-0"), (true, "store"), (false, "leases")] {
+        let mut scene = Scene::stored().process(owns, &[(name, hidden)]);
+        assert!(scene.told().contains(hidden), "{}", scene.told());
+        scene.process = scene.process.map(ProcessFacts::without_reasons);
+        let text = serde_json::to_string(&scene.story()).unwrap();
+        let named = format!("its check `{name}` fails");
+        assert!(text.contains("MQ902") && text.contains(&named), "{text}");
+        assert!(!text.contains("internal"), "{text}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::rows::{self, Cells, optional_time, time};
 use crate::store::facts::{
-    BundleFacts, KnownNames, LaneFacts, LaneOwner, LeaseFacts, RaisedVersion,
+    Ahead, BundleFacts, KnownNames, LaneFacts, LaneOwner, LeaseFacts, RaisedVersion,
 };
 use crate::store::{Bucket, Bundle, StoreError};
 
@@ -23,7 +23,7 @@ pub(in crate::store) struct OwnFacts {
 /// The facts of [`BundleFacts`] that are of one bundle among others.
 struct Standing {
     unsent: bool,
-    ahead: u64,
+    ahead: Ahead,
     unconfirmed: bool,
 }
 
@@ -55,12 +55,16 @@ impl OwnFacts {
 }
 
 pub(in crate::store) fn read_place(row: &impl Cells) -> Result<Place, StoreError> {
+    let (all, of_source) = (row.integer("ahead")?, row.integer("ahead_of_source")?);
     Ok(Place {
         key: row.integer("key")?,
         id: row.text("id")?,
         standing: Standing {
             unsent: row.flag("unsent")?,
-            ahead: row.integer("ahead")?.unsigned_abs(),
+            ahead: Ahead {
+                of_source: of_source.unsigned_abs(),
+                of_others: Some(all.abs_diff(of_source)),
+            },
             unconfirmed: row.flag("unconfirmed")?,
         },
     })
@@ -123,6 +127,8 @@ pub(in crate::store) fn read_lease(
 /// Where the bundle stands that has this id, or else this name.
 pub(in crate::store) const PLACE: &str = "SELECT t.key, t.id, t.unsent, \
      (SELECT COUNT(*) FROM bundles o WHERE o.consumer_name = t.consumer_name AND o.unsent AND o.changed < t.changed) AS ahead, \
+     (SELECT COUNT(*) FROM bundles o WHERE o.consumer_name = t.consumer_name AND o.unsent AND o.changed < t.changed \
+      AND o.source = t.source) AS ahead_of_source, \
      t.epoch <> (SELECT MAX(number) FROM epochs) AS unconfirmed \
      FROM bundles t WHERE t.id = $1 OR t.name = $1 ORDER BY CASE WHEN t.id = $1 THEN 0 ELSE 1 END LIMIT 1";
 

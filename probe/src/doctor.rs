@@ -37,6 +37,7 @@ mod static_files;
 mod tls;
 mod who;
 
+use link::cli::StdoutError;
 use link::error::{ExitKind, Failure};
 use link::fault::{Code, Finding, FindingsReport};
 use link::http::client::ApiError;
@@ -54,11 +55,18 @@ use crate::stage::Stage;
 /// Only for a wrong command line, standard output that cannot be written, and an archive that cannot.
 pub async fn run(args: &DoctorArgs) -> Result<Option<ExitKind>, Failure> {
     let output = Output::of(args.output);
-    let (report, about, files) = look(args, output).await?;
-    let _ = output.print(
-        || findings::summary(&report, &about),
-        || serde_json::to_value(&report).unwrap_or_default(),
-    )?;
+    let Look {
+        report,
+        about,
+        files,
+        printed,
+    } = look(args, output).await?;
+    let printed = printed.and_then(|()| {
+        let summary = || findings::summary(&report, &about);
+        let json = || serde_json::to_value(&report).unwrap_or_default();
+        output.print(summary, json).map(drop)
+    });
+    // Where nothing can be printed it is all that is left.
     if let Some(file) = &args.bundle {
         archive::write(file, &report, &about, &files).map_err(Failure::failed)?;
         output.note(&format!(
@@ -66,6 +74,7 @@ pub async fn run(args: &DoctorArgs) -> Result<Option<ExitKind>, Failure> {
             file.display()
         ));
     }
+    printed?;
     Ok((!report.is_healthy()).then_some(ExitKind::Failed))
 }
 
@@ -74,23 +83,30 @@ pub async fn run(args: &DoctorArgs) -> Result<Option<ExitKind>, Failure> {
 /// # Errors
 /// As [`run`].
 pub async fn report(args: &DoctorArgs) -> Result<FindingsReport, Failure> {
-    let (report, ..) = look(args, Output::of(args.output)).await?;
-    Ok(report)
+    let look = look(args, Output::of(args.output)).await?;
+    look.printed?;
+    Ok(look.report)
 }
 
-// What was found, about whom, and what was looked at on disk.
-async fn look(
-    args: &DoctorArgs,
-    output: Output,
-) -> Result<(FindingsReport, String, files::Looked), Failure> {
+struct Look {
+    report: FindingsReport,
+    /// About whom.
+    about: String,
+    /// What was looked at on disk.
+    files: files::Looked,
+    /// Whether the findings could be printed.
+    printed: Result<(), StdoutError>,
+}
+
+async fn look(args: &DoctorArgs, output: Output) -> Result<Look, Failure> {
     // What would fail at the end fails at the beginning.
     args.far.api.check().map_err(ApiError::into_failure)?;
     if let Some(file) = &args.bundle {
         archive::check(file).map_err(Failure::misuse)?;
     }
     if !args.static_files.is_empty() {
-        let (report, about) = static_files::look(args, output).await?;
-        return Ok((report, about, files::Looked::default()));
+        let (findings, about) = static_files::look(args, output).await?;
+        return Ok(Look::of(findings, about, files::Looked::default()));
     }
     let deadline = Instant::now() + args.timeout;
     let mut findings = Findings::new(output);
@@ -111,8 +127,22 @@ async fn look(
             }
         }
     }
-    let about = findings.clean(&about);
-    Ok((findings.finish()?, about, start.files))
+    Ok(Look::of(findings, about, start.files))
+}
+
+// === impl Look ===
+
+impl Look {
+    fn of(findings: Findings, about: String, files: files::Looked) -> Self {
+        let about = findings.clean(&about);
+        let (report, printed) = findings.finish();
+        Self {
+            report,
+            about,
+            files,
+            printed,
+        }
+    }
 }
 
 async fn stages(mut context: Context, findings: &mut Findings) {

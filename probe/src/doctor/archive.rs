@@ -2,12 +2,13 @@
 //!
 //! **Invariant:** what goes in is chosen: the report, known keys of the configuration, descriptions of certificates, names of
 //! environment variables, facts of the machine. No key, no value of a variable that is not listed here and of the shape that
-//! it must have. All of it passes [`redact::text`] once more. The file is new and its owner's alone (0600).
+//! it must have. All of it passes [`redact`] once more. The file is new, whole, and its owner's alone (0600).
 
 mod machine;
 mod tar;
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -50,33 +51,38 @@ pub(super) fn write(
     };
     let now = Clock::system().now().as_second();
     let mut archive = tar::Archive::new(u64::try_from(now).unwrap_or(0));
+    let mut json = serde_json::to_value(report).unwrap_or_default();
+    redact::value(&mut json);
+    let json = serde_json::to_string_pretty(&json).unwrap_or_default();
+    archive.add("doctor/report.json", json.as_bytes());
     for (name, text) in entries(report, about, looked) {
-        let text = redact::text(&text);
+        // Names of files, variables and subjects may hold anything.
+        let text = redact::shown(&redact::text(&text), MOST_OF_ENTRY) + "\n";
         archive.add(&format!("doctor/{name}"), text.as_bytes());
     }
-    let mut options = link::private::write_options();
-    let mut file = options.create_new(true).open(path).map_err(of)?;
+    let mut file = create(path).map_err(of)?;
     let written = file.write_all(&archive.finish());
-    written.and_then(|()| file.sync_all()).map_err(of)
+    written.and_then(|()| file.sync_all()).map_err(|error| {
+        // A part of it is no help, and would be in the way of the next try.
+        let _ = std::fs::remove_file(path);
+        of(error)
+    })
 }
 
-/// Whether an archive can be written there, before anything is looked at.
+fn create(path: &Path) -> io::Result<File> {
+    link::private::write_options().create_new(true).open(path)
+}
+
+/// Whether an archive can be written there, before anything is looked at: an empty file is made and taken away.
 ///
 /// # Errors
-/// There is a file already, or no directory for one.
+/// The file system's; there is a file already, no directory for one, or no right to it.
 pub(super) fn check(path: &Path) -> Result<(), ArchiveError> {
-    let of = |kind: io::ErrorKind| ArchiveError::Write {
+    let tried = create(path).and_then(|_| std::fs::remove_file(path));
+    tried.map_err(|source| ArchiveError::Write {
         path: path.to_owned(),
-        source: kind.into(),
-    };
-    if path.symlink_metadata().is_ok() {
-        return Err(of(io::ErrorKind::AlreadyExists));
-    }
-    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
-    match parent.is_none_or(Path::is_dir) && path.file_name().is_some() {
-        true => Ok(()),
-        false => Err(of(io::ErrorKind::NotFound)),
-    }
+        source,
+    })
 }
 
 // === impl ArchiveError ===
@@ -92,7 +98,6 @@ impl Hint for ArchiveError {
 }
 
 fn entries(report: &FindingsReport, about: &str, looked: &Looked) -> Vec<(String, String)> {
-    let json = serde_json::to_string_pretty(report).unwrap_or_default();
     let mut text: String = report
         .findings
         .iter()
@@ -101,7 +106,6 @@ fn entries(report: &FindingsReport, about: &str, looked: &Looked) -> Vec<(String
     text.push_str(&findings::summary(report, about));
     text.push('\n');
     let mut all = vec![
-        ("report.json".to_owned(), json),
         ("report.txt".to_owned(), text),
         (
             "certificates.txt".to_owned(),
@@ -158,6 +162,9 @@ fn certificates(inspection: &Inspection) -> String {
     }
     text
 }
+
+// More than any entry has, which reads bounded files.
+const MOST_OF_ENTRY: usize = 4 * 1024 * 1024;
 
 // As much as the configuration itself may have.
 const MOST_BYTES: u64 = 1024 * 1024;

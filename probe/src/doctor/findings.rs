@@ -43,15 +43,16 @@ impl Findings {
         self.misplaced = misplaced;
     }
 
-    /// Text as a finding would have it.
+    /// Text as a finding has it.
     pub(super) fn clean(&self, text: &str) -> String {
-        redact::text(&self.misplaced.hide(text))
+        let text = redact::text(&self.misplaced.hide(text));
+        redact::shown(&text, MOST_BYTES)
     }
 
-    /// Adds one. Nothing that looks like a secret stays in it, whoever wrote its text.
+    /// Adds one. Nothing that looks like a secret, and nothing that a terminal acts on, stays in it, whoever wrote its text.
     pub fn add(&mut self, mut finding: Finding) {
         for words in [&mut finding.seen, &mut finding.why, &mut finding.next] {
-            *words = redact::text(&self.misplaced.hide(words));
+            *words = self.clean(words);
         }
         if self.output.format == OutputFormat::Text && self.failed.is_none() {
             // The reader that went away is no reason to stop: an archive may be wanted.
@@ -103,15 +104,12 @@ impl Findings {
             .unwrap_or(Severity::Ok)
     }
 
-    /// Ends the run: the report, or that standard output could not be written.
-    ///
-    /// # Errors
-    /// Anything but a reader that went away.
-    pub fn finish(self) -> Result<FindingsReport, StdoutError> {
-        match self.failed {
-            Some(error) => Err(error),
-            None => Ok(FindingsReport::new(self.all)),
-        }
+    /// Ends the run: the report, and whether standard output could be written; a reader that went away is no error.
+    pub fn finish(self) -> (FindingsReport, Result<(), StdoutError>) {
+        (
+            FindingsReport::new(self.all),
+            self.failed.map_or(Ok(()), Err),
+        )
     }
 }
 
@@ -156,6 +154,9 @@ fn indented(text: &str) -> String {
     text.replace('\n', "\n         ")
 }
 
+// Many times what any text of ours has; what others say may be endless.
+const MOST_BYTES: usize = 16 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,7 +181,28 @@ mod tests {
             Code::new(106),
             "`mqtts://user:hunter2@host` is no host",
         ));
-        let report = findings.finish().unwrap();
-        assert!(!report.findings[0].seen.contains("hunter2"));
+        let (report, printed) = findings.finish();
+        assert!(printed.is_ok() && !report.findings[0].seen.contains("hunter2"));
+    }
+
+    #[test]
+    fn what_others_say_is_bounded_and_makes_no_terminal_act() {
+        let mut findings = Findings::new(Output {
+            format: OutputFormat::Json,
+            quiet: false,
+        });
+        let hostile = "\u{1b}[2J\u{202e}\u{9b}\0\r";
+        let words = || format!("{hostile}{}", "x".repeat(2 * MOST_BYTES));
+        findings.add(
+            Finding::error(Code::new(106), words())
+                .why(words())
+                .next(words()),
+        );
+        let (report, _) = findings.finish();
+        let found = &report.findings[0];
+        for words in [&found.seen, &found.why, &found.next] {
+            assert!(words.len() < MOST_BYTES + 100, "{}", words.len());
+            assert!(!words.chars().any(link::printable::is_hidden), "{words:?}");
+        }
     }
 }

@@ -5,15 +5,42 @@
 //! asks for (`misplaced`).
 
 mod misplaced;
+mod named;
+mod words;
+
+use link::printable::printable;
+use serde_json::Value;
 
 pub(super) use self::misplaced::Misplaced;
 
-/// Text without what looks like a secret: private keys in PEM, users and passwords of URLs, tokens.
+/// Text without what looks like a secret: private keys in PEM, users and passwords of URLs, values at names of secrets, tokens.
 pub(super) fn text(text: &str) -> String {
     let text = without_private_keys(text);
     let text = without_users(&text);
-    let text = without_named(&text);
-    words(&text)
+    let text = named::without(&text);
+    words::without_secrets(&text)
+}
+
+/// The same of every text in a value: what is written as JSON already cannot be cut without breaking it.
+pub(super) fn value(value: &mut Value) {
+    match value {
+        Value::String(words) => *words = text(words),
+        Value::Array(values) => values.iter_mut().for_each(self::value),
+        Value::Object(members) => members.values_mut().for_each(self::value),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// Text of whoever wrote it, line by line, without what a terminal acts on or does not show, and not endless.
+pub(super) fn shown(text: &str, most_bytes: usize) -> String {
+    let lines: Vec<String> = text.replace('\t', " ").lines().map(printable).collect();
+    let mut shown = lines.join("\n");
+    if shown.len() > most_bytes {
+        let bytes = text.len();
+        shown.truncate(shown.floor_char_boundary(most_bytes));
+        shown.push_str(&format!("… ({bytes} bytes)"));
+    }
+    shown
 }
 
 /// A configuration file, line by line: known keys with their values, unknown keys with none.
@@ -45,12 +72,6 @@ pub(super) fn configuration(text: &str) -> String {
         lines.push(format!("# {removed} line(s) without a key {REMOVED}"));
     }
     lines.join("\n") + "\n"
-}
-
-/// Whether a key may hold a secret, by its name.
-pub(super) fn is_secret_name(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
 }
 
 fn entry(line: &str) -> Option<(&str, &str, &str)> {
@@ -104,7 +125,7 @@ fn without_users(text: &str) -> String {
         let (before, after) = left.split_at(at + "://".len());
         kept.push_str(before);
         let end = after
-            .find(|c: char| c.is_whitespace() || "`'\"<>".contains(c))
+            .find(|c: char| c.is_whitespace() || "`\"<>".contains(c))
             .unwrap_or(after.len());
         match after[..end].rfind('@') {
             Some(user) => {
@@ -118,138 +139,14 @@ fn without_users(text: &str) -> String {
     kept
 }
 
-// `name: value` and `"name":"value"`, where the name is a secret's.
-fn without_named(text: &str) -> String {
-    let mut left = text;
-    let mut kept = String::with_capacity(text.len());
-    while let Some(at) = left.find(':') {
-        let (before, after) = (&left[..at], &left[at + 1..]);
-        // What follows another colon at once is the second half of `service:action`.
-        let is_first = kept.is_empty();
-        kept.push_str(before);
-        kept.push(':');
-        left = after;
-        let bare = before.trim_end_matches(['"', '\'']);
-        let is_quoted = bare.len() < before.len();
-        let start = bare.rfind(is_boundary).map_or(0, |at| {
-            at + bare[at..].chars().next().map_or(1, char::len_utf8)
-        });
-        // Not a longer one, such as a path or an option.
-        let is_whole = (start > 0 || is_first)
-            && bare[start..].chars().all(is_of_name)
-            && !bare[start..].starts_with('-');
-        if !is_whole || !is_secret_name(&bare[start..]) {
-            continue;
-        }
-        let value = after.trim_start_matches([' ', '\t']);
-        let space = &after[..after.len() - value.len()];
-        let quote = value.chars().next().filter(|c| "\"'`".contains(*c));
-        // `service:action` and addresses are no entries.
-        if space.is_empty() && !is_quoted && quote.is_none() {
-            continue;
-        }
-        let inside = &value[quote.map_or(0, char::len_utf8)..];
-        let end = match quote {
-            Some(quote) => end_of_quoted(inside, quote),
-            None => inside.find(is_boundary).unwrap_or(inside.len()),
-        };
-        let is_scheme = ["bearer", "basic"]
-            .iter()
-            .any(|scheme| inside[..end].eq_ignore_ascii_case(scheme));
-        if end == 0 || is_scheme {
-            continue;
-        }
-        kept.push_str(space);
-        kept.extend(quote);
-        kept.push_str(REMOVED);
-        left = &inside[end..];
-    }
-    kept.push_str(left);
-    kept
-}
-
-fn is_of_name(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "._-".contains(c)
-}
-
-// The end of a quoted text, past what is escaped.
-fn end_of_quoted(text: &str, quote: char) -> usize {
-    let mut is_escaped = false;
-    for (at, c) in text.char_indices() {
-        if c == quote && !is_escaped {
-            return at;
-        }
-        is_escaped = c == '\\' && !is_escaped;
-    }
-    text.len()
-}
-
-fn words(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut after_scheme = false;
-    for piece in text.split_inclusive(is_boundary) {
-        let word = piece.trim_end_matches(is_boundary);
-        let tail = &piece[word.len()..];
-        let named = word
-            .split_once('=')
-            .filter(|(name, value)| is_secret_name(name) && !value.is_empty());
-        if let Some((name, _)) = named {
-            kept.push_str(name);
-            kept.push('=');
-            kept.push_str(REMOVED);
-        } else if looks_like_token(word) || (after_scheme && word.len() >= SHORTEST_BEARER) {
-            kept.push_str(REMOVED);
-        } else {
-            kept.push_str(word);
-        }
-        if !word.is_empty() {
-            after_scheme = ["bearer", "basic"]
-                .iter()
-                .any(|scheme| word.eq_ignore_ascii_case(scheme));
-        }
-        kept.push_str(tail);
-    }
-    kept
-}
-
-fn is_boundary(c: char) -> bool {
-    c.is_whitespace() || "`'\",;&()<>{}[]".contains(c)
-}
-
-// JSON web tokens, key ids of AWS, and the tokens of GitHub and the like by their published beginnings.
-fn looks_like_token(word: &str) -> bool {
-    let key_id = |word: &str| {
-        word.len() == 20
-            && ["AKIA", "ASIA"].iter().any(|start| word.starts_with(start))
-            && word
-                .chars()
-                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
-    };
-    let web_token = word.starts_with("eyJ") && word.len() > 30;
-    web_token || word.split(['=', ':', '/', '.']).any(key_id)
-}
-
 /// What stands in place of a secret.
 pub(super) const REMOVED: &str = "<removed>";
 
 // In place of a key that is none, and may be anything.
 const UNKNOWN: &str = "(unknown key)";
 
-const SECRET_WORDS: [&str; 8] = [
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "credential",
-    "apikey",
-    "api_key",
-    "authorization",
-];
-
 // Longer than any key there is, shorter than most keys of another kind.
 const LONGEST_KEY: usize = 48;
-
-const SHORTEST_BEARER: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -282,14 +179,95 @@ mod tests {
             ),
             ("id AKIAIOSFODNN7EXAMPLE.", "id <removed>"),
             ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc", "<removed>"),
+            ("mqtts://me:it's@h", "mqtts://<removed>@h"),
+            // Assigned, quoted, and with blanks, as in connection strings and files of settings.
+            (
+                "host=h password='a b' user=u",
+                "host=h password='<removed>' user=u",
+            ),
+            (r#"password="a\" b" x"#, r#"password="<removed>" x"#),
+            ("db.password = hunter2 x", "db.password = <removed> x"),
+            (
+                "AccountKey=abc==;Endpoint=h",
+                "AccountKey=<removed>;Endpoint=h",
+            ),
+            (
+                "h?x=1?sig=a&X-Amz-Signature=0123&y=2",
+                "h?x=1?sig=<removed>&X-Amz-Signature=<removed>&y=2",
+            ),
+            (
+                "x-api-key: abc; Cookie: a=b",
+                "x-api-key: <removed>; Cookie: <removed>",
+            ),
+            ("Authorization: Token abc x", "Authorization: <removed> x"),
+            // JSON in JSON, at any depth.
+            (
+                r#"{\"password\":\"a\\\"b c\",\"x\":\"y\"}"#,
+                r#"{\"password\":\"<removed>\",\"x\":\"y\"}"#,
+            ),
+            (
+                r#"{\\\"token\\\": \\\"abc\\\"}"#,
+                r#"{\\\"token\\\": \\\"<removed>\\\"}"#,
+            ),
+            // Tokens by their published beginnings, wherever they stand.
+            (
+                "https://h/cb?code=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+                "https://h/cb?code=<removed>",
+            ),
+            (
+                "sent:eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+                "sent:<removed>",
+            ),
+            (
+                "by ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+                "by <removed>",
+            ),
+            (
+                "k8s-aws-v1.aHR0cHM6Ly9zdHMuYW1hem9uYXdzLmNvbS8",
+                "<removed>",
+            ),
+            // A key in base64, as a Secret has it.
+            (
+                "tls.key: LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0tCk1JR0g=",
+                "tls.key: <removed>",
+            ),
         ] {
             assert_eq!(text(before), after);
+            assert_eq!(text(after), after, "a second time");
         }
         let action = "allow secretsmanager:DescribeSecret: it is refused; /run/secrets: not there";
         assert_eq!(text(action), action);
+        let fault = "sts:GetCallerIdentity: ExpiredTokenException: The security token is expired";
+        assert_eq!(text(fault), fault);
         let plain =
             "-----BEGIN CERTIFICATE----- `kubectl get secret -n a` https://a.b/c?d=e `x`: 12";
         assert_eq!(text(plain), plain);
+    }
+
+    #[test]
+    fn a_value_stays_json_whatever_is_in_its_texts() {
+        let texts = [
+            r#"password="x""#,
+            r"token=\",
+            "secret='a",
+            r#"{"password":"#,
+        ];
+        let mut written = serde_json::json!({"a": [texts], "n": 1});
+        value(&mut written);
+        let read: Value = serde_json::from_str(&written.to_string()).unwrap();
+        assert_eq!(read["n"], 1);
+        assert!(!read.to_string().contains("=\\\"x"), "{read}");
+    }
+
+    #[test]
+    fn what_a_terminal_obeys_is_not_shown_and_no_text_is_endless() {
+        let hostile = "a\u{1b}[2Jb\u{202e}c\r\nd\0\te";
+        assert_eq!(shown(hostile, 100), "a\u{fffd}[2Jb\u{fffd}c\nd\u{fffd} e");
+        assert_eq!(
+            shown("Straße", 6),
+            "Straße".chars().take(5).collect::<String>() + "… (7 bytes)"
+        );
+        assert_eq!(shown("Straße", 7), "Straße");
     }
 
     #[test]

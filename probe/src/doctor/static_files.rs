@@ -22,7 +22,7 @@ mod values;
 use std::path::PathBuf;
 
 use link::error::{Failure, Hint};
-use link::fault::{Code, Finding, FindingsReport};
+use link::fault::{Code, Finding};
 use link::id::{ClientId, ConsumerName, SourceId};
 use link::iot::Document;
 
@@ -59,11 +59,8 @@ impl Hint for TooMany {
 /// Checks the files, and says how many they were.
 ///
 /// # Errors
-/// A usage failure for names that are none or too many files, and standard output that cannot be written.
-pub(super) async fn look(
-    args: &DoctorArgs,
-    output: Output,
-) -> Result<(FindingsReport, String), Failure> {
+/// A usage failure for names that are none or too many files.
+pub(super) async fn look(args: &DoctorArgs, output: Output) -> Result<(Findings, String), Failure> {
     let asked = asked(args)?;
     let about = match asked.files.as_slice() {
         [one] => format!("`{}`", one.display()),
@@ -75,12 +72,12 @@ pub(super) async fn look(
         let within = args.timeout.as_secs_f32();
         vec![
             Finding::error(READ, format!("not looked at to the end within {within} s"))
-                .why("a file that does not end, such as a pipe that nobody writes to, or a slow file system")
-                .next("give regular files, or more time with `-W SECONDS`"),
+                .why("a file that does not end, such as a pipe that nobody writes to, a slow file system, or a policy of thousands of statements")
+                .next("give regular files, or more time with `-W SECONDS`; AWS takes no policy document of more than 2 048 characters"),
         ]
     });
     found.into_iter().for_each(|finding| findings.add(finding));
-    Ok((findings.finish()?, about))
+    Ok((findings, about))
 }
 
 fn asked(args: &DoctorArgs) -> Result<Asked, Failure> {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::pki::{authority, good, mount, put};
 use super::servers::Tls;
-use super::{at, command, text};
+use super::{at, command, in_namespace, text};
 
 #[test]
 fn secrets_planted_everywhere_are_in_neither_output_nor_archive() {
@@ -132,7 +132,7 @@ fn the_archive_is_its_owners_alone_holds_what_helps_and_overwrites_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let file = scratch.path().join("a.tar");
     let run = || {
-        let mut command = command(&[("AWS_REGION", "us-east-2")]);
+        let mut command = command(&[("AWS_REGION", "us-east-2"), ("A\u{1b}[2J\u{202e}", "x")]);
         command
             .args(at(&port, directory.path()))
             .arg("--bundle")
@@ -156,6 +156,8 @@ fn the_archive_is_its_owners_alone_holds_what_helps_and_overwrites_nothing() {
     assert!(of("report.txt").contains("nothing is wrong"));
     assert!(of("certificates.txt").contains("trusted: `CN=the CA`"));
     assert!(of("environment.txt").contains("AWS_REGION=us-east-2"));
+    // Nothing that a terminal acts on, whoever gave it its name.
+    assert!(of("environment.txt").contains("A\u{fffd}[2J\u{fffd}"));
     assert!(of("files.txt").contains("privateKey: "));
     assert!(of("machine.txt").contains("probe "));
     let _ = of("resolv.conf");
@@ -166,4 +168,54 @@ fn the_archive_is_its_owners_alone_holds_what_helps_and_overwrites_nothing() {
         "{}",
         text(&again)
     );
+}
+
+#[test]
+fn an_archive_is_whole_or_not_there_and_does_not_need_standard_output() {
+    let ca = authority("the CA");
+    let directory = mount(&ca, &good(&ca));
+    let scratch = tempfile::tempdir().unwrap();
+    // What was printed is lost, and the archive is all that is left.
+    let file = scratch.path().join("a.tar");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+    let output = command(&[])
+        .args(at("1", directory.path()))
+        .arg("--bundle")
+        .arg(&file)
+        .stdout(full.unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(
+        text(&output).contains("standard output"),
+        "{}",
+        text(&output)
+    );
+    assert!(std::fs::metadata(&file).unwrap().len() > 1024);
+    // A disk that is full: nothing is left of the first try, so that the second says the same.
+    let disk = scratch.path().join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let shown = disk.display();
+    let prepare = format!(
+        "mount -t tmpfs -o size=4k tmpfs {shown} && ! \"$@\" >/dev/null 2>&1 && test -z \"$(ls {shown})\""
+    );
+    let file = disk.join("a.tar");
+    let run = in_namespace(
+        "-rm",
+        &prepare,
+        &[
+            &at("1", directory.path())[..],
+            &["--bundle", file.to_str().unwrap()],
+        ]
+        .concat(),
+    );
+    assert_eq!(run.code, 1, "{}", run.all);
+    assert!(run.all.contains("No space left"), "{}", run.all);
+    // No right to the directory is said before anything is looked at.
+    let output = command(&[])
+        .args(at("1", directory.path()))
+        .args(["--bundle", "/proc/a.tar"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
 }

@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use link::error::{Hint, chain};
-use link::http::client::{ApiClient, ApiError, query};
+use link::http::client::{ApiClient, ApiError, ApiFlags, query};
+use link::telemetry::clip;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::Context;
 
@@ -20,10 +21,43 @@ pub(crate) struct ApiFacts {
     pub(crate) consumer: Option<ConsumerFacts>,
     /// What is known of its agent.
     pub(crate) presence: Option<PresenceFacts>,
+    /// Why that is not known, where the API has it.
+    pub(crate) no_presence: Option<String>,
     /// What waits for the consumer, if anything does.
     pub(crate) waiting: Option<Waiting>,
     /// How the consumer is, in one sentence.
     pub(crate) story: Option<String>,
+    /// Why that is not known, where the API has it.
+    pub(crate) no_story: Option<String>,
+}
+
+// One answer after another; the first is needed, of the others each stands for itself.
+struct Asking<'a> {
+    client: &'a ApiClient,
+    deadline: Instant,
+    within: Duration,
+}
+
+// === impl Asking ===
+
+impl Asking<'_> {
+    // `None` where there is no such thing.
+    async fn get(&self, path: &str) -> Result<Option<Value>, String> {
+        match timeout_at(self.deadline, self.client.get(path)).await {
+            Ok(Ok(value)) => Ok(Some(value)),
+            Ok(Err(ApiError::NotFound { .. })) => Ok(None),
+            Ok(Err(error)) => Err(told(&error)),
+            Err(_) => Err(format!(
+                "no answer to `{path}` within {} s",
+                self.within.as_secs()
+            )),
+        }
+    }
+
+    async fn list(&self, fields: &[(&str, &str)]) -> Result<Vec<String>, String> {
+        let list = self.get(&query("/consumers", fields)).await?;
+        names_of(&list.unwrap_or_default())
+    }
 }
 
 /// A consumer.
@@ -65,51 +99,52 @@ pub(crate) async fn ask(
     if !flags.is_given() {
         return None;
     }
-    let asked = async {
-        let client = flags.client().map_err(|error| told(&error))?;
-        Box::pin(facts(&client, consumer)).await
-    };
     let within = context.share(ASK_WITHIN);
-    Some(match timeout(within, asked).await {
-        Ok(facts) => facts,
-        Err(_) => Err(format!("no answer within {} s", within.as_secs())),
-    })
+    let client = match client(flags) {
+        Ok(client) => client,
+        Err(why) => return Some(Err(why)),
+    };
+    let asking = Asking {
+        client: &client,
+        deadline: Instant::now() + within,
+        within,
+    };
+    Some(Box::pin(facts(&asking, consumer)).await)
 }
 
-async fn facts(client: &ApiClient, consumer: Option<&str>) -> Result<ApiFacts, String> {
+async fn facts(asking: &Asking<'_>, consumer: Option<&str>) -> Result<ApiFacts, String> {
     let mut facts = ApiFacts {
-        address: client.address().to_string(),
+        address: asking.client.address().to_string(),
         ..ApiFacts::default()
     };
     let Some(name) = consumer else {
-        let list = query("/consumers", &[("size", "1")]);
-        let list = client.get(&list).await.map_err(|error| told(&error))?;
-        names_of(&list)?;
+        asking.list(&[("size", "1")]).await?;
         return Ok(facts);
     };
-    let registered = match client.get(&format!("/consumers/{name}")).await {
-        Ok(consumer) if has_kind(&consumer) => true,
-        Ok(_) => return Err(no_api("a consumer")),
-        Err(ApiError::NotFound { .. }) => false,
-        Err(error) => return Err(told(&error)),
+    let registered = match asking.get(&format!("/consumers/{name}")).await? {
+        Some(consumer) if has_kind(&consumer) => true,
+        Some(_) => return Err(no_api("a consumer")),
+        None => false,
     };
     let mut others = Vec::new();
     if registered {
-        // An older bridge has neither; what is not known is said as such.
+        // An older bridge has neither.
         let (presence, story) = (
             format!("/consumers/{name}/presence"),
             format!("/consumers/{name}/explain"),
         );
-        let (presence, story) = tokio::join!(client.get(&presence), client.get(&story));
-        facts.presence = presence.ok().map(|value| presence_of(&value));
-        let story = story.ok();
+        let (presence, story) = tokio::join!(asking.get(&presence), asking.get(&story));
+        facts.no_presence = presence.as_ref().err().cloned();
+        facts.presence = presence.ok().flatten().map(|value| presence_of(&value));
+        facts.no_story = story.as_ref().err().cloned();
+        let story = story.ok().flatten();
         facts.story = story.as_ref().and_then(|story| text(story, &["state"]));
         facts.waiting = story.and_then(|story| waiting_of(&story["waiting"]));
     } else {
-        let list = query("/consumers", &[("size", NAMES), ("fields", "id,name")]);
         // Anything answers 404; only who lists consumers knows that this one is none.
-        let list = client.get(&list).await.map_err(|error| told(&error))?;
-        others = names_of(&list)?;
+        others = asking
+            .list(&[("size", NAMES), ("fields", "id,name")])
+            .await?;
     }
     facts.consumer = Some(ConsumerFacts {
         name: name.to_owned(),
@@ -175,7 +210,7 @@ fn waiting_of(value: &Value) -> Option<Waiting> {
 fn text(value: &Value, keys: &[&str]) -> Option<String> {
     keys.iter()
         .find_map(|key| value[*key].as_str())
-        .map(str::to_owned)
+        .map(|words| clip(words, CLIP).into_owned())
 }
 
 fn told(error: &ApiError) -> String {
@@ -183,14 +218,28 @@ fn told(error: &ApiError) -> String {
     format!("{}{}", chain(error), hint.unwrap_or_default())
 }
 
+// In a pod there may be little memory, and anything may answer.
+fn client(flags: &ApiFlags) -> Result<ApiClient, String> {
+    let client = flags.client().map_err(|error| told(&error))?;
+    Ok(client.answer_bytes(ANSWER_BYTES))
+}
+
+// Many times a page of names.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
 // A page of names among which a near one is looked for.
 const NAMES: &str = "500";
+
+// Longer than any sentence of a bridge with an agent's in it.
+const CLIP: usize = 4_096;
 
 const ASK_WITHIN: Duration = Duration::from_secs(3);
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     use super::*;
 
@@ -205,6 +254,59 @@ mod tests {
         let presence =
             presence_of(&json!({"state": "away", "reason": "x", "report": {"version": "1.2.3"}}));
         assert_eq!(presence.version.as_deref(), Some("1.2.3"));
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_or_silent_leaves_what_else_is_known() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let mut open = Vec::new();
+            let large = " ".repeat(ANSWER_BYTES) + r#"{"kind":"Consumer"}"#;
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut head = vec![0; 4096];
+                let count = socket.read(&mut head).await.unwrap();
+                let head = String::from_utf8_lossy(&head[..count]).into_owned();
+                let (status, body) = match head.split_whitespace().nth(1).unwrap() {
+                    path if path.ends_with("/explain") => {
+                        open.push(socket);
+                        continue;
+                    }
+                    path if path.ends_with("/presence") => ("403 F", r#"{"reason":"not you"}"#),
+                    path if path.ends_with("/large") => ("200 OK", large.as_str()),
+                    _ => ("200 OK", r#"{"kind":"Consumer"}"#),
+                };
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    body.len()
+                );
+                let _ = socket.write_all(answer.as_bytes()).await;
+            }
+        });
+        let flags = ApiFlags {
+            api: Some(address),
+            ..ApiFlags::default()
+        };
+        let client = client(&flags).unwrap();
+        let within = Duration::from_secs(2);
+        let asking = Asking {
+            client: &client,
+            deadline: Instant::now() + within,
+            within,
+        };
+        let large = facts(&asking, Some("large")).await.unwrap_err();
+        assert!(large.contains("is larger than"), "{large}");
+        let facts = facts(&asking, Some("c1")).await.unwrap();
+        serving.abort();
+        assert!(facts.consumer.unwrap().registered);
+        let refused = facts.no_presence.unwrap();
+        assert!(
+            refused.contains("refuses") && refused.contains("not you"),
+            "{refused}"
+        );
+        let silent = facts.no_story.unwrap();
+        assert!(silent.contains("/explain` within 2 s"), "{silent}");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod calls;
 pub(crate) mod facts;
 mod pod;
 mod sign;
+mod until;
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -21,21 +22,23 @@ use link::error::chain;
 use link::fault::{Code, Finding};
 use link::http::client::HttpAddress;
 use link::telemetry::clip;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use self::calls::Aws;
 use self::facts::{AwsFacts, CertificateState, ConnectionState, Unknown};
+use self::until::Until;
 use super::Context;
+use super::endpoint::is_same;
 use super::who::Who;
 
 // What is asked, with keys.
 async fn service(context: &Context, within: Duration) -> Result<Aws, String> {
     let far = &context.args.far;
-    let keys = keys(far.aws_endpoint.as_deref()).await?;
     let endpoint = match &far.aws_endpoint {
         None => None,
         Some(url) => Some(HttpAddress::parse(url).map_err(|error| chain(&error))?),
     };
+    let keys = keys(endpoint.as_ref()).await?;
     Ok(Aws {
         endpoint,
         region: region(context),
@@ -52,25 +55,22 @@ pub(crate) async fn ask(context: &Context, who: &Who) -> AwsFacts {
         return AwsFacts::none("the broker is not AWS IoT Core by its name");
     }
     let within = context.share(ASK_WITHIN);
-    let asked = async {
-        let aws = service(context, within).await?;
-        Ok::<AwsFacts, String>(Box::pin(all(&aws, context, who)).await)
-    };
-    match timeout(within, asked).await {
-        Ok(Ok(facts)) => facts,
+    let until = Until::begin(within);
+    match timeout_at(until.deadline(), service(context, within)).await {
+        Ok(Ok(aws)) => Box::pin(all(&aws, context, who, until)).await,
         // Without keys; a pod gets its own from somebody who says why not.
         Ok(Err(why)) => AwsFacts {
             pod: pod::refusal(context.share(ASK_WITHIN)).await,
             ..AwsFacts::none(why)
         },
         Err(_) => AwsFacts::none(format!(
-            "no answer of AWS, or of whoever gives credentials, within {} s",
+            "no answer of whoever gives credentials within {} s",
             within.as_secs()
         )),
     }
 }
 
-async fn all(aws: &Aws, context: &Context, who: &Who) -> AwsFacts {
+async fn all(aws: &Aws, context: &Context, who: &Who, until: Until) -> AwsFacts {
     let id = context
         .identity
         .as_ref()
@@ -81,25 +81,32 @@ async fn all(aws: &Aws, context: &Context, who: &Who) -> AwsFacts {
             let unknown = not_asked("the certificate cannot be used");
             return (Err(unknown.clone()), Err(unknown));
         };
-        let certificate = aws.certificate(id).await;
+        let asking = aws.certificate(id);
+        let certificate = until.known("iot:DescribeCertificate", asking).await;
         let policies = match &certificate {
-            Ok(CertificateState::Registered { arn, .. }) => aws.policies(arn).await,
+            Ok(CertificateState::Registered { arn, .. }) => {
+                let asking = aws.policies(arn);
+                until.known("iot:ListAttachedPolicies", asking).await
+            }
             _ => Err(not_asked("the certificate is not known")),
         };
         (certificate, policies)
     };
     let of_secret = async {
         match &context.args.far.secret {
-            Some(secret) => aws.secret(secret).await,
+            Some(secret) => {
+                let asking = aws.secret(secret);
+                until.known("secretsmanager:DescribeSecret", asking).await
+            }
             None => Err(not_asked("no `--secret` is given")),
         }
     };
     let (caller, (certificate, policies), endpoint, connection, subscriptions, secret) = tokio::join!(
-        aws.caller(),
+        until.known("sts:GetCallerIdentity", aws.caller()),
         of_certificate,
-        aws.endpoint(),
-        aws.connection(&who.own),
-        aws.subscriptions(&who.own),
+        until.known("iot:DescribeEndpoint", aws.endpoint()),
+        until.known("iot:GetConnection", aws.connection(&who.own)),
+        until.known("iot:ListSubscriptions", aws.subscriptions(&who.own)),
         of_secret,
     );
     AwsFacts {
@@ -194,7 +201,7 @@ pub(crate) fn findings(context: &Context, facts: &AwsFacts) -> Vec<Finding> {
         (true, [], _) => Finding::ok(ASKED, format!("AWS was asked{}", facts.asked_as())),
         (_, [_, ..], _) => Finding::info(ASKED, format!("not all could be asked{}: {}", facts.asked_as(), refused.join("; ")))
             .why("what AWS does not say is told apart less exactly")
-            .next("allow `iot:DescribeCertificate`, `iot:ListAttachedPolicies`, `iot:GetPolicy`, `iot:DescribeEndpoint`, `iot:GetConnection` and `iot:ListSubscriptions` to who runs this"),
+            .next("where it is refused, allow `iot:DescribeCertificate`, `iot:ListAttachedPolicies`, `iot:GetPolicy`, `iot:DescribeEndpoint`, `iot:GetConnection` and `iot:ListSubscriptions` to who runs this; where it does not answer, let port 443 of that service through"),
         (false, [], unknown) => {
             let why = unknown.map_or("", Unknown::words);
             Finding::info(ASKED, format!("not checked: {why}"))
@@ -208,10 +215,16 @@ pub(crate) fn findings(context: &Context, facts: &AwsFacts) -> Vec<Finding> {
 /// How it is known, before the broker is dialled, that another account or region was asked than the broker's: the endpoint
 /// there is another one, and the certificate is not there either. `None` where it is not known.
 pub(crate) fn asked_elsewhere(context: &Context, facts: &AwsFacts) -> Option<String> {
+    let endpoint = other_endpoint(context, facts).filter(|_| facts.lacks_certificate())?;
+    Some(format!("its endpoint is `{endpoint}`"))
+}
+
+/// The endpoint of the account and region that were asked, where it is another one than the broker's. The certificate may be
+/// registered there too, but who is connected to the broker is known elsewhere.
+pub(crate) fn other_endpoint<'f>(context: &Context, facts: &'f AwsFacts) -> Option<&'f str> {
     let endpoint = facts.endpoint.as_ref().ok()?;
-    let is_other = !context.target.host.eq_ignore_ascii_case(endpoint);
-    (facts.lacks_certificate() && is_other && is_called_by_name(context))
-        .then(|| format!("its endpoint is `{endpoint}`"))
+    let is_other = !is_same(&context.target.host, endpoint);
+    (is_other && is_called_by_name(context)).then_some(endpoint.as_str())
 }
 
 // Whether the broker's name tells which endpoint it is; an address does not.
@@ -222,7 +235,7 @@ fn is_called_by_name(context: &Context) -> bool {
 
 fn endpoint_finding(context: &Context, endpoint: &str) -> Finding {
     let host = &context.target.host;
-    if host.eq_ignore_ascii_case(endpoint) {
+    if is_same(host, endpoint) {
         return Finding::ok(
             ENDPOINT,
             format!("`{host}` is the endpoint of this account and region"),
@@ -253,8 +266,8 @@ fn secret(context: &Context, facts: &AwsFacts) -> Option<Finding> {
     })
 }
 
-async fn keys(endpoint: Option<&str>) -> Result<Credentials, String> {
-    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+async fn keys(endpoint: Option<&HttpAddress>) -> Result<Credentials, String> {
+    if endpoint.is_some_and(|address| !address.is_tls()) {
         return Ok(stand_in());
     }
     let provider = DefaultCredentialsChain::builder().build().await;
@@ -306,6 +319,15 @@ mod tests {
     use link::fault::Severity;
 
     use super::*;
+
+    #[tokio::test]
+    async fn without_tls_nothing_is_signed_with_real_keys() {
+        for url in ["http://127.0.0.1:1", "HTTP://127.0.0.1:1"] {
+            let address = HttpAddress::parse(url).unwrap();
+            let keys = keys(Some(&address)).await.unwrap();
+            assert_eq!(keys.access_key_id(), "stand-in", "{url}");
+        }
+    }
 
     #[test]
     fn a_client_id_that_is_connected_anew_within_a_look_is_two_processes() {

@@ -81,7 +81,7 @@ pub(super) fn by_aws(facts: &AwsFacts, findings: &Findings) -> Option<Finding> {
 /// Waits for the look, and says what it means.
 pub(super) async fn check(context: &Context, look: Look, findings: &mut Findings) {
     let Some(looking) = look.0 else {
-        return findings.skip(CLOCK, "without ca.crt nobody could be believed");
+        return findings.skip(CLOCK, "certificate, key or CA cannot be used");
     };
     let seen = timeout(context.share(PATIENCE), looking).await;
     match seen.ok().and_then(Result::ok).flatten() {

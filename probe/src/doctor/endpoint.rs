@@ -22,7 +22,8 @@ impl Endpoint {
     pub(super) fn of(host: &str) -> Self {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let labels: Vec<&str> = host.split('.').collect();
-        let is_aws = labels.windows(2).any(|pair| pair == ["amazonaws", "com"]);
+        // At the end: what is asked there is signed with the keys of whoever asks.
+        let is_aws = host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn");
         match labels.as_slice() {
             [_, "credentials", "iot", ..] if is_aws => Self::OtherService("iot:CredentialProvider"),
             [_, "jobs", "iot", ..] if is_aws => Self::OtherService("iot:Jobs"),
@@ -54,6 +55,18 @@ impl Endpoint {
     }
 }
 
+/// Whether two names are of the endpoint of one account and region: with `-ats` or without, which has a finding of its own.
+pub(super) fn is_same(a: &str, b: &str) -> bool {
+    let plain = |host: &str| {
+        let host = host.trim_end_matches('.').to_ascii_lowercase();
+        match host.split_once('.') {
+            Some((prefix, rest)) => format!("{}.{rest}", prefix.trim_end_matches("-ats")),
+            None => host,
+        }
+    };
+    plain(a) == plain(b)
+}
+
 const LEGACY: Code = Code::new(202);
 
 const NEXT: &str = "use the name that `aws iot describe-endpoint --endpoint-type iot:Data-ATS` prints in the account and region of the certificate";
@@ -61,6 +74,20 @@ const NEXT: &str = "use the name that `aws iot describe-endpoint --endpoint-type
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_endpoint_has_two_names_and_may_end_with_a_dot() {
+        let ats = "a1-ats.iot.us-east-2.amazonaws.com";
+        for (other, expected) in [
+            ("A1-ATS.iot.us-east-2.amazonaws.com.", true),
+            ("a1.iot.us-east-2.amazonaws.com", true),
+            ("a2-ats.iot.us-east-2.amazonaws.com", false),
+            ("a1-ats.iot.us-west-2.amazonaws.com", false),
+            ("localhost", false),
+        ] {
+            assert_eq!(is_same(ats, other), expected, "{other}");
+        }
+    }
 
     #[test]
     fn an_endpoint_is_known_by_its_name() {
@@ -76,6 +103,10 @@ mod tests {
             (
                 "iot.us-east-2.amazonaws.com",
                 Endpoint::OtherService("the control plane"),
+            ),
+            (
+                "a1-ats.iot.us-east-2.amazonaws.com.example.com",
+                Endpoint::Elsewhere,
             ),
             ("localhost", Endpoint::Elsewhere),
             ("a.iot.example.com", Endpoint::Elsewhere),

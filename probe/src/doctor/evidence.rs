@@ -26,6 +26,9 @@ impl Evidence {
         );
         if let Some(because) = aws::asked_elsewhere(context, &aws) {
             aws.disown(&because);
+        } else if let Some(endpoint) = aws::other_endpoint(context, &aws) {
+            let endpoint = endpoint.to_owned();
+            aws.disown_connection(&endpoint);
         }
         Self { aws, api }
     }

@@ -4,7 +4,7 @@
 use link::fault::{Code, Finding};
 
 use super::api::{ApiFacts, PresenceFacts, Waiting};
-use super::aws::facts::AwsFacts;
+use super::aws::facts::{AwsFacts, Unknown};
 use super::evidence::Evidence;
 use super::names;
 use super::who::{Role, Who};
@@ -21,17 +21,27 @@ pub(crate) fn findings(evidence: &Evidence, who: &Who) -> Vec<Finding> {
         ),
         Some(Ok(api)) => found.extend(of_api(api)),
     }
-    if matches!(who.role, Role::Agent(_)) {
+    let is_agent = matches!(who.role, Role::Agent(_));
+    if is_agent {
         found.extend(of_aws(&evidence.aws, who));
     }
     if found.is_empty() {
-        found.push(
-            Finding::info(
-                OTHER,
+        let (seen, next) = match (evidence.aws.was_asked(), is_agent) {
+            (true, true) => (
+                "not checked: AWS was asked in another account or region",
+                "give `--api URL` (of the bridge), or credentials of the broker's account",
+            ),
+            // An operator's own client is no other end.
+            (true, false) => (
+                "not checked: it is not known which agent is meant",
+                "give `--consumer NAME`, or `--api URL` (of the bridge)",
+            ),
+            (false, _) => (
                 "not checked: neither the region's API nor AWS was asked",
-            )
-            .next("give `--api URL` (of the bridge), or credentials of AWS"),
-        );
+                "give `--api URL` (of the bridge), or credentials of AWS",
+            ),
+        };
+        found.push(Finding::info(OTHER, seen).next(next));
     }
     found
 }
@@ -47,15 +57,21 @@ fn of_api(api: &ApiFacts) -> Vec<Finding> {
     }
     match &api.presence {
         Some(presence) => found.extend(of_presence(presence)),
-        None => found.push(Finding::info(
-            CONNECTED,
-            "not checked: this bridge does not tell whether agents are connected",
-        )),
+        None => {
+            let why = match &api.no_presence {
+                Some(why) => why.as_str(),
+                None => "this bridge does not tell whether agents are connected",
+            };
+            found.push(Finding::info(CONNECTED, format!("not checked: {why}")));
+        }
     }
     if let Some(waiting) = &api.waiting {
         found.push(of_waiting(waiting));
     } else if let Some(story) = &api.story {
         found.push(Finding::ok(OTHER, story.clone()));
+    } else if let Some(why) = &api.no_story {
+        let seen = format!("not checked whether anything waits: {why}");
+        found.push(Finding::info(OTHER, seen));
     }
     found
 }
@@ -144,8 +160,15 @@ fn of_waiting(waiting: &Waiting) -> Finding {
 
 fn of_aws(facts: &AwsFacts, who: &Who) -> Vec<Finding> {
     let mut found = Vec::new();
-    let Ok(connection) = &facts.connection else {
-        return found;
+    let connection = match &facts.connection {
+        Ok(connection) => connection,
+        // Said with AWS itself, or not asked for.
+        Err(Unknown::NotAsked(_) | Unknown::Elsewhere(_)) => return found,
+        Err(Unknown::Refused(words) | Unknown::Failed(words)) => {
+            let seen = format!("not known whether the agent is connected: {words}");
+            found.push(Finding::info(CONNECTED, seen));
+            return found;
+        }
     };
     let id = &who.own;
     if facts.lacks_certificate() && !connection.connected {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
-use sandbox::broker::CertificateState::Active;
+use sandbox::broker::CertificateState::{Active, Inactive};
 use sandbox::control::{Control, ControlConfig, RunningControl};
 use serde_json::json;
 use tests::aws::{FakeAws, Iot, REGION};
@@ -169,6 +169,64 @@ async fn aws_asked_in_another_account_says_nothing_of_a_broker_that_works() -> R
     run.tells(501, "info", &["not known"])?;
     bed.dir.passed();
     other.dir.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_with_the_same_certificate_but_another_endpoint_frees_no_client_id() -> Result<()>
+{
+    let bed = Bed::new("doctor-twice").await?;
+    let other = Bed::new("doctor-twice-other").await?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Active)?;
+    // A certificate can be registered in several accounts.
+    let registry = other.broker.registry();
+    registry.put_policy("agent", agent(&other.arn(), CONSUMER)?)?;
+    let certificate = std::fs::read_to_string(mount.path.join("certificate"))?;
+    registry.register_pem(&certificate, &["agent"])?;
+    let asked = control(&bed, &other, OTHER).await?;
+    let port = bed.broker.local_addr().port();
+    let running = Rival::start(&bed.broker.handle(), &mount, port).await?;
+    let url = asked.url();
+    let asks = ["--consumer", CONSUMER, "--aws-endpoint", &url];
+    let run = look(&bed, &mount, &asks, &[]).await?;
+    run.says_only(&[203])?;
+    run.tells(203, "error", &[OTHER])?;
+    run.tells(500, "info", &["another account or region"])?;
+    assert_eq!(running.lost(), 0, "{run}");
+    bed.dir.passed();
+    other.dir.passed();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_of_aws_that_is_silent_takes_nothing_from_what_the_others_say() -> Result<()> {
+    let bed = Bed::new("doctor-silent").await?;
+    let mount = bed.mounted(agent(&bed.arn(), CONSUMER)?, Inactive)?;
+    let arn = format!("arn:aws:iot:us-east-1:000000000000:cert/{}", mount.id);
+    let certificate =
+        json!({ "certificateDescription": { "status": "INACTIVE", "certificateArn": arn } });
+    let answer = |value: serde_json::Value| get(move || async move { value.to_string() });
+    let router = Router::new()
+        .route("/certificates/{id}", answer(certificate))
+        .route(
+            "/endpoint",
+            answer(json!({ "endpointAddress": "localhost" })),
+        )
+        // As where port 443 of the endpoint is closed.
+        .fallback(std::future::pending::<StatusCode>);
+    let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let serving = tokio::spawn(async move {
+        let _ = axum::serve(listener, router).await;
+    });
+    let _serving = AbortOnDropHandle::new(serving);
+    let asks = ["--consumer", CONSUMER, "--aws-endpoint", &url];
+    let run = look(&bed, &mount, &asks, &[]).await?;
+    run.says_only(&[301])?;
+    run.tells(301, "error", &["INACTIVE"])?;
+    run.tells(600, "info", &["iot:GetConnection: no answer within 4 s"])?;
+    run.tells(501, "info", &["iot:GetConnection"])?;
+    bed.dir.passed();
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use link::clock::Clock;
 use link::error::chain;
 use link::http::client::{HttpAddress, HttpClient};
 use link::iot::Document;
+use link::telemetry::clip;
 use link::tls::HttpsFiles;
 use serde_json::Value;
 
@@ -54,7 +55,7 @@ impl Aws {
     pub(crate) async fn caller(&self) -> Known<String> {
         let call = Call {
             service: "sts",
-            host: format!("sts.{}.amazonaws.com", self.region),
+            host: self.host("sts"),
             method: Method::POST,
             path: "/".into(),
             body: Bytes::from_static(b"Action=GetCallerIdentity&Version=2011-06-15"),
@@ -67,7 +68,7 @@ impl Aws {
         let arn = answer
             .pointer("/GetCallerIdentityResponse/GetCallerIdentityResult/Arn")
             .and_then(Value::as_str);
-        arn.map(str::to_owned)
+        arn.map(|arn| clip(arn, CLIP).into_owned())
             .ok_or_else(|| Unknown::Failed("sts:GetCallerIdentity: no `Arn` in the answer".into()))
     }
 
@@ -100,7 +101,7 @@ impl Aws {
             let name = named(policy, "policyName", "iot:ListAttachedPolicies")?;
             let call = self.control(Method::GET, format!("/policies/{}", escaped(&name)));
             let policy = self.json(call, "iot:GetPolicy").await?;
-            let document = named(&policy, "policyDocument", "iot:GetPolicy")?;
+            let document = whole(&policy, "policyDocument", "iot:GetPolicy")?;
             policies.push(AttachedPolicy {
                 document: Document::read(&document).named(name),
                 modified: seconds(&policy["lastModifiedDate"]),
@@ -137,7 +138,9 @@ impl Aws {
                     since: since
                         .as_i64()
                         .and_then(|at| Timestamp::from_millisecond(at).ok()),
-                    reason: answer["disconnectReason"].as_str().map(str::to_owned),
+                    reason: answer["disconnectReason"]
+                        .as_str()
+                        .map(|reason| clip(reason, CLIP).into_owned()),
                 })
             }
         }
@@ -163,7 +166,7 @@ impl Aws {
     pub(crate) async fn secret(&self, id: &str) -> Known<bool> {
         let call = Call {
             service: "secretsmanager",
-            host: format!("secretsmanager.{}.amazonaws.com", self.region),
+            host: self.host("secretsmanager"),
             method: Method::POST,
             path: "/".into(),
             body: Bytes::from(serde_json::json!({ "SecretId": id }).to_string()),
@@ -182,12 +185,22 @@ impl Aws {
     fn control(&self, method: Method, path: String) -> Call<'static> {
         Call {
             service: "iot",
-            host: format!("iot.{}.amazonaws.com", self.region),
+            host: self.host("iot"),
             method,
             path,
             body: Bytes::new(),
             headers: &[],
         }
+    }
+
+    // Regions in China have a domain of their own.
+    fn host(&self, service: &str) -> String {
+        let region = &self.region;
+        let domain = match region.starts_with("cn-") {
+            true => "amazonaws.com.cn",
+            false => "amazonaws.com",
+        };
+        format!("{service}.{region}.{domain}")
     }
 
     fn data(&self, path: String) -> Call<'static> {
@@ -296,7 +309,8 @@ impl Aws {
 
 impl Refusal {
     fn unknown(self, action: &str) -> Unknown {
-        let words = format!("{action}: {}: {}", self.kind, self.message);
+        let (kind, message) = (clip(&self.kind, CLIP), clip(&self.message, CLIP));
+        let words = format!("{action}: {kind}: {message}");
         // Which word the service has for it differs from one to the next.
         let refused = ["AccessDenied", "Forbidden", "Unauthorized", "NotAuthorized"];
         let signature = ["Token", "Signature", "Credential", "AccessKey"];
@@ -311,8 +325,13 @@ impl Refusal {
     }
 }
 
-/// A member without which an answer means nothing.
+/// A name, or the like, without which an answer means nothing; none of AWS's is longer than what is kept.
 fn named(value: &Value, key: &str, action: &str) -> Known<String> {
+    Ok(clip(&whole(value, key, action)?, CLIP).into_owned())
+}
+
+/// A member without which an answer means nothing, whatever it is.
+fn whole(value: &Value, key: &str, action: &str) -> Known<String> {
     let text = value[key].as_str().filter(|text| !text.is_empty());
     text.map(str::to_owned).ok_or_else(|| lacks(key, action))
 }
@@ -326,7 +345,7 @@ fn lacks(key: &str, action: &str) -> Unknown {
 }
 
 fn text(value: &Value, key: &str) -> String {
-    value[key].as_str().unwrap_or_default().to_owned()
+    clip(value[key].as_str().unwrap_or_default(), CLIP).into_owned()
 }
 
 // Dates are seconds with a fraction.
@@ -352,6 +371,9 @@ const NOT_FOUND: &str = "ResourceNotFoundException";
 
 // The most that a page holds, by the API reference.
 const SUBSCRIPTIONS: usize = 200;
+
+// A resource name has 2 048 characters at most, a sentence of AWS a few hundred.
+const CLIP: usize = 2_048;
 
 // A policy document of 2 048 characters, in JSON in JSON, many times over.
 const ANSWER_BYTES: usize = 1024 * 1024;

@@ -113,6 +113,11 @@ impl AwsFacts {
         }
     }
 
+    /// Whether AWS was asked at all, whatever it said.
+    pub(crate) fn was_asked(&self) -> bool {
+        !matches!(self.connection, Err(Unknown::NotAsked(_)))
+    }
+
     /// Whether the account and region that were asked do not have the certificate.
     pub(crate) fn lacks_certificate(&self) -> bool {
         matches!(self.certificate, Ok(CertificateState::Absent))
@@ -129,6 +134,16 @@ impl AwsFacts {
         self.certificate = Err(unknown.clone());
         self.policies = Err(unknown.clone());
         self.endpoint = Err(unknown.clone());
+        self.connection = Err(unknown.clone());
+        self.subscriptions = Err(unknown);
+    }
+
+    /// The same of connections alone: the certificate is registered there too, and the broker is another endpoint.
+    pub(crate) fn disown_connection(&mut self, endpoint: &str) {
+        let unknown = Unknown::Elsewhere(format!(
+            "AWS was asked{}, whose endpoint is `{endpoint}` and not the broker's: who is connected to it is not known there",
+            self.asked_as()
+        ));
         self.connection = Err(unknown.clone());
         self.subscriptions = Err(unknown);
     }

@@ -1,6 +1,8 @@
 //! Whether EKS Pod Identity gives this pod keys. Its agent is asked as the SDK asks it when that got nothing: the SDK keeps the
 //! status of a refusal and drops its text, which alone tells whether the association or the role's trust is missing.
 //!
+//! **Contract:** the token is sent as it is in its file, as the SDK does: one that a line break makes useless gets no answer
+//! here either.
 //! **Invariant:** the pod's token goes to this machine or to the agent's own link-local addresses and nowhere else; of an answer
 //! that is no refusal nothing is kept, because it holds keys.
 
@@ -85,11 +87,10 @@ pub(super) async fn refusal(within: Duration) -> Option<String> {
 
 fn token() -> Option<String> {
     let file = variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE");
-    let text = match file {
-        Some(file) => link::file::read_text(Path::new(&file), TOKEN_BYTES).ok()?,
-        None => variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")?,
-    };
-    Some(text.trim().to_owned())
+    match file {
+        Some(file) => link::file::read_text(Path::new(&file), TOKEN_BYTES).ok(),
+        None => variable("AWS_CONTAINER_AUTHORIZATION_TOKEN"),
+    }
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -23,23 +23,46 @@ pub enum TcpFailure {
 /// Connects to the first address that answers. They share the time, so that a dead first one does not use up all of it.
 ///
 /// # Errors
-/// What the last one brought.
+/// What the last one brought that there is a way to; an address without a route, as of IPv6 in a network that has none, says
+/// nothing of the others.
 pub async fn connect(
     addresses: &[SocketAddr],
     within: Duration,
 ) -> Result<(TcpStream, SocketAddr), TcpFailure> {
     let deadline = Instant::now() + within;
-    let mut last = TcpFailure::Timeout;
+    let mut last = None;
     for (index, address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - index).unwrap_or(1);
         let until = Instant::now() + deadline.saturating_duration_since(Instant::now()) / left;
-        match timeout_at(until, TcpStream::connect(address)).await {
+        let failure = match timeout_at(until, TcpStream::connect(address)).await {
             Ok(Ok(socket)) => return Ok((socket, *address)),
-            Ok(Err(error)) => last = TcpFailure::Failed(error),
-            Err(_) => last = TcpFailure::Timeout,
+            Ok(Err(error)) => TcpFailure::Failed(error),
+            Err(_) => TcpFailure::Timeout,
+        };
+        last = Some(failure.after(last));
+    }
+    Err(last.unwrap_or(TcpFailure::Timeout))
+}
+
+// === impl TcpFailure ===
+
+impl TcpFailure {
+    // The one that says more.
+    fn after(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if self.is_without_route() => before,
+            _ => self,
         }
     }
-    Err(last)
+
+    // Whether nothing was sent, for want of a route.
+    fn is_without_route(&self) -> bool {
+        use std::io::ErrorKind::{HostUnreachable, NetworkUnreachable};
+        match self {
+            Self::Failed(error) => matches!(error.kind(), HostUnreachable | NetworkUnreachable),
+            Self::Timeout => false,
+        }
+    }
 }
 
 /// Does the handshake as a session does it. In TLS 1.3 the server looks at our certificate after that.
@@ -60,4 +83,31 @@ pub async fn start_tls(
         .connect(name, socket)
         .await
         .map_err(|error| tls::diagnose(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_route_hides_no_other_failure() {
+        let failed = |kind: ErrorKind| TcpFailure::Failed(kind.into());
+        let routeless = || failed(ErrorKind::NetworkUnreachable);
+        let last = |all: Vec<TcpFailure>| {
+            let last = all.into_iter().fold(None, |last, it| Some(it.after(last)));
+            format!("{:?}", last.unwrap())
+        };
+        let refused = || failed(ErrorKind::ConnectionRefused);
+        for (all, expected) in [
+            (vec![refused(), routeless()], refused()),
+            (vec![routeless(), refused()], refused()),
+            (vec![TcpFailure::Timeout, routeless()], TcpFailure::Timeout),
+            (vec![routeless(), routeless()], routeless()),
+            (vec![TcpFailure::Timeout, refused()], refused()),
+        ] {
+            assert_eq!(last(all), format!("{expected:?}"));
+        }
+    }
 }

@@ -299,8 +299,12 @@ fn times(of_certificate: Option<Timestamp>, now: Option<Timestamp>) -> String {
     }
 }
 
-/// The library writes names as `DnsName("localhost")`.
+/// The library writes names as `DnsName("localhost")` and `IpAddress(127.0.0.1)`.
 fn plain_name(name: &str) -> String {
+    let address = name.strip_prefix("IpAddress(");
+    if let Some(address) = address.and_then(|rest| rest.strip_suffix(')')) {
+        return address.to_owned();
+    }
     match (name.find('"'), name.rfind('"')) {
         (Some(first), Some(last)) if first < last => name[first + 1..last].to_owned(),
         _ => name.to_owned(),
@@ -315,5 +319,21 @@ fn quoted(names: &[String]) -> String {
             .map(|name| format!("`{name}`"))
             .collect::<Vec<_>>()
             .join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_shown_as_people_write_them() {
+        for (library, people) in [
+            ("DnsName(\"localhost\")", "localhost"),
+            ("IpAddress(127.0.0.1)", "127.0.0.1"),
+            ("other", "other"),
+        ] {
+            assert_eq!(plain_name(library), people);
+        }
     }
 }

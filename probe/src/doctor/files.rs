@@ -65,7 +65,7 @@ pub(super) async fn start(
             None
         }
         None => {
-            findings.add(hangs("the configuration"));
+            findings.add(hangs("the configuration", time));
             None
         }
     };
@@ -93,7 +93,7 @@ pub(super) async fn start(
                 looked.inspection = disk.inspection;
                 looked.mounts = disk.mounts;
             }
-            None => findings.add(hangs("certificate, key and CA")),
+            None => findings.add(hangs("certificate, key and CA", time)),
         }
     }
     consumer = consumer.or(mounted);
@@ -290,7 +290,15 @@ fn configuration(args: &ConnectionArgs) -> Vec<PathBuf> {
     args.config.iter().cloned().chain(mounted).collect()
 }
 
-fn hangs(what: &str) -> Finding {
+fn hangs(what: &str, within: Duration) -> Finding {
+    if within < SHARE {
+        let within = within.as_secs_f32();
+        let seen =
+            format!("reading {what} did not end within {within} s, which was all the time left");
+        return Finding::warning(FILES, seen)
+            .why("that is less than a healthy machine may need")
+            .next("give more time with `-W SECONDS`");
+    }
     Finding::error(FILES, format!("reading {what} does not end"))
         .why("the file system that holds it does not answer")
         .next("look for a network file system that is gone: `cat /proc/mounts`")
@@ -317,3 +325,18 @@ const SHOWN: usize = 3;
 const FILES: Code = Code::new(100);
 const MISSING: Code = Code::new(101);
 const CONFIGURATION: Code = Code::new(106);
+
+#[cfg(test)]
+mod tests {
+    use link::fault::Severity;
+
+    use super::*;
+
+    #[test]
+    fn no_file_system_is_blamed_where_there_was_no_time_to_read() {
+        let short = hangs("a file", SHARE - Duration::from_millis(1));
+        assert_eq!(short.severity, Severity::Warning);
+        assert!(short.next.contains("-W"), "{short:?}");
+        assert_eq!(hangs("a file", SHARE).severity, Severity::Error);
+    }
+}

@@ -21,9 +21,21 @@ pub(super) fn finding(key: &Path, mounts: &Mounts) -> Option<Finding> {
     let finding = Finding::warning(LOOSE, format!("`{shown}` has mode {mode:04o}"))
         .why("whoever reads the key is this party to the broker")
         .next(format!(
-            "`chmod 600 {shown}`, as the user who runs the program"
+            "`chmod 600 {}`, as the user who runs the program",
+            pasted(&shown.to_string())
         ));
     Some(finding)
+}
+
+/// A word as a shell takes it.
+fn pasted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,".contains(c);
+    // What begins with `-` would be an option.
+    match word.chars().all(is_plain) && !word.is_empty() && !word.starts_with('-') {
+        true => word.to_owned(),
+        false if word.starts_with('-') => pasted(&format!("./{word}")),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 /// What group and others may do.
@@ -36,6 +48,26 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn the_command_works_when_it_is_pasted_whatever_the_key_is_called() {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in ["a b", "it's", "$(false)", "-R", "plain"] {
+            let path = scratch.path().join(name);
+            std::fs::write(&path, "x").unwrap();
+            let loose = std::fs::Permissions::from_mode(0o644);
+            std::fs::set_permissions(&path, loose).unwrap();
+            let disk = Mounts::parse("1 0 8:1 / / rw - ext4 /dev/sda1 rw");
+            let next = finding(&path, &disk).unwrap().next;
+            let command = next.split('`').nth(1).unwrap();
+            let ran = std::process::Command::new("sh")
+                .args(["-c", command])
+                .status();
+            assert!(ran.unwrap().success(), "{command}");
+            assert!(finding(&path, &disk).is_none(), "{command}");
+        }
+        assert_eq!(pasted("-R"), "./-R");
+    }
 
     #[test]
     fn a_loose_key_is_a_warning_on_a_disk_and_usual_on_a_volume_of_a_pod() {

@@ -128,7 +128,7 @@ fn of_refusal(said: String, dialled: &Dialled) -> Finding {
     error(301, said)
         .why("likely first: the certificate is not registered in the account and region of the endpoint; it is INACTIVE or REVOKED; its authority is not the broker's")
         .next(format!(
-            "`aws iot list-certificates --region {}` and `aws iot describe-certificate --certificate-id SHA-256` (the SHA-256 stands above at MQ110); then `aws iot update-certificate --new-status ACTIVE`",
+            "`aws iot list-certificates --region {}` and `aws iot describe-certificate --certificate-id SHA-256` (the SHA-256 stands above at MQ110); then `aws iot update-certificate --certificate-id SHA-256 --new-status ACTIVE`",
             arn.region
         ))
 }

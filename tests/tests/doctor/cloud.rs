@@ -160,7 +160,7 @@ async fn aws_asked_in_another_account_says_nothing_of_a_broker_that_works() -> R
     drop(running);
     // Where the broker does not take the certificate either, it may be the account's fault: the endpoint is its own.
     let registry = bed.broker.registry();
-    registry.set_state(&mount.id, sandbox::broker::CertificateState::Inactive)?;
+    registry.set_state(&mount.id, Inactive)?;
     registry.delete_certificate(&mount.id, true)?;
     let url = bed.control.url();
     let asks = ["--aws-endpoint", url.as_str()];

@@ -106,7 +106,7 @@ async fn look(args: &DoctorArgs, output: Output) -> Result<Look, Failure> {
     }
     if !args.static_files.is_empty() {
         let (findings, about) = static_files::look(args, output).await?;
-        return Ok(Look::of(findings, about, files::Looked::default()));
+        return Ok(Look::of(findings, &about, files::Looked::default()));
     }
     let deadline = Instant::now() + args.timeout;
     let mut findings = Findings::new(output);
@@ -127,14 +127,14 @@ async fn look(args: &DoctorArgs, output: Output) -> Result<Look, Failure> {
             }
         }
     }
-    Ok(Look::of(findings, about, start.files))
+    Ok(Look::of(findings, &about, start.files))
 }
 
 // === impl Look ===
 
 impl Look {
-    fn of(findings: Findings, about: String, files: files::Looked) -> Self {
-        let about = findings.clean(&about);
+    fn of(findings: Findings, about: &str, files: files::Looked) -> Self {
+        let about = findings.clean(about);
         let (report, printed) = findings.finish();
         Self {
             report,

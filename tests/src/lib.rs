@@ -28,6 +28,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod region;
 pub mod rehearse;
+pub mod scripted_agent;
 pub mod seed;
 pub mod session;
 pub mod source;

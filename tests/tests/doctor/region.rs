@@ -5,18 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use jiff::{SignedDuration, Timestamp};
-use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks};
-use link::event::encode;
-use link::id::ConsumerName;
-use link::order::SequenceId;
 use reqwest::Method;
 use sandbox::pki::{Layout, write_mount};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tests::api::{Api, Change, config_map};
-use tests::peer_events::{agent_topic, now, publish, status};
-use tests::region::{BrokerKind, Region, RegionBuilder, SOURCE};
-use tests::session::Client;
+use tests::region::{BrokerKind, Region, RegionBuilder};
+use tests::scripted_agent::{ScriptedAgent, condition, manifest, self_report};
 use tests::wait::wait_for;
 
 use crate::cli::{Run, doctor};
@@ -113,6 +107,17 @@ impl Looked {
         };
         self.until(consumer, "explain", is_told).await
     }
+
+    /// Waits until an answer of the agent is missed, which the doctor says of the bundle or of the agent.
+    async fn misses(&mut self, consumer: &str) -> Result<()> {
+        self.waits(consumer, &["MQ904", "MQ907"]).await?;
+        let run = self.at(consumer).await?;
+        ensure!(
+            run.says_only(&[503]).is_ok() || run.says_only(&[501]).is_ok(),
+            "{run}"
+        );
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,12 +164,7 @@ async fn an_agent_that_falls_silent_or_stops_is_told_by_the_region() -> Result<(
         it.refuse_receives.insert(own());
     });
     let id = looked.post("cluster1", "unheard").await?;
-    looked.waits("cluster1", &["MQ904", "MQ907"]).await?;
-    let run = looked.at("cluster1").await?;
-    ensure!(
-        run.says_only(&[503]).is_ok() || run.says_only(&[501]).is_ok(),
-        "{run}"
-    );
+    looked.misses("cluster1").await?;
     faults.set(|it| it.refuse_receives.clear());
     looked.api.delete_bundle(&id).await?;
     let is_done = |story: &Value| story["waiting"].is_null();
@@ -175,12 +175,7 @@ async fn an_agent_that_falls_silent_or_stops_is_told_by_the_region() -> Result<(
         it.stalled.insert(own());
     });
     looked.post("cluster1", "stalled").await?;
-    looked.waits("cluster1", &["MQ904", "MQ907"]).await?;
-    let run = looked.at("cluster1").await?;
-    ensure!(
-        run.says_only(&[503]).is_ok() || run.says_only(&[501]).is_ok(),
-        "{run}"
-    );
+    looked.misses("cluster1").await?;
     faults.set(|it| it.stalled.clear());
     looked.region.ready().await?;
 
@@ -209,10 +204,19 @@ async fn an_agent_that_falls_silent_or_stops_is_told_by_the_region() -> Result<(
 async fn an_agent_that_does_not_apply_or_has_another_version_is_told_in_its_words() -> Result<()> {
     let mut looked = Looked::start("doctor-region-applies").await?;
     looked.api.create_consumer("cluster9").await?;
-    let peer = looked.region.peer("scripted", &[])?;
+    let mut agent = ScriptedAgent::new(looked.region.peer("scripted", &[])?, "cluster9")?;
     let id = looked.post("cluster9", "refused").await?;
     looked.waits("cluster9", &["MQ905"]).await?;
-    refuses(&peer, &id).await?;
+    let why = "apply ConfigMap shop/a: forbidden: cannot patch configmaps; hint: grant `patch` on configmaps";
+    let work = [condition(
+        "Applied",
+        "False",
+        "Failed to apply manifest work",
+    )];
+    let failed = [condition("Applied", "False", why)];
+    agent
+        .reports(&id, 1, &work, &[manifest("ConfigMap", "a", &failed)])
+        .await?;
     looked.waits("cluster9", &["MQ908"]).await?;
     let run = looked.at("cluster9").await?;
     run.says_only(&[504])?;
@@ -222,8 +226,7 @@ async fn an_agent_that_does_not_apply_or_has_another_version_is_told_in_its_word
         &["MQ908", "ConfigMap", "cannot patch configmaps"],
     )?;
 
-    let at = now();
-    report(&peer, "99.0.0", at).await?;
+    agent.is(self_report("99.0.0")).await?;
     let is_told = |presence: &Value| presence.to_string().contains("99.0.0");
     looked.until("cluster9", "presence", is_told).await?;
     let run = looked.at("cluster9").await?;
@@ -231,43 +234,6 @@ async fn an_agent_that_does_not_apply_or_has_another_version_is_told_in_its_word
     run.tells(505, "warning", &["99.0.0", "the bridge first"])?;
     looked.region.passed();
     Ok(())
-}
-
-/// An agent that is not let change the object.
-async fn refuses(peer: &Client, id: &str) -> Result<()> {
-    let condition = |message: &str| {
-        json!({"type": "Applied", "status": "False", "reason": "Scripted", "message": message,
-            "lastTransitionTime": "2026-08-01T10:00:00Z"})
-    };
-    let why = "apply ConfigMap shop/a: forbidden: cannot patch configmaps; hint: grant `patch` on configmaps";
-    let data = json!({
-        "conditions": [condition("Failed to apply manifest work")],
-        "resourceStatus": [{"conditions": [condition(why)], "statusFeedback": {}, "resourceMeta": {
-            "ordinal": 0, "group": "", "version": "v1", "kind": "ConfigMap", "resource": "", "name": "a",
-            "namespace": "shop"}}],
-    });
-    let sequence = SequenceId::from_parts(now() + SignedDuration::from_secs(1), 1, 0);
-    let event = status("cluster9", id, 1, sequence, "Applied").with_data(data.to_string());
-    publish(peer, encode(&event, agent_topic("cluster9"))).await
-}
-
-async fn report(peer: &Client, version: &str, at: Timestamp) -> Result<()> {
-    let report = AgentReport {
-        version: version.into(),
-        commit: "unknown".into(),
-        extensions: vec!["agentreports".into()],
-        started_at: at,
-        connected_at: Some(at),
-        certificate: None,
-        target: AgentTarget::Directory,
-        kubernetes_version: None,
-        works: HeldWorks::of([]),
-        refusals: Vec::new(),
-        truncated: false,
-    };
-    let consumer = ConsumerName::new("cluster9")?;
-    let event = report.event("cluster9-work-agent", &consumer, SOURCE, at);
-    publish(peer, encode(&event, agent_topic("cluster9"))).await
 }
 
 // An agent that is asked has 20 s to answer before it counts as silent.

@@ -1,22 +1,16 @@
 //! Stuck between the broker and the agent.
 
 use anyhow::{Result, ensure};
-use jiff::SignedDuration;
-use link::event::agent_report::{AgentReport, AgentTarget, HeldWorks, SpecRefusal};
-use link::event::encode;
-use link::id::ConsumerName;
-use link::order::{SequenceId, Version};
-use tests::peer_events::{agent_topic, now, publish, status};
-use tests::region::{BrokerKind, RegionBuilder, SOURCE};
+use link::event::agent_report::{AgentReport, SpecRefusal};
+use link::order::Version;
+use tests::peer_events::{condition, now};
+use tests::scripted_agent::{ScriptedAgent, self_report};
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_never_heard_is_told_from_one_that_went() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-away", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (mut region, api) = start("explain-away").await?;
     api.create_consumer("cluster9").await?;
     let nobody = post(&api, "cluster9", "a").await?;
     told(
@@ -26,15 +20,7 @@ async fn an_agent_that_was_never_heard_is_told_from_one_that_went() -> Result<()
         &["nothing was ever heard of an agent of `cluster9`"],
     )
     .await?;
-    let before = post(&api, "cluster1", "before").await?;
-    well(&api, &before).await?;
-    region
-        .agent("cluster1")?
-        .service
-        .process()
-        .stop(PATIENCE)
-        .await?;
-    let id = post(&api, "cluster1", "after").await?;
+    let (before, id) = around_the_end(&mut region, &api).await?;
     // One that goes in order is told of by the broker or missed after 20 s.
     let away = told(
         &api,
@@ -65,24 +51,10 @@ async fn a_broker_that_says_that_nobody_is_subscribed_is_believed() -> Result<()
         .start()
         .await?;
     let api = region.api().await?;
-    let before = post(&api, "cluster1", "before").await?;
-    well(&api, &before).await?;
-    // In order, so that no session of it stays.
-    region
-        .agent("cluster1")?
-        .service
-        .process()
-        .stop(PATIENCE)
-        .await?;
-    let id = post(&api, "cluster1", "after").await?;
-    let unheard = wait_for("0x10 in the story", PATIENCE, async || {
-        let story = story(&api, &id)
-            .await
-            .map_err(|error| format!("{error:#}"))?;
-        match says(&story, "MQ903", &["nobody was subscribed"]) || says(&story, "MQ904", &[]) {
-            true => Ok(story),
-            false => Err(story.to_string()),
-        }
+    let (_, id) = around_the_end(&mut region, &api).await?;
+    let read = async || story(&api, &id).await;
+    let unheard = until("0x10 in the story", read, |story| {
+        says(story, "MQ903", &["nobody was subscribed"]) || says(story, "MQ904", &[])
     })
     .await?;
     let acknowledged = &unheard["hops"][2];
@@ -95,19 +67,16 @@ async fn a_broker_that_says_that_nobody_is_subscribed_is_believed() -> Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_talks_and_keeps_silent_about_a_version_is_told_as_one() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-unanswered", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-unanswered").await?;
     api.create_consumer("cluster9").await?;
     // A scripted agent, as a Go one that drops what it refuses.
-    let peer = region.peer("silent", &[])?;
+    let mut agent = ScriptedAgent::new(region.peer("silent", &[])?, "cluster9")?;
     let spoken = post(&api, "cluster9", "spoken").await?;
     let dropped = post(&api, "cluster9", "dropped").await?;
     told(&api, &dropped, "MQ905", &[]).await?;
-    let sequence = SequenceId::from_parts(now() + SignedDuration::from_secs(1), 1, 0);
-    let event = status("cluster9", &spoken, 1, sequence, "Applied");
-    publish(&peer, encode(&event, agent_topic("cluster9"))).await?;
+    agent
+        .reports(&spoken, 1, &[condition("Applied")], &[])
+        .await?;
     let words = ["talks and has not reported on version 1", "a Go agent"];
     told(&api, &dropped, "MQ907", &words).await?;
     told(&api, &spoken, "MQ909", &["not yet that it is available"]).await?;
@@ -120,37 +89,23 @@ async fn an_agent_that_talks_and_keeps_silent_about_a_version_is_told_as_one() -
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_refuses_is_told_in_its_words() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-refusal", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-refusal").await?;
     api.create_consumer("cluster9").await?;
-    let peer = region.peer("refusing", &[])?;
+    let agent = ScriptedAgent::new(region.peer("refusing", &[])?, "cluster9")?;
     let id = post(&api, "cluster9", "a").await?;
     told(&api, &id, "MQ905", &[]).await?;
-    let at = now();
-    let report = AgentReport {
-        version: "1.4.0".into(),
-        commit: "unknown".into(),
-        extensions: vec!["agentreports".into()],
-        started_at: at,
-        connected_at: Some(at),
-        certificate: None,
-        target: AgentTarget::Directory,
-        kubernetes_version: None,
-        works: HeldWorks::of([]),
-        refusals: vec![SpecRefusal {
-            resource_id: id.clone(),
-            resource_version: Version::new(1),
-            at,
-            reason: "foreign_source".into(),
-            message: "source `maestro` is none that this agent takes".into(),
-        }],
-        truncated: false,
+    let refusal = SpecRefusal {
+        resource_id: id.clone(),
+        resource_version: Version::new(1),
+        at: now(),
+        reason: "foreign_source".into(),
+        message: "source `maestro` is none that this agent takes".into(),
     };
-    let consumer = ConsumerName::new("cluster9")?;
-    let event = report.event("cluster9-work-agent", &consumer, SOURCE, at);
-    publish(&peer, encode(&event, agent_topic("cluster9"))).await?;
+    let report = AgentReport {
+        refusals: vec![refusal],
+        ..self_report("1.4.0")
+    };
+    agent.is(report).await?;
     let words = [
         "the agent of `cluster9` refuses version 1",
         "is none that this agent takes",
@@ -166,4 +121,14 @@ async fn what_an_agent_refuses_is_told_in_its_words() -> Result<()> {
     told(&api, &id, "MQ907", &[]).await?;
     region.passed();
     Ok(())
+}
+
+/// A bundle of before the agent of `cluster1` went and one of after; it goes in order, so that no session of it stays.
+async fn around_the_end(region: &mut Region, api: &Api) -> Result<(String, String)> {
+    let before = post(api, "cluster1", "before").await?;
+    well(api, &before).await?;
+    let agent = region.agent("cluster1")?;
+    agent.service.process().stop(PATIENCE).await?;
+    let after = post(api, "cluster1", "after").await?;
+    Ok((before, after))
 }

@@ -7,18 +7,14 @@ use serde_json::json;
 use server_bridge::store::sqlite::SqliteStore;
 use server_bridge::store::{Content, Json, NewBundle, SourceName, Store as _};
 use tests::api::Change;
-use tests::postgres::Server;
-use tests::region::{BRIDGE_CLIENT, BrokerKind, RegionBuilder};
-use tests::wait::wait_for;
+use tests::region::BRIDGE_CLIENT;
 
+use super::database::Database;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_refuses_says_the_code_and_the_action_to_allow() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-refused", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-refused").await?;
     let faults = region.broker.sandbox()?.faults().clone();
     faults.set(|faults| {
         faults.refuse_publishes.insert(BRIDGE_CLIENT.into());
@@ -49,10 +45,7 @@ async fn what_the_broker_refuses_says_the_code_and_the_action_to_allow() -> Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_says_which_objects_are_and_when_it_is_tried_again() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-large", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (mut region, api) = start("explain-large").await?;
     let id = post(&api, "cluster1", "before").await?;
     well(&api, &id).await?;
     // The API takes no such bundle: it is of a time with other limits.
@@ -103,10 +96,7 @@ async fn what_is_too_large_says_which_objects_are_and_when_it_is_tried_again() -
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_that_is_not_connected_says_so_and_one_that_does_not_run_is_missed() -> Result<()>
 {
-    let mut region = RegionBuilder::new("explain-apart", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (mut region, api) = start("explain-apart").await?;
     region.broker.kill().await?;
     region.bridge.unready("broker").await?;
     let id = post(&api, "cluster1", "a").await?;
@@ -119,14 +109,9 @@ async fn a_bridge_that_is_not_connected_says_so_and_one_that_does_not_run_is_mis
     .await?;
     // Nobody says it but the ledger: once a bridge that runs would have sent it.
     region.bridge.kill()?;
-    wait_for("the verb to miss the bridge", PATIENCE, async || {
-        let story = verb_story(&region, &id)
-            .await
-            .map_err(|error| format!("{error:#}"))?;
-        match says(&story, "MQ902", &["the bridge"]) {
-            true => Ok(()),
-            false => Err(story.to_string()),
-        }
+    let read = async || verb_story(&region, &id).await;
+    until("the verb to miss the bridge", read, |story| {
+        says(story, "MQ902", &["the bridge"])
     })
     .await?;
     region.broker.restart().await?;
@@ -140,10 +125,7 @@ async fn a_bridge_that_is_not_connected_says_so_and_one_that_does_not_run_is_mis
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_broker_keeps_silent_about_and_what_waits_behind_it_are_two_things() -> Result<()>
 {
-    let mut region = RegionBuilder::new("explain-behind", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-behind").await?;
     let faults = region.broker.sandbox()?.faults().clone();
     faults.set(|faults| {
         faults.hold_acks.insert(BRIDGE_CLIENT.into());
@@ -170,12 +152,9 @@ async fn what_the_broker_keeps_silent_about_and_what_waits_behind_it_are_two_thi
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lane_that_no_replica_owns_is_told_from_the_database() -> Result<()> {
-    let server = Server::start(&["max_connections=80"])?;
-    let mounted = tempfile::tempdir()?;
-    let database = server.database()?;
-    server.mount(mounted.path(), &database)?;
+    let database = Database::start()?;
     let mut region = RegionBuilder::new("explain-leases", BrokerKind::Sandbox)
-        .postgres(mounted.path())
+        .postgres(database.mount())
         .start()
         .await?;
     let api = region.api().await?;
@@ -192,28 +171,10 @@ async fn a_lane_that_no_replica_owns_is_told_from_the_database() -> Result<()> {
     let change = Change::of(1, vec![config_map("a", "changed")]);
     api.change_bundle(&id, &change).await?;
     region.bridge.kill()?;
-    let flags = [
-        "--store",
-        "postgres",
-        "--mount",
-        mounted.path().to_str().unwrap(),
-        "--db-sslmode",
-        "disable",
-    ];
-    wait_for("the lease to end", PATIENCE, async || {
-        let arguments = [&[id.as_str(), "--json"], flags.as_slice()].concat();
-        let (_, stdout, stderr) = explain(&region, &arguments)
-            .await
-            .map_err(|error| format!("{error:#}"))?;
-        let story = serde_json::from_str(&stdout).map_err(|_| stderr)?;
-        match says(
-            &story,
-            "MQ902",
-            &["has not renewed its lease", "start a bridge"],
-        ) {
-            true => Ok(()),
-            false => Err(stdout),
-        }
+    let words = ["has not renewed its lease", "start a bridge"];
+    let read = async || database.story(&region, &id).await;
+    until("the lease to end", read, |story| {
+        says(story, "MQ902", &words)
     })
     .await?;
     region.passed();

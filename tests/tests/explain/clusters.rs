@@ -1,28 +1,15 @@
 //! Stuck in the cluster, as a scripted agent reports it; with an API server `tests/tests/kubernetes/refusals/explained.rs`.
 
 use anyhow::{Result, ensure};
-use jiff::{SignedDuration, Timestamp};
-use link::event::encode;
-use link::order::SequenceId;
-use serde_json::{Value, json};
-use tests::peer_events::{agent_topic, now, publish, status};
-use tests::region::{BrokerKind, RegionBuilder};
-use tests::session::Client;
+use tests::scripted_agent::{ScriptedAgent, condition, manifest};
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_an_agent_says_of_objects_is_told_with_what_is_in_their_way() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-cluster", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-cluster").await?;
     api.create_consumer("cluster9").await?;
-    let peer = region.peer("scripted", &[])?;
-    let mut agent = Scripted {
-        peer: &peer,
-        at: now(),
-    };
+    let mut agent = ScriptedAgent::new(region.peer("scripted", &[])?, "cluster9")?;
     let id = post(&api, "cluster9", "a").await?;
     told(&api, &id, "MQ905", &[]).await?;
     let conflict = "Failed to apply manifest: apply Deployment shop/web: conflict with `hpa`: .spec.replicas; hint: set `force: true`";
@@ -33,7 +20,7 @@ async fn what_an_agent_says_of_objects_is_told_with_what_is_in_their_way() -> Re
     )];
     let failed = [condition("Applied", "False", conflict)];
     agent
-        .reports(&id, 1, &work, &[object("Deployment", "web", &failed)])
+        .reports(&id, 1, &work, &[manifest("Deployment", "web", &failed)])
         .await?;
     let story = told(
         &api,
@@ -58,7 +45,7 @@ async fn what_an_agent_says_of_objects_is_told_with_what_is_in_their_way() -> Re
             &id,
             1,
             &[applied.clone(), missing],
-            &[object("Deployment", "web", &lacking)],
+            &[manifest("Deployment", "web", &lacking)],
         )
         .await?;
     told(
@@ -83,7 +70,7 @@ async fn what_an_agent_says_of_objects_is_told_with_what_is_in_their_way() -> Re
             &id,
             1,
             &[applied, deleting],
-            &[object("ConfigMap", "a", &waits)],
+            &[manifest("ConfigMap", "a", &waits)],
         )
         .await?;
     told(
@@ -99,16 +86,9 @@ async fn what_an_agent_says_of_objects_is_told_with_what_is_in_their_way() -> Re
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_holds_a_newer_version_is_told_from_one_that_refuses() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-ahead", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-ahead").await?;
     api.create_consumer("cluster9").await?;
-    let peer = region.peer("ahead", &[])?;
-    let mut agent = Scripted {
-        peer: &peer,
-        at: now(),
-    };
+    let mut agent = ScriptedAgent::new(region.peer("ahead", &[])?, "cluster9")?;
     let id = post(&api, "cluster9", "a").await?;
     told(&api, &id, "MQ905", &[]).await?;
     // Another bridge outbids this one, which after three times holds back.
@@ -144,38 +124,4 @@ async fn a_cluster_that_holds_a_newer_version_is_told_from_one_that_refuses() ->
     );
     region.passed();
     Ok(())
-}
-
-/// An agent of one consumer that says what a test wants.
-struct Scripted<'a> {
-    peer: &'a Client,
-    at: Timestamp,
-}
-
-impl Scripted<'_> {
-    async fn reports(
-        &mut self,
-        id: &str,
-        version: i64,
-        conditions: &[Value],
-        manifests: &[Value],
-    ) -> Result<()> {
-        // Each is newer than the one before.
-        self.at = now().max(self.at + SignedDuration::from_millis(1));
-        let sequence = SequenceId::from_parts(self.at, 1, 0);
-        let data = json!({"conditions": conditions, "resourceStatus": manifests});
-        let event =
-            status("cluster9", id, version, sequence, "Applied").with_data(data.to_string());
-        publish(self.peer, encode(&event, agent_topic("cluster9"))).await
-    }
-}
-
-fn condition(kind: &str, status: &str, message: &str) -> Value {
-    json!({"type": kind, "status": status, "reason": "Scripted", "message": message,
-        "lastTransitionTime": "2026-08-01T10:00:00Z"})
-}
-
-fn object(kind: &str, name: &str, conditions: &[Value]) -> Value {
-    json!({"conditions": conditions, "statusFeedback": {}, "resourceMeta": {"ordinal": 0, "group": "",
-        "version": "v1", "kind": kind, "resource": "", "name": name, "namespace": "shop"}})
 }

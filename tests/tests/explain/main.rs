@@ -11,15 +11,25 @@ use reqwest::Method;
 use serde_json::Value;
 use tests::api::{Api, Change, config_map};
 use tests::process::ProcessSpec;
-use tests::region::{Region, RegionBuilder, Service};
+use tests::region::{BrokerKind, Region, RegionBuilder, Service};
 use tests::wait::wait_for;
 
 mod agents;
 mod bridges;
 mod clusters;
+mod database;
 mod replicas;
 mod silence;
 mod stores;
+
+/// A region with an agent of `cluster1`, and its API.
+async fn start(test: &str) -> Result<(Region, Api)> {
+    let mut region = RegionBuilder::new(test, BrokerKind::Sandbox)
+        .start()
+        .await?;
+    let api = region.api().await?;
+    Ok((region, api))
+}
 
 /// A bundle for a consumer; its id.
 async fn post(api: &Api, consumer: &str, name: &str) -> Result<String> {
@@ -38,31 +48,66 @@ async fn read(api: &Api, path: &str) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// Waits until the story of a bundle has this code and these words in why and next, and gives it.
-async fn told(api: &Api, id: &str, code: &str, words: &[&str]) -> Result<Value> {
-    let found = wait_for(&format!("{code} of `{id}`"), PATIENCE, async || {
-        let told = story(api, id).await.map_err(|error| format!("{error:#}"))?;
-        match says(&told, code, words) {
-            true => Ok(told),
-            false => Err(told.to_string()),
+/// Waits until what is read holds, and gives it.
+async fn until(
+    what: &str,
+    read: impl AsyncFn() -> Result<Value>,
+    holds: impl Fn(&Value) -> bool,
+) -> Result<Value> {
+    let found = wait_for(what, PATIENCE, async || {
+        let found = read().await.map_err(|error| format!("{error:#}"))?;
+        match holds(&found) {
+            true => Ok(found),
+            false => Err(found.to_string()),
         }
     })
     .await?;
+    Ok(found)
+}
+
+/// Waits until the story of a bundle has this code and these words in why and next, and gives it.
+async fn told(api: &Api, id: &str, code: &str, words: &[&str]) -> Result<Value> {
+    let what = format!("{code} of `{id}`");
+    let read = async || story(api, id).await;
+    let found = until(&what, read, |told| says(told, code, words)).await?;
     ensure!(found["waiting"]["page"] == format!("docs/faults/{code}.md"));
     Ok(found)
 }
 
 /// Waits until nothing is waited for.
 async fn well(api: &Api, id: &str) -> Result<Value> {
-    let found = wait_for(&format!("`{id}` to be well"), PATIENCE, async || {
-        let told = story(api, id).await.map_err(|error| format!("{error:#}"))?;
-        match told["waiting"].is_null() {
-            true => Ok(told),
-            false => Err(told.to_string()),
-        }
-    })
-    .await?;
-    Ok(found)
+    let what = format!("`{id}` to be well");
+    let read = async || story(api, id).await;
+    until(&what, read, |told| told["waiting"].is_null()).await
+}
+
+/// Without its store a bridge has no story of the bundle by REST, nor of its consumer, but 503 with words.
+async fn unknown(api: &Api, id: &str, consumer: &str) -> Result<()> {
+    for path in [
+        format!("/resource-bundles/{id}/explain"),
+        format!("/consumers/{consumer}/explain"),
+    ] {
+        let (status, text) = api.raw(Method::GET, &path, None).await?;
+        ensure!(status == 503, "{path}: {status} {text}");
+        let words = [
+            "maestro-9",
+            "the store",
+            "is not known without it",
+            "/readyz",
+            "MQ700",
+        ];
+        has(&text, &words)?;
+        ensure!(!text.contains("\"waiting\""), "{text}");
+    }
+    Ok(())
+}
+
+/// Each of these words is there.
+fn has(text: &str, words: &[&str]) -> Result<()> {
+    for word in words {
+        ensure!(text.contains(word), "no `{word}` in {text}");
+    }
+    Ok(())
 }
 
 fn says(story: &Value, code: &str, words: &[&str]) -> bool {
@@ -96,7 +141,10 @@ async fn explain(region: &Region, arguments: &[&str]) -> Result<(Option<i32>, St
 
 /// The verb's story as JSON.
 async fn verb_story(region: &Region, subject: &str) -> Result<Value> {
-    let (code, stdout, stderr) = verb(region, &[subject, "--json"]).await?;
+    json_of(verb(region, &[subject, "--json"]).await?)
+}
+
+fn json_of((code, stdout, stderr): (Option<i32>, String, String)) -> Result<Value> {
     ensure!(code == Some(0), "{stdout}{stderr}");
     serde_json::from_str(&stdout).context("the verb's JSON")
 }
@@ -106,10 +154,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_story_is_told_by_id_and_name_and_what_is_not_there_by_its_near_names() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-names", tests::region::BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (mut region, api) = start("explain-names").await?;
     let change = Change {
         name: Some("shop-web".into()),
         ..Change::create("cluster1", vec![config_map("a", "here")])

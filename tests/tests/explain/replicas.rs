@@ -2,39 +2,28 @@
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::Timestamp;
-use tests::postgres::Server;
 use tests::proxy::RetargetableProxy;
-use tests::region::{BRIDGE_CLIENT, BrokerKind, RegionBuilder, SLOTS};
-use tests::wait::wait_for;
+use tests::region::{BRIDGE_CLIENT, SLOTS};
 
+use super::database::Database;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_two_replicas_says_who_sends_when_a_lease_is_lost_and_when_both_are_gone()
 -> Result<()> {
-    let server = Server::start(&["max_connections=80"])?;
-    let mounted = tempfile::tempdir()?;
-    let database = server.database()?;
-    server.mount(mounted.path(), &database)?;
+    let database = Database::start()?;
     let mut region = RegionBuilder::new("explain-replicas", BrokerKind::Sandbox)
-        .replicas(mounted.path(), 2)
+        .replicas(database.mount(), 2)
         .start()
         .await?;
-    owned(&server, &database, "128 128").await?;
+    owned(&database, "128 128").await?;
     let apis = region.apis().await?;
     // Without an agent, because what one reports on has arrived, whatever the broker acknowledges.
     apis[0].create_consumer("cluster9").await?;
-    let faults = region.broker.sandbox()?.faults().clone();
-    let silent = |silent: bool| {
-        faults.set(|faults| {
-            let clients = (0..SLOTS).map(|slot| format!("{BRIDGE_CLIENT}-{slot}"));
-            faults.hold_acks = clients.filter(|_| silent).collect();
-        });
-    };
-    silent(true);
+    hold_acks(&region, true)?;
     let first = post(&apis[0], "cluster9", "first").await?;
     let (sender, owner) = sender(&apis, &first).await?;
-    silent(false);
+    hold_acks(&region, false)?;
     for api in &apis {
         told(api, &first, "MQ905", &["nothing was ever heard"]).await?;
     }
@@ -77,40 +66,21 @@ async fn each_of_two_replicas_says_who_sends_when_a_lease_is_lost_and_when_both_
     // Awake again it was fenced, and says of the other one what that one says of itself.
     process(&mut region, sender).process().signal("CONT")?;
     region.ready().await?;
-    owned(&server, &database, "128 128").await?;
-    silent(true);
+    owned(&database, "128 128").await?;
+    hold_acks(&region, true)?;
     let third = post(&apis[other], "cluster9", "third").await?;
     self::sender(&apis, &third).await?;
 
     // Killed they leave a lease that has an end.
     region.bridge.kill()?;
     region.replicas[0].kill()?;
-    let flags = [
-        "--store",
-        "postgres",
-        "--mount",
-        mounted.path().to_str().unwrap(),
-        "--db-sslmode",
-        "disable",
-        "--json",
-    ];
-    let told = async |region: &Region, subject: &str| {
-        let arguments = [&[subject], flags.as_slice()].concat();
-        let (code, stdout, stderr) = explain(region, &arguments).await?;
-        ensure!(code == Some(0), "{stdout}{stderr}");
-        anyhow::Ok(serde_json::from_str::<Value>(&stdout)?)
-    };
-    let ended = wait_for("the lease to end", PATIENCE, async || {
-        let told = told(&region, &third).await;
-        let story = told.map_err(|error| format!("{error:#}"))?;
-        let words = ["has not renewed its lease since it ran out at"];
-        match says(&story, "MQ902", &words) {
-            true => Ok(story),
-            false => Err(story.to_string()),
-        }
+    let words = ["has not renewed its lease since it ran out at"];
+    let read = async || database.story(&region, &third).await;
+    let ended = until("the lease to end", read, |story| {
+        says(story, "MQ902", &words)
     })
     .await?;
-    let consumer = told(&region, "consumer/cluster9").await?;
+    let consumer = database.story(&region, "consumer/cluster9").await?;
     let since = consumer["lane"]["nobody_since"].as_str();
     let since: Timestamp = since.context(consumer.to_string())?.parse()?;
     let why = ended["waiting"]["why"].as_str().unwrap_or_default();
@@ -120,18 +90,18 @@ async fn each_of_two_replicas_says_who_sends_when_a_lease_is_lost_and_when_both_
 
     // Stopped in order the last one gives back what it had, and the end of its lease with it.
     region.replicas[0].restart()?;
-    owned(&server, &database, "256").await?;
+    owned(&database, "256").await?;
     let last = &mut region.replicas[0];
     let status = last.process().stop(PATIENCE).await?;
     ensure!(status.success(), "{status}");
-    let story = told(&region, &third).await?;
+    let story = database.story(&region, &third).await?;
     let words = [
         "no bridge runs on this database",
         "a bridge heard agents last at 2",
         "start a bridge",
     ];
     ensure!(says(&story, "MQ902", &words), "{story}");
-    let consumer = told(&region, "consumer/cluster9").await?;
+    let consumer = database.story(&region, "consumer/cluster9").await?;
     ensure!(consumer["lane"]["replicas"] == 0, "{consumer}");
     ensure!(consumer["lane"]["nobody_since"].is_string(), "{consumer}");
     region.passed();
@@ -141,20 +111,19 @@ async fn each_of_two_replicas_says_who_sends_when_a_lease_is_lost_and_when_both_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lost_its_database_tells_no_story_and_the_other_one_tells_its_own()
 -> Result<()> {
-    let server = Server::start(&["max_connections=80"])?;
-    let (mounted, own) = (tempfile::tempdir()?, tempfile::tempdir()?);
-    let database = server.database()?;
-    server.mount(mounted.path(), &database)?;
-    server.mount(own.path(), &database)?;
-    let way = RetargetableProxy::start(([127, 0, 0, 1], server.port()).into()).await?;
+    let database = Database::start()?;
+    let own = tempfile::tempdir()?;
+    database.server.mount(own.path(), &database.name)?;
+    let port = database.server.port();
+    let way = RetargetableProxy::start(([127, 0, 0, 1], port).into()).await?;
     let port = way.address().port().to_string();
     std::fs::write(own.path().join("db.port"), port)?;
     let mut region = RegionBuilder::new("explain-cut-off", BrokerKind::Sandbox)
-        .replicas(mounted.path(), 2)
+        .replicas(database.mount(), 2)
         .first_by(own.path())
         .start()
         .await?;
-    owned(&server, &database, "128 128").await?;
+    owned(&database, "128 128").await?;
     let apis = region.apis().await?;
     apis[0].create_consumer("cluster9").await?;
     let id = post(&apis[0], "cluster9", "a").await?;
@@ -162,50 +131,28 @@ async fn a_replica_that_lost_its_database_tells_no_story_and_the_other_one_tells
 
     way.refuse();
     way.break_all();
-    for path in [
-        format!("/resource-bundles/{id}/explain"),
-        "/consumers/cluster9/explain".to_owned(),
-    ] {
-        let (status, text) = apis[0].raw(Method::GET, &path, None).await?;
-        ensure!(status == 503, "{path}: {status} {text}");
-        ensure!(
-            text.contains("is not known without it") && text.contains("MQ700"),
-            "{text}"
-        );
-        ensure!(!text.contains("\"waiting\""), "{text}");
-    }
+    unknown(&apis[0], &id, "cluster9").await?;
     // By its API the verb ends with the same words.
     let url = region.bridge.listening().await?.api.unwrap();
     let (code, stdout, stderr) = explain(&region, &[&id, "--api", &url]).await?;
     ensure!(code == Some(1) && stdout.is_empty(), "{code:?} {stdout}");
     ensure!(stderr.contains("is not known without it"), "{stderr}");
-    let alone = wait_for("the other replica to own all", PATIENCE, async || {
-        let lane = lane(&apis[1]).await.map_err(|error| format!("{error:#}"))?;
-        let owner = lane["owner"].as_str().unwrap_or_default().to_owned();
-        match (lane["replicas"].as_u64(), owner.is_empty()) {
-            (Some(1), false) => Ok(owner),
-            _ => Err(lane.to_string()),
-        }
+    let read = async || lane(&apis[1]).await;
+    let alone = until("the other replica to own all", read, |lane| {
+        lane["replicas"] == 1 && lane["owner"].as_str().is_some_and(|it| !it.is_empty())
     })
     .await?;
-    let faults = region.broker.sandbox()?.faults().clone();
-    faults.set(|faults| {
-        let clients = (0..SLOTS).map(|slot| format!("{BRIDGE_CLIENT}-{slot}"));
-        faults.hold_acks = clients.collect();
-    });
+    hold_acks(&region, true)?;
     let unsent = post(&apis[1], "cluster9", "b").await?;
-    let words = [format!("this bridge (`{alone}`, slot ")];
-    let words = words.each_ref().map(String::as_str);
-    wait_for("the other to say that it sends", PATIENCE, async || {
-        let told = story(&apis[1], &unsent).await;
-        let told = told.map_err(|error| format!("{error:#}"))?;
-        match says(&told, "MQ911", &words) || says(&told, "MQ902", &words) {
-            true => Ok(()),
-            false => Err(told.to_string()),
-        }
+    let alone = alone["owner"].as_str().unwrap_or_default();
+    let itself = format!("this bridge (`{alone}`, slot ");
+    let words = [itself.as_str()];
+    let read = async || story(&apis[1], &unsent).await;
+    until("the other to say that it sends", read, |told| {
+        says(told, "MQ911", &words) || says(told, "MQ902", &words)
     })
     .await?;
-    faults.set(|faults| faults.hold_acks.clear());
+    hold_acks(&region, false)?;
 
     way.pass();
     region.ready().await?;
@@ -251,13 +198,21 @@ async fn sender(apis: &[Api], id: &str) -> Result<(usize, String)> {
     Ok(found)
 }
 
+/// Whether the broker keeps its acknowledgements from every bridge.
+fn hold_acks(region: &Region, held: bool) -> Result<()> {
+    region.broker.sandbox()?.faults().set(|faults| {
+        let clients = (0..SLOTS).map(|slot| format!("{BRIDGE_CLIENT}-{slot}"));
+        faults.hold_acks = clients.filter(|_| held).collect();
+    });
+    Ok(())
+}
+
 /// Waits until as many bridges as there are numbers have so many buckets each.
-async fn owned(server: &Server, database: &str, buckets: &str) -> Result<()> {
+async fn owned(database: &Database, buckets: &str) -> Result<()> {
     let query = "SELECT string_agg(n::text, ' ') FROM (SELECT count(*) AS n FROM bridge.bucket_leases l \
                  JOIN bridge.replicas r ON r.instance = l.instance AND r.expires_at > clock_timestamp() GROUP BY l.instance) o";
     wait_for("the buckets", PATIENCE, async || {
-        let said = server.sql(database, query);
-        let said = said.map_err(|error| error.to_string())?;
+        let said = database.sql(query).map_err(|error| error.to_string())?;
         (said == buckets).then_some(()).ok_or(said)
     })
     .await?;

@@ -2,22 +2,17 @@
 
 use anyhow::{Result, ensure};
 use link::clock::Clock;
-use tests::postgres::Server;
-use tests::region::{BrokerKind, RegionBuilder};
-use tests::wait::wait_for;
 
+use super::database::Database;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_killed_is_away_by_its_missing_reports_and_one_that_rests_is_idle()
 -> Result<()> {
-    let server = Server::start(&["max_connections=80"])?;
-    let mounted = tempfile::tempdir()?;
-    let database = server.database()?;
-    server.mount(mounted.path(), &database)?;
+    let database = Database::start()?;
     let mut region = RegionBuilder::new("explain-silence", BrokerKind::Sandbox)
         .agents(3)
-        .postgres(mounted.path())
+        .postgres(database.mount())
         .start()
         .await?;
     let api = region.api().await?;
@@ -54,12 +49,9 @@ async fn an_agent_that_was_killed_is_away_by_its_missing_reports_and_one_that_re
                 "UPDATE bridge.bundles SET status_taken_at = {at} WHERE consumer_name = '{cluster}' AND status_taken_at > {at}"
             ),
         ];
-        server.sql(&database, &texts.join("; ")).map(drop)
+        database.sql(&texts.join("; ")).map(drop)
     };
-    server.sql(
-        &database,
-        "UPDATE bridge.listening SET since = since - 1800000000",
-    )?;
+    database.sql("UPDATE bridge.listening SET since = since - 1800000000")?;
     wait_for("the dead ones to be away", PATIENCE, async || {
         for (cluster, seconds) in [("cluster1", 660), ("cluster2", 570), ("cluster3", 660)] {
             // What was heard is noted up to a minute late.
@@ -126,22 +118,16 @@ async fn an_agent_that_was_killed_is_away_by_its_missing_reports_and_one_that_re
 /// Waits until the agent of a consumer is so and its story has these words, and gives it.
 async fn agent(api: &Api, consumer: &str, state: &str, words: &str) -> Result<Value> {
     let path = format!("/consumers/{consumer}/explain");
-    let found = wait_for(
-        &format!("`{consumer}` to be {state}"),
-        PATIENCE,
-        async || {
-            let told = read(api, &path)
-                .await
-                .map_err(|error| format!("{error:#}"))?;
+    let what = format!("`{consumer}` to be {state}");
+    until(
+        &what,
+        async || read(api, &path).await,
+        |told| {
             let text = told["state"].as_str().unwrap_or_default();
-            match told["agent"]["state"] == state && text.contains(words) {
-                true => Ok(told),
-                false => Err(told.to_string()),
-            }
+            told["agent"]["state"] == state && text.contains(words)
         },
     )
-    .await?;
-    Ok(found)
+    .await
 }
 
 /// Who is on the overview.

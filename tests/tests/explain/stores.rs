@@ -2,45 +2,32 @@
 
 use anyhow::{Result, ensure};
 use serde_json::json;
-use tests::postgres::Server;
-use tests::region::{BrokerKind, RegionBuilder};
 use tests::test_dir::TestDir;
 use tests::tmpfs::Tmpfs;
-use tests::wait::wait_for;
 
+use super::database::{Database, SETTINGS};
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_stopped_is_told_as_an_error_by_rest_and_by_the_verb() -> Result<()> {
-    let server = Server::start(&["max_connections=80"])?;
-    let mounted = tempfile::tempdir()?;
-    server.mount(mounted.path(), &server.database()?)?;
+    let database = Database::start()?;
     let mut region = RegionBuilder::new("explain-stopped", BrokerKind::Sandbox)
-        .postgres(mounted.path())
+        .postgres(database.mount())
         .start()
         .await?;
     let api = region.api().await?;
     let id = post(&api, "cluster1", "a").await?;
     well(&api, &id).await?;
-    server.stop()?;
-    unknown(&api, &id).await?;
-    let flags = [
-        "--store",
-        "postgres",
-        "--mount",
-        mounted.path().to_str().unwrap(),
-        "--db-sslmode",
-        "disable",
-    ];
+    database.server.stop()?;
+    unknown(&api, &id, "cluster1").await?;
     for subject in [id.as_str(), "cluster1"] {
-        let (code, stdout, stderr) = explain(&region, &[&[subject], &flags[..]].concat()).await?;
+        let (code, stdout, stderr) = database.verb(&region, &[subject]).await?;
         ensure!(code == Some(1) && stdout.is_empty(), "{code:?} {stdout}");
-        for words in ["the server cannot be reached", "hint: ", "MQ701"] {
-            ensure!(stderr.contains(words), "no `{words}` in {stderr}");
-        }
+        let words = ["the server cannot be reached", "hint: ", "MQ701"];
+        has(&stderr, &words)?;
         ensure!(!stderr.contains(tests::postgres::PASSWORD), "{stderr}");
     }
-    server.launch(&["max_connections=80"])?;
+    database.server.launch(&SETTINGS)?;
     region.ready().await?;
     well(&api, &id).await?;
     region.passed();
@@ -49,10 +36,7 @@ async fn a_database_that_is_stopped_is_told_as_an_error_by_rest_and_by_the_verb(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_not_where_it_was_is_no_source_of_stories() -> Result<()> {
-    let mut region = RegionBuilder::new("explain-unlinked", BrokerKind::Sandbox)
-        .start()
-        .await?;
-    let api = region.api().await?;
+    let (region, api) = start("explain-unlinked").await?;
     let id = post(&api, "cluster1", "a").await?;
     well(&api, &id).await?;
     let database = region.database();
@@ -64,15 +48,14 @@ async fn a_file_that_is_not_where_it_was_is_no_source_of_stories() -> Result<()>
         file.push(suffix);
         std::fs::remove_file(file)?;
     }
-    unknown(&api, &id).await?;
+    unknown(&api, &id, "cluster1").await?;
     let (code, stdout, stderr) = verb(&region, &[&id]).await?;
     ensure!(code == Some(1) && stdout.is_empty(), "{code:?} {stdout}");
-    for words in ["there is no such file", "bridge.sqlite", "hint: ", "`--db`"] {
-        ensure!(stderr.contains(words), "no `{words}` in {stderr}");
-    }
+    let words = ["there is no such file", "bridge.sqlite", "hint: ", "`--db`"];
+    has(&stderr, &words)?;
     // Another one in its place is read by the verb, and is not what the bridge has.
     std::fs::rename(&kept, &database)?;
-    unknown(&api, &id).await?;
+    unknown(&api, &id, "cluster1").await?;
     std::fs::write(
         &database,
         "no database at all, but more than a header has ".repeat(20),
@@ -133,28 +116,6 @@ async fn a_full_disk_is_what_a_bundle_waits_for() -> Result<()> {
     drop(disk);
     region.passed();
     test_dir.passed();
-    Ok(())
-}
-
-/// By REST there is no story of the bundle, nor of its consumer, but 503 with words.
-async fn unknown(api: &Api, id: &str) -> Result<()> {
-    for path in [
-        format!("/resource-bundles/{id}/explain"),
-        "/consumers/cluster1/explain".to_owned(),
-    ] {
-        let (status, text) = api.raw(Method::GET, &path, None).await?;
-        ensure!(status == 503, "{path}: {status} {text}");
-        for words in [
-            "maestro-9",
-            "the store",
-            "is not known without it",
-            "/readyz",
-            "MQ700",
-        ] {
-            ensure!(text.contains(words), "{path}: no `{words}` in {text}");
-        }
-        ensure!(!text.contains("\"waiting\""), "{text}");
-    }
     Ok(())
 }
 

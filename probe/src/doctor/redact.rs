@@ -6,6 +6,7 @@
 
 mod misplaced;
 mod named;
+mod names;
 mod words;
 
 use link::printable::printable;

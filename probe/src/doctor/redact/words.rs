@@ -1,7 +1,7 @@
 //! Words that are secrets by their looks, or by what stands before them.
 
 use super::REMOVED;
-use super::named::{SCHEMES, is_secret};
+use super::names::{SCHEMES, is_boundary, is_secret};
 
 /// Text without them.
 pub(super) fn without_secrets(text: &str) -> String {
@@ -24,11 +24,6 @@ pub(super) fn without_secrets(text: &str) -> String {
         kept.push_str(tail);
     }
     kept
-}
-
-/// What ends a word.
-pub(super) fn is_boundary(c: char) -> bool {
-    c.is_whitespace() || "`'\",;&()<>{}[]".contains(c)
 }
 
 // How much of a word may be shown: all of it, or what stands before a secret.

@@ -28,8 +28,11 @@ use super::{Config, IN_FLIGHT_WINDOW, SubscriptionOptions};
 use crate::iot::limits::TOPIC_BYTES;
 use crate::telemetry::clip;
 
+mod notices;
 mod resume;
 mod subscribe;
+
+use self::notices::known;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -272,7 +275,7 @@ impl Pump {
     }
 
     fn settle_what_is_known(&mut self) {
-        while let Some(Some((number, result))) = self.notices.next().now_or_never() {
+        while let Some((number, result)) = known(&mut self.notices) {
             self.settle(number, result);
         }
     }

@@ -10,18 +10,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use rumqttc::{ConnAck, ConnectionError, Event, EventLoop, Outgoing as Sent, Packet, Publish, QoS};
+use rumqttc::{ConnectionError, Event, EventLoop};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
 
 use self::failure::offered;
 use self::withheld::Withheld;
 use super::credentials::TrustedCredentials;
-use super::inbound::{Delivery, Inbound, received};
-use super::liveness::{Liveness, PING_INTERVAL};
+use super::inbound::Inbound;
 use super::metrics::SessionMetrics;
 use super::options::{client, client_options};
 use super::pump::{DRAIN_DEADLINE, Pump};
@@ -36,6 +34,7 @@ use crate::backoff::Backoff;
 use crate::identity::Identity;
 use crate::tls;
 
+mod events;
 mod failure;
 mod withheld;
 
@@ -190,11 +189,16 @@ impl Driver {
         loop {
             let retry_at = self.credentials.retry_at();
             let next = 'next: {
+                let left_behind = self.events.pending_len();
                 let poll = self.events.poll();
                 tokio::pin!(poll);
                 // Under load the next event is there already: the other matters are looked at whenever it is not.
-                if let Poll::Ready(event) = futures_util::poll!(&mut poll) {
-                    break 'next Next::Event(event);
+                // Nor before all that is to be sent again has moved to where it is sent from, one with each poll: given up
+                // half-way, the library would put those that have moved behind the others.
+                for _ in 0..=left_behind {
+                    if let Poll::Ready(event) = futures_util::poll!(&mut poll) {
+                        break 'next Next::Event(event);
+                    }
                 }
                 loop {
                     let silent_at = self.reading.liveness.deadline();
@@ -258,109 +262,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    /// Takes one event; `true` means that our DISCONNECT went out.
-    fn take(&mut self, event: Event, established: &mut Option<Instant>) -> bool {
-        let now = Instant::now();
-        match event {
-            Event::Incoming(Packet::ConnAck(answer)) => {
-                *established = Some(now);
-                self.connected(&answer, now);
-            }
-            Event::Incoming(packet) => {
-                self.reading.liveness.received(now);
-                if let Packet::Publish(publish) = packet {
-                    self.deliver(&publish);
-                }
-            }
-            Event::Outgoing(Sent::Disconnect) => return true,
-            Event::Outgoing(Sent::PingReq) => {
-                self.reading.liveness.pinged(now);
-                self.excuse_ping();
-            }
-            // Acks reach the pump as notices of tracked requests.
-            Event::Outgoing(_) => self.reading.liveness.sent(now),
-            Event::Auth(_) => {}
-        }
-        false
-    }
-
-    fn connected(&mut self, answer: &ConnAck, now: Instant) {
-        self.silent_closes = 0;
-        self.events.options.set_clean_start(false);
-        let keep_alive = self.events.options.keep_alive();
-        self.reading.liveness = Liveness::new(keep_alive, now);
-        self.set_keep_alive(keep_alive.min(PING_INTERVAL));
-        self.shared.metrics.connections.inc();
-        if self.credentials.connected() {
-            info!("The broker accepted the new certificate; it is in use");
-        }
-        let allowed = answer.properties.as_ref();
-        let limit = allowed
-            .and_then(|properties| properties.max_packet_size)
-            .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        if self.shared.set_packet_limit(limit) && !self.events.pending_is_empty() {
-            // The library would send again what this broker does not take any more; the pump measures first.
-            self.events.reset_session_state();
-            // Nor may the next connection resume what is forgotten here.
-            self.events.options.set_clean_start(true);
-        }
-        let mut number = 0;
-        self.shared.connection.send_modify(|connection| {
-            connection.number += 1;
-            connection.up = true;
-            connection.resumed = answer.session_present;
-            // What a kept session is subscribed to is not known to a process that takes it up.
-            if !answer.session_present || connection.number == 1 {
-                connection.broker_session += 1;
-            }
-            number = connection.number;
-        });
-        self.shared.allow_acks(number);
-        if answer.session_present {
-            self.reading.queue.forget(&(self.session_since..number));
-        } else {
-            self.session_since = number;
-        }
-        info!(
-            connection = number,
-            resumed = answer.session_present,
-            "Connected to the broker"
-        );
-        self.read_while_there_is_room();
-    }
-
-    fn deliver(&mut self, publish: &Publish) {
-        self.shared.metrics.received.inc();
-        let number = self.shared.connection.borrow().number;
-        let packet_id = (publish.qos != QoS::AtMostOnce).then_some(publish.pkid);
-        if let Some(packet_id) = packet_id {
-            self.shared.expect_ack(packet_id);
-        }
-        let delivery = Delivery::new(received(publish), number, packet_id, self.shared.clone());
-        self.reading.queue.push(delivery);
-        self.read_while_there_is_room();
-    }
-
-    fn read_while_there_is_room(&mut self) {
-        if self.reading.stop_when_full() {
-            self.excuse_ping();
-        }
-    }
-
-    /// While nothing is read the answer to a ping cannot come: without this the library would end the connection at its
-    /// next ping.
-    fn excuse_ping(&mut self) {
-        if self.reading.is_stopped() && self.events.state.await_pingresp() {
-            // It cannot fail for a PINGRESP, and asks for no packet in return.
-            drop(self.events.state.handle_incoming_packet(Packet::PingResp));
-        }
-    }
-
-    fn set_keep_alive(&mut self, keep_alive: Duration) {
-        let seconds = u16::try_from(keep_alive.as_secs()).unwrap_or(u16::MAX);
-        self.events.options.set_keep_alive(seconds);
     }
 }
 

@@ -39,7 +39,8 @@ pub(super) fn client_options(
             u32::try_from(config.limits.packet_bytes).unwrap_or(u32::MAX),
         ))
         .set_ack_mode(AckMode::Manual)
-        .set_max_request_batch(usize::from(window));
+        // What a connection left behind must move at once (see `Driver::connection`): a window, and requests to subscribe.
+        .set_max_request_batch(2 * usize::from(window));
     if config.resume {
         options
             .set_clean_start(false)

@@ -9,30 +9,27 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
-use rumqttc::{ClientError, PublishNoticeError, PublishOptions, PublishResult};
+use rumqttc::{PublishNoticeError, PublishResult};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::options::publish_properties;
 use super::pace::Pace;
-use super::reason::PublishError;
-use super::session::{Ack, Outgoing, Qos, fits_packet};
+use super::session::{Outgoing, Qos, fits_packet};
 use super::shared::{Connection, Shared, Unsubscribing};
 use super::state::{State, Subscriptions};
 use super::{Config, IN_FLIGHT_WINDOW, SubscriptionOptions};
 use crate::iot::limits::TOPIC_BYTES;
 use crate::telemetry::clip;
 
+mod handover;
 mod notices;
 mod resume;
 mod subscribe;
-
-use self::notices::known;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -195,7 +192,7 @@ impl Pump {
         tokio::pin!(leaving);
         let mut left = false;
         loop {
-            let hold = self.send_what_may_go();
+            let hold = self.send_what_may_go(connection);
             if give_up.is_some()
                 && self.sent.is_empty()
                 && self.waiting.is_empty()
@@ -235,7 +232,7 @@ impl Pump {
     }
 
     /// Sends until the window, the pace or the queue stops it; returns when the pace allows the next.
-    fn send_what_may_go(&mut self) -> Option<Instant> {
+    fn send_what_may_go(&mut self, connection: Connection) -> Option<Instant> {
         while self.has_room() {
             if self.waiting.is_empty() {
                 let outgoing = self.outgoing.try_recv().ok()?;
@@ -261,7 +258,7 @@ impl Pump {
                 self.refuse(outgoing, limit);
                 continue;
             }
-            if !self.send(number, outgoing, now) {
+            if !self.send(connection, number, outgoing, now) {
                 return Some(now + HANDOVER_RETRY);
             }
             self.pace.charge(size, now);
@@ -274,101 +271,12 @@ impl Pump {
         self.next_number += 1;
     }
 
-    fn settle_what_is_known(&mut self) {
-        while let Some((number, result)) = known(&mut self.notices) {
-            self.settle(number, result);
-        }
-    }
-
     fn has_room(&self) -> bool {
         let suspicious = self.suspects_until.is_some_and(|last| {
             let first = self.waiting.keys().next().copied();
             first.is_some_and(|number| number <= last) || !self.sent.is_empty()
         });
         self.sent.len() < if suspicious { 1 } else { self.window }
-    }
-
-    /// Hands a message to the library; `false` when that has no room for it now.
-    fn send(&mut self, number: u64, outgoing: Outgoing, now: Instant) -> bool {
-        let message = &outgoing.message;
-        let options = PublishOptions::new(outgoing.qos.as_sent())
-            .retain(message.retain)
-            .properties(publish_properties(message));
-        match self.shared.client().try_publish_tracked(
-            message.topic.clone(),
-            message.payload.clone(),
-            options,
-        ) {
-            Ok(notice) => {
-                self.notices
-                    .push(async move { (number, notice.wait_async().await) }.boxed());
-                self.sent.insert(number, Sent { outgoing, at: now });
-                self.shared.metrics.in_flight.inc();
-            }
-            Err(ClientError::InvalidRequest(_)) => {
-                let error = PublishError::Poison {
-                    topic: outgoing.message.topic.clone(),
-                    reason: "the client library does not take it".into(),
-                };
-                self.resolve(outgoing, "poison", Err(error));
-            }
-            Err(error) => {
-                warn!("Could not hand a publish to the connection: {error}");
-                self.waiting.insert(number, outgoing);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn settle(&mut self, number: u64, result: Result<PublishResult, PublishNoticeError>) {
-        let Some(Sent { outgoing, at }) = self.sent.remove(&number) else {
-            return;
-        };
-        self.shared.metrics.in_flight.dec();
-        match result {
-            Ok(PublishResult::Qos1(ack)) => {
-                self.shared
-                    .metrics
-                    .publish_seconds
-                    .observe(at.elapsed().as_secs_f64());
-                match PublishError::read(&outgoing.message.topic, ack.reason) {
-                    Ok(matched) => self.resolve(
-                        outgoing,
-                        if matched { "acked" } else { "unmatched" },
-                        Ok(Ack { matched }),
-                    ),
-                    Err(error) => self.resolve(outgoing, "refused", Err(error)),
-                }
-            }
-            Ok(_) => self.resolve(outgoing, "flushed", Ok(Ack { matched: true })),
-            Err(PublishNoticeError::RetainNotSupported) => {
-                let error = PublishError::retain_not_supported(&outgoing.message.topic);
-                self.resolve(outgoing, "refused", Err(error));
-            }
-            Err(_) => {
-                self.waiting.insert(number, outgoing);
-                return;
-            }
-        }
-        if self.suspects_until.is_some_and(|last| number >= last) {
-            self.suspects_until = None;
-        }
-    }
-
-    fn resolve(
-        &self,
-        outgoing: Outgoing,
-        outcome: &'static str,
-        result: Result<Ack, PublishError>,
-    ) {
-        self.shared
-            .metrics
-            .published
-            .with_label_values(&[outcome])
-            .inc();
-        // A caller that dropped its receipt does not want to know.
-        let _ = outgoing.receipt.send(result);
     }
 }
 

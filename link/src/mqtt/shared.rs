@@ -89,6 +89,18 @@ impl Shared {
         locked(&self.client).clone()
     }
 
+    /// Does something with the library on this connection; `None` when that is gone. The driver says that it is gone before it
+    /// empties the library's queue, so that nothing can slip into the queue of the next one, before what was lost with this.
+    pub(super) fn while_connected<T>(
+        &self,
+        connection: Connection,
+        act: impl FnOnce(AsyncClient) -> T,
+    ) -> Option<T> {
+        // Held meanwhile: the driver waits with what it has to say.
+        let now = self.connection.borrow();
+        (*now == connection).then(|| act(self.client()))
+    }
+
     /// Disconnects, and ends the broker's session too. The library's event loop ends with it.
     pub(super) fn end_session(&self) {
         let properties = DisconnectProperties {

@@ -14,6 +14,7 @@ use crate::message::Message;
 mod broker;
 mod leaving;
 mod limits;
+mod order;
 mod shared;
 
 async fn start() -> (Broker, Client, Peer) {
@@ -297,36 +298,6 @@ async fn what_a_lost_session_left_is_still_taken_because_nobody_delivers_it_agai
     peer.deliver(1, "y").await;
     client.inbound.recv().await.unwrap().ack();
     assert_eq!(peer.acked().await, 1);
-}
-
-#[tokio::test]
-async fn a_message_that_waits_for_the_pace_does_not_pass_older_ones_of_a_lost_session() {
-    let broker = Broker::start().await;
-    let mut config = broker.config();
-    config.limits.publishes_per_second = 2;
-    let client = broker.client(config);
-    let mut peer = broker.ready(Welcome::default()).await;
-    let mut receipts = Vec::new();
-    for number in 0..5 {
-        let message = Message::new("out", number.to_string());
-        receipts.push(client.session.publish(message).await.unwrap());
-    }
-    // Two leave, the third waits for the pace.
-    peer.publish().await;
-    peer.publish().await;
-    while client.metrics.throttled_seconds.get() == 0.0 {
-        tokio::task::yield_now().await;
-    }
-    drop(peer);
-    let mut peer = broker.ready(Welcome::default()).await;
-    for number in 0..5 {
-        let publish = peer.publish().await;
-        assert_eq!(publish.payload, number.to_string());
-        peer.ack(&publish).await;
-    }
-    for receipt in receipts {
-        receipt.await.unwrap();
-    }
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ pub(super) struct Client {
     pub(super) metrics: SessionMetrics,
     pub(super) stop: CancellationToken,
     pub(super) driver: JoinHandle<()>,
-    _identity: watch::Sender<Arc<Identity>>,
+    pub(super) identity: watch::Sender<Arc<Identity>>,
 }
 
 /// What CONNACK says.
@@ -158,7 +158,7 @@ impl Broker {
             metrics,
             driver: tokio::spawn(driver.only_while(withheld).run(stop.clone())),
             stop,
-            _identity: sender,
+            identity: sender,
         }
     }
 }

@@ -8,6 +8,8 @@ use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::wait::patient;
+
 /// A client of one bridge.
 #[derive(Clone, Debug)]
 pub struct Api {
@@ -160,7 +162,7 @@ impl Api {
 
     fn with(base: &str, headers: HeaderMap) -> Result<Self, reqwest::Error> {
         link::tls::install_provider();
-        let http = reqwest::Client::builder().timeout(TIMEOUT);
+        let http = reqwest::Client::builder().timeout(patient(TIMEOUT));
         Ok(Self {
             http: http.default_headers(headers).build()?,
             base: base.trim_end_matches('/').to_owned(),

@@ -137,7 +137,7 @@ pub async fn next(peer: &mut Client, words: &str) -> Result<Message> {
             }
         }
     };
-    let waited = tokio::time::timeout(PATIENCE, next).await;
+    let waited = crate::wait::timeout(PATIENCE, next).await;
     waited.with_context(|| format!("wait for `{words}`"))?
 }
 

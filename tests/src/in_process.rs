@@ -137,7 +137,7 @@ impl InProcessAgent {
     /// When it panicked or does not end.
     pub async fn stop(mut self) -> Result<()> {
         self.stop.cancel();
-        let ended = tokio::time::timeout(STOP, &mut self.task).await;
+        let ended = crate::wait::timeout(STOP, &mut self.task).await;
         Ok(ended.context("the agent does not end")???)
     }
 }

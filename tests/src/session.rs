@@ -168,7 +168,7 @@ impl Client {
     /// When it does not end within ten seconds.
     pub async fn shutdown(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        let ended = tokio::time::timeout(Duration::from_secs(10), self.task).await;
+        let ended = crate::wait::timeout(Duration::from_secs(10), self.task).await;
         ended
             .context("the session did not shut down")?
             .map_err(|error| anyhow!(error))

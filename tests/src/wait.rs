@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, Timeout, sleep, timeout_at};
 
 /// A condition did not come true in time.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,12 @@ pub async fn quick_enough(
         times.push(time);
     }
     bail!("{what} is promised within {promised:?} and took {times:?}")
+}
+
+/// As tokio's, for what should be done long before: `TEST_PATIENCE` multiplies the deadline. Not for what should not happen
+/// within a time.
+pub fn timeout<F: IntoFuture>(deadline: Duration, future: F) -> Timeout<F::IntoFuture> {
+    tokio::time::timeout(patient(deadline), future)
 }
 
 /// A deadline as it counts on this machine: `TEST_PATIENCE` times as long.

@@ -9,7 +9,7 @@ use link::event::decode;
 use tests::peer_events::{agent_topic, source_topic};
 use tests::process::ProcessSpec;
 use tests::region::{BrokerKind, RegionBuilder};
-use tests::wait::wait_for;
+use tests::wait::{timeout, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_version_shows_up_on_the_agent_s_topic() -> Result<()> {
@@ -49,7 +49,7 @@ async fn a_refused_version_shows_up_on_the_agent_s_topic() -> Result<()> {
     .await?;
 
     region.bridge.restart()?;
-    let told = tokio::time::timeout(PATIENCE, async {
+    let told = timeout(PATIENCE, async {
         loop {
             let delivery = spy.inbound.recv().await.context("the spy goes on")?;
             let event = decode(&delivery.message)?;

@@ -26,8 +26,7 @@ use tests::postgres::{PASSWORD, Server, USER};
 use tests::process::ProcessSpec;
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::test_dir::workspace;
-use tests::wait::wait_for;
-use tokio::time::timeout;
+use tests::wait::{timeout, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_commands_of_every_page_work_where_nothing_is_wrong() -> Result<()> {

@@ -18,8 +18,7 @@ use tests::process::ProcessSpec;
 use tests::prometheus::{Prometheus, Target};
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
-use tests::wait::wait_for;
-use tokio::time::timeout;
+use tests::wait::{timeout, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_that_hold_what_maestro_sent_get_only_what_it_had_not_sent() -> Result<()> {

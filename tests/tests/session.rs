@@ -12,7 +12,7 @@ use tests::mosquitto::MosquittoBuilder;
 use tests::proxy::CuttingProxy;
 use tests::session::{Client, SessionFixture};
 use tests::test_dir::TestDir;
-use tests::wait::wait_for;
+use tests::wait::{timeout, wait_for};
 use tokio::sync::Semaphore;
 
 const EVENTS: u64 = 20_000;
@@ -29,7 +29,7 @@ async fn events_both_ways_survive_a_connection_cut_every_30_to_250_ms_in_order()
     let mut b = fixture.client("b", proxy_b.address(), &["to/b"], test_dir.path())?;
     assert!(a.session.ready().await && b.session.ready().await);
     let (up, down) = (a.session.clone(), b.session.clone());
-    let sent = tokio::time::timeout(PATIENCE, async {
+    let sent = timeout(PATIENCE, async {
         tokio::join!(
             publish_numbered(&up, "to/b"),
             publish_numbered(&down, "to/a"),
@@ -151,7 +151,7 @@ async fn a_replaced_certificate_is_in_use_within_seconds_and_no_event_is_lost() 
         anyhow::Ok(())
     };
     let (received, rotated) =
-        tokio::time::timeout(PATIENCE, async { tokio::join!(receiving, rotating) }).await?;
+        timeout(PATIENCE, async { tokio::join!(receiving, rotating) }).await?;
     rotated?;
     assert_eq!(received, EVENTS);
     load.await??;
@@ -238,7 +238,7 @@ async fn a_takeover_is_named_and_waited_out() -> anyhow::Result<()> {
     assert!(first.session.ready().await);
     let mut state = first.session.state();
     let second = fixture.client("same", address, &[], &test_dir.dir("second")?)?;
-    let seen = tokio::time::timeout(
+    let seen = timeout(
         Duration::from_secs(10),
         state.wait_for(|state| matches!(state, State::Waiting { .. })),
     )
@@ -256,7 +256,7 @@ async fn a_takeover_is_named_and_waited_out() -> anyhow::Result<()> {
     assert!(second.session.ready().await);
     drop(second);
     let ready = state.wait_for(|state| matches!(state, State::Ready { .. }));
-    let again = tokio::time::timeout(Duration::from_secs(60), ready).await??;
+    let again = timeout(Duration::from_secs(60), ready).await??;
     assert!(matches!(*again, State::Ready { resumed: false, .. }));
     test_dir.passed();
     Ok(())
@@ -324,7 +324,7 @@ async fn a_consumer_that_falls_behind_gets_every_event_once_it_catches_up() -> a
     .await?;
     proxy.calm(true);
     let mut seen = HashSet::new();
-    tokio::time::timeout(Duration::from_secs(30), async {
+    timeout(Duration::from_secs(30), async {
         while seen.len() < 150 {
             let delivery = slow.inbound.recv().await.expect("the session lives");
             seen.insert(delivery.message.payload.clone());
@@ -376,7 +376,7 @@ async fn more_messages_than_the_window_reach_a_slow_consumer_once_through_mosqui
             }
         }
     };
-    tokio::time::timeout(PATIENCE, taking).await?;
+    timeout(PATIENCE, taking).await?;
     assert!(slow.inbound.try_recv().is_none());
     assert_eq!(slow.counter("mqtt_received_total"), COUNT as u64);
     assert_eq!(slow.counter("mqtt_connections_total"), 1);

@@ -8,7 +8,7 @@ use link::message::Message;
 use link::mqtt::Delivery;
 use tests::session::{Client, SessionFixture};
 use tests::test_dir::TestDir;
-use tokio::time::timeout;
+use tests::wait::timeout;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_unsubscribed_acks_what_it_was_given_and_the_other_gets_the_rest()

@@ -15,7 +15,7 @@ use axum::response::IntoResponse;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
-use self::rules::{CallDecision, Rules};
+use self::rules::{CallDecision, Held, Rules};
 use self::scope::Scope;
 use super::backends::Backends;
 use super::refusal::{denied, refuse, unknown_caller, unsigned};
@@ -122,7 +122,13 @@ impl Endpoint {
     /// with [`HeldCall::reached`] and kills the client: the process has died right after that call took effect.
     #[must_use = "nobody learns of the held call otherwise"]
     pub fn hold_answer_of_mutating(&self, n: usize) -> HeldCall {
-        self.shared.rules.hold(n)
+        self.shared.rules.hold(Held::Nth(n))
+    }
+
+    /// The same with the first mutating call that was never carried out before.
+    #[must_use = "nobody learns of the held call otherwise"]
+    pub fn hold_answer_of_new(&self) -> HeldCall {
+        self.shared.rules.hold(Held::New)
     }
 }
 

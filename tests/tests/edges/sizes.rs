@@ -14,6 +14,7 @@ use tests::api::{Api, config_map};
 use tests::peer_events::{self, agent_topic, source_topic};
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
+use tests::wait::timeout;
 
 use super::{PATIENCE, applied, failure, goes_on, gone};
 
@@ -243,7 +244,7 @@ async fn a_property_of_65535_bytes_arrives_and_one_more_is_the_fault_of_its_mess
             let there = region.agent("cluster1")?.applied(&config_map(id, ""))?;
             ensure!(there.is_some(), "`{id}` is not applied");
         } else {
-            let sent = tokio::time::timeout(PATIENCE, peer.session.publish(message)).await?;
+            let sent = timeout(PATIENCE, peer.session.publish(message)).await?;
             ensure!(
                 matches!(sent, Err(PublishError::Limit { .. })),
                 "{:?}",
@@ -305,7 +306,7 @@ async fn status_of(peer: &mut Client, id: &str) -> Result<()> {
             }
         }
     };
-    let heard = tokio::time::timeout(PATIENCE, heard).await;
+    let heard = timeout(PATIENCE, heard).await;
     heard.with_context(|| format!("no status of `{id}` arrives"))?
 }
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use link::message::Message;
 use tests::go::{SOURCE_TOPIC, agent_list, agent_status, kind, value as attribute};
 use tests::session::Client;
-use tokio::time::timeout;
+use tests::wait::timeout;
 
 use super::*;
 

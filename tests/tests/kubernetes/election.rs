@@ -14,9 +14,9 @@ use link::shutdown::Shutdown;
 use prometheus::Registry;
 use tests::kubernetes::Cluster;
 use tests::test_dir::TestDir;
-use tests::wait::{quick_enough, wait_for};
+use tests::wait::{quick_enough, timeout, wait_for};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::ProxiedServer;

@@ -292,7 +292,7 @@ async fn hear(mut client: Client, over: CancellationToken) -> Result<HeardStatus
 }
 
 // Other ones in each run. The namespace controller needs a second or more to empty the namespace of each.
-const ORDERS: usize = 100;
+const ORDERS: usize = 40;
 const BATCH: usize = 20;
 // The others of a batch share theirs.
 const OWN_KIND_EVERY: usize = 5;

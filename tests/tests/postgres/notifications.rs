@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use server_bridge::store::{Hint, Store as _};
-use tests::wait::wait_for;
-use tokio::time::{Instant, timeout};
+use tests::wait::{timeout, wait_for};
+use tokio::time::Instant;
 
 use super::behind_a_proxy;
 

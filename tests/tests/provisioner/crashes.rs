@@ -4,13 +4,14 @@
 //! A call is carried out by the service behind, but its answer never comes: the process is killed while it waits. The
 //! calls are counted, not sampled: a case ends with the first run that finishes before its n-th call.
 //!
-//! Where a run that goes on makes just the calls that were left (`destroy`), one testbed takes all the kills, one after
-//! the other ([`one_after_the_other`]). Where it begins with a call that may be repeated (attaching a policy), or with
-//! something of its own (a certificate), each point has a testbed ([`each_apart`]).
+//! Where a run that goes on makes the calls that were left (`apply`, `destroy`), one testbed takes all the kills, one after
+//! the other ([`one_after_the_other`]). Where it begins with something of its own (a certificate), each point has a
+//! testbed ([`each_apart`]).
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
+use tests::aws::HeldCall;
 use tests::testbed::Testbed;
 
 /// A verb to be killed.
@@ -39,7 +40,7 @@ async fn apply_killed_after_any_call_ends_where_an_undisturbed_one_ends() -> Res
         again: APPLY,
         code: 0,
     };
-    let points = each_apart(&case).await?;
+    let points = one_after_the_other(&case).await?;
     ensure!(points > 30, "only {points} calls change something");
     Ok(())
 }
@@ -119,12 +120,13 @@ async fn undisturbed(case: &Case) -> Result<(Value, usize)> {
     Ok((expected, points))
 }
 
-/// Kills each run after its first change, until one has nothing left to change. Returns how many were killed.
+/// Kills each run after its first change that none before has made, until one has nothing left to change. Returns how many
+/// were killed.
 async fn one_after_the_other(case: &Case) -> Result<usize> {
     let (expected, points) = undisturbed(case).await?;
     let testbed = prepared(case).await?;
     let mut killed: Vec<String> = Vec::new();
-    while let Some(action) = killed_after(&testbed, case, 1)
+    while let Some(action) = killed_at(&testbed, case, testbed.aws.endpoint().hold_answer_of_new())
         .await
         .with_context(|| format!("{}: after kills at {killed:?}", case.name))?
     {
@@ -157,9 +159,8 @@ async fn each_apart(case: &Case) -> Result<usize> {
     Ok(points)
 }
 
-/// The call after which it was killed; `None` when it ended before its n-th, as an undisturbed run does.
-async fn killed_after(testbed: &Testbed, case: &Case, n: usize) -> Result<Option<String>> {
-    let held = testbed.aws.endpoint().hold_answer_of_mutating(n);
+/// The call at which it was killed; `None` when it ended before, as an undisturbed run does.
+async fn killed_at(testbed: &Testbed, case: &Case, held: HeldCall) -> Result<Option<String>> {
     let mut process = testbed.begin(case.verb)?;
     let call = tokio::select! {
         call = held.reached() => call,
@@ -180,7 +181,8 @@ async fn killed_and_run_again(
     expected: &Value,
 ) -> Result<()> {
     let testbed = prepared(case).await?;
-    let Some(action) = killed_after(&testbed, case, n).await? else {
+    let held = testbed.aws.endpoint().hold_answer_of_mutating(n);
+    let Some(action) = killed_at(&testbed, case, held).await? else {
         ensure!(n > points, "ended before call {n} of {points}");
         testbed.passed();
         return Ok(());

@@ -8,6 +8,7 @@ use tests::api::config_map;
 use tests::peer_events::{self as events, agent_topic, source_topic};
 use tests::region::{BrokerKind, RegionBuilder};
 use tests::session::Client;
+use tests::wait::timeout;
 
 use crate::PATIENCE;
 
@@ -60,5 +61,5 @@ async fn next_status(peer: &mut Client, id: &str) -> Result<Event> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, next).await?
+    timeout(PATIENCE, next).await?
 }

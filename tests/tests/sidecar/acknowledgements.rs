@@ -9,8 +9,7 @@ use link::mqtt::Delivery;
 use rmqtt_codec::v5::{DisconnectReasonCode, Packet, PublishAckReason, SubscribeAckReason};
 use tests::region::{BRIDGE_CLIENT, BrokerKind, Region};
 use tests::session::Client;
-use tests::wait::wait_for;
-use tokio::time::timeout;
+use tests::wait::{timeout, wait_for};
 
 use crate::fixture::{FILTER, Options, RunningSidecar, agent, region, topic};
 use crate::server::{PATIENCE, Server};

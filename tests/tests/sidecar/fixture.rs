@@ -21,7 +21,7 @@ use tests::metrics::MetricsPage;
 use tests::pki::{Layout, Set};
 use tests::region::{BRIDGE, BRIDGE_CLIENT, BrokerKind, Mount, Region, RegionBuilder, SOURCE};
 use tests::session::Client;
-use tests::wait::wait_for;
+use tests::wait::{timeout, wait_for};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::server::PATIENCE;
@@ -233,9 +233,7 @@ impl RunningSidecar {
     /// Stops it in order.
     pub(crate) async fn stop(self) -> Result<()> {
         self.stop.request();
-        tokio::time::timeout(PATIENCE, self.task)
-            .await??
-            .map_err(told)
+        timeout(PATIENCE, self.task).await??.map_err(told)
     }
 
     /// Asks it to stop.

@@ -7,12 +7,11 @@ use link::message::Message;
 use rmqtt_codec::v5::{Connect, ConnectAckReason, DisconnectReasonCode, LastWill, Packet};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::acknowledgements::{end, scene};
 use crate::fixture::{FILTER, Options, topic};
 use crate::server::{PATIENCE, Server, publish};
-use tests::wait::wait_for;
+use tests::wait::{timeout, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn garbage_old_protocols_and_unknown_clients_are_turned_away_and_counted() -> Result<()> {

@@ -7,8 +7,8 @@ use link::message::Message;
 use rmqtt_codec::types::Publish;
 use rmqtt_codec::v5::Packet;
 use tests::region::{BrokerKind, RegionBuilder};
-use tests::wait::wait_for;
-use tokio::time::{Duration, Instant, timeout};
+use tests::wait::{timeout, wait_for};
+use tokio::time::{Duration, Instant};
 
 use crate::acknowledgements::{SHORT_GRACE, end, heard, say, text};
 use crate::fixture::{

@@ -12,8 +12,8 @@ use rmqtt_codec::v5::{
     Codec, Connect, ConnectAck, Disconnect, DisconnectReasonCode, Packet, PublishAck,
     PublishAckReason, PublishProperties, Subscribe, SubscribeAck, SubscriptionOptions,
 };
+use tests::wait::timeout;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use tokio_util::codec::Framed;
 
 /// A connected server.

@@ -14,9 +14,9 @@ use tests::proxy::CuttingProxy;
 use tests::region::BrokerKind;
 use tests::seed;
 use tests::session::Client;
+use tests::wait::timeout;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{FILTER, Options, RunningSidecar, agent, certificate, region, topic};

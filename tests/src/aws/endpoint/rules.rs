@@ -57,8 +57,21 @@ struct State {
     mutations: usize,
     denied: BTreeSet<(String, String)>,
     failures: Vec<Failure>,
-    hold: Option<(usize, oneshot::Sender<Call>)>,
+    hold: Option<(Held, oneshot::Sender<Call>)>,
+    carried: BTreeSet<Identity>,
 }
+
+/// Which mutating call is held.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Held {
+    /// The n-th from now; the first is 1.
+    Nth(usize),
+    /// The first that was never carried out before.
+    New,
+}
+
+/// What makes a call the same as another: account, service, operation, target and body.
+type Identity = (String, String, String, String, Vec<u8>);
 
 #[derive(Debug)]
 struct Failure {
@@ -123,7 +136,7 @@ impl Rules {
         } else {
             call.refused = false;
             CallDecision::Carry {
-                hold: state.count(&call),
+                hold: state.count(&call, request),
             }
         };
         state.calls.push(call);
@@ -175,11 +188,11 @@ impl Rules {
         });
     }
 
-    pub(super) fn hold(&self, n: usize) -> HeldCall {
+    pub(super) fn hold(&self, which: Held) -> HeldCall {
         let (sender, receiver) = oneshot::channel();
         let mut state = self.state();
         state.mutations = 0;
-        state.hold = Some((n, sender));
+        state.hold = Some((which, sender));
         HeldCall { receiver }
     }
 
@@ -208,12 +221,22 @@ impl State {
         Some((failure.code.clone(), failure.status))
     }
 
-    fn count(&mut self, call: &Call) -> Option<Hold> {
+    fn count(&mut self, call: &Call, request: &Request) -> Option<Hold> {
         if !call.mutating {
             return None;
         }
         self.mutations += 1;
-        let (_, sender) = self.hold.take_if(|(n, _)| *n == self.mutations)?;
+        let new = self.carried.insert((
+            call.account.clone(),
+            call.service.clone(),
+            call.operation.clone(),
+            request.target.clone(),
+            request.body.to_vec(),
+        ));
+        let (_, sender) = self.hold.take_if(|(which, _)| match which {
+            Held::Nth(n) => *n == self.mutations,
+            Held::New => new,
+        })?;
         let call = call.clone();
         Some(Hold { call, sender })
     }
@@ -233,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn only_mutating_calls_that_are_carried_out_count() {
         let rules = Rules::default();
-        let held = rules.hold(2);
+        let held = rules.hold(Held::Nth(2));
         rules.deny("iot:DeletePolicy", "111111111111");
         for (operation, expected) in [
             ("CreatePolicy", false),
@@ -252,6 +275,24 @@ mod tests {
             }
         }
         assert_eq!(rules.mutations(), 2);
+        assert_eq!(held.reached().await.unwrap().action(), "iot:CreateThing");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_made_before_is_not_new() {
+        let rules = Rules::default();
+        rules.admit(&request("iot", "AttachPolicy"), false);
+        let held = rules.hold(Held::New);
+        for (operation, expected) in [("AttachPolicy", false), ("CreateThing", true)] {
+            let verdict = rules.admit(&request("iot", operation), false);
+            let CallDecision::Carry { hold } = verdict else {
+                panic!("{operation} is carried out");
+            };
+            assert_eq!(hold.is_some(), expected, "{operation}");
+            if let Some(hold) = hold {
+                hold.reached();
+            }
+        }
         assert_eq!(held.reached().await.unwrap().action(), "iot:CreateThing");
     }
 

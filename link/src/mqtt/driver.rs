@@ -55,6 +55,8 @@ pub struct Driver {
     silent_closes: u32,
     // The first connection of the session that the broker keeps now.
     session_since: u64,
+    // A CONNECT may have begun a session since the last CONNACK: the answer was lost.
+    unanswered: bool,
     withheld: Withheld,
 }
 
@@ -109,6 +111,7 @@ pub(super) fn build(
         reconnect: config.reconnect,
         silent_closes: 0,
         session_since: 0,
+        unanswered: false,
         withheld: Withheld::default(),
     };
     Ok((session, inbound, driver))
@@ -149,12 +152,14 @@ impl Driver {
             self.reading.go_on();
             self.set_keep_alive(self.keep_alive);
             let ended = self.connection(&mut established, &drain).await;
+            let reached = self.reading.reached();
+            self.unanswered |= established.is_none() && reached && ended.may_have_begun_a_session();
             self.shared.refuse_acks();
             self.shared
                 .connection
                 .send_modify(|connection| connection.up = false);
             // After acks are refused, so that no stale one stays queued.
-            self.events.clean();
+            self.take_back();
             let error = match ended {
                 Ended::Failed(error) => error,
                 Ended::Withheld => continue,
@@ -189,16 +194,11 @@ impl Driver {
         loop {
             let retry_at = self.credentials.retry_at();
             let next = 'next: {
-                let left_behind = self.events.pending_len();
                 let poll = self.events.poll();
                 tokio::pin!(poll);
                 // Under load the next event is there already: the other matters are looked at whenever it is not.
-                // Nor before all that is to be sent again has moved to where it is sent from, one with each poll: given up
-                // half-way, the library would put those that have moved behind the others.
-                for _ in 0..=left_behind {
-                    if let Poll::Ready(event) = futures_util::poll!(&mut poll) {
-                        break 'next Next::Event(event);
-                    }
+                if let Poll::Ready(event) = futures_util::poll!(&mut poll) {
+                    break 'next Next::Event(event);
                 }
                 loop {
                     let silent_at = self.reading.liveness.deadline();
@@ -230,6 +230,10 @@ impl Driver {
                     return Ended::Orderly;
                 }
                 Next::Event(Err(error)) => {
+                    if matches!(error, ConnectionError::Tls(_)) {
+                        // It ended before any CONNECT.
+                        self.reading.reached();
+                    }
                     if let Some(reason) = unencodable(&error) {
                         return Ended::Message(reason);
                     }
@@ -270,6 +274,18 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.reading.queue.close();
         self.shared.state.send_replace(State::Closed);
+    }
+}
+
+// === impl Ended ===
+
+impl Ended {
+    /// Whether the broker may have taken a CONNECT that it did not answer, or whose answer was lost.
+    fn may_have_begun_a_session(&self) -> bool {
+        !matches!(
+            self,
+            Self::Failed(ConnectError::Tls(_) | ConnectError::Refused { .. })
+        )
     }
 }
 

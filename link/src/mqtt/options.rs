@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use rumqttc::{
-    AckMode, AsyncClient, EventLoop, MqttOptions, PublishProperties, TlsConfiguration, Transport,
+    AckMode, AsyncClient, EventLoop, MqttOptions, MqttState, PublishProperties, TlsConfiguration,
+    Transport,
 };
 
 use super::resumption::Resumption;
@@ -39,8 +40,7 @@ pub(super) fn client_options(
             u32::try_from(config.limits.packet_bytes).unwrap_or(u32::MAX),
         ))
         .set_ack_mode(AckMode::Manual)
-        // What a connection left behind must move at once (see `Driver::connection`): a window, and requests to subscribe.
-        .set_max_request_batch(2 * usize::from(window));
+        .set_max_request_batch(usize::from(window));
     if config.resume {
         options
             .set_clean_start(false)
@@ -78,6 +78,16 @@ pub(super) fn publish_properties(message: &Message) -> PublishProperties {
 pub(super) fn client(options: MqttOptions) -> (AsyncClient, EventLoop) {
     AsyncClient::builder(options)
         .capacity(REQUEST_CAPACITY)
+        .build()
+}
+
+/// What the library knows of a session in which nothing is in flight, as it makes it from these options itself.
+pub(super) fn nothing_in_flight(options: &MqttOptions) -> MqttState {
+    let window = options.get_outgoing_inflight_upper_limit();
+    MqttState::builder(window.unwrap_or(u16::MAX))
+        .ack_mode(options.ack_mode())
+        .topic_alias_policy(options.topic_alias_policy())
+        .client_topic_alias_max(options.topic_alias_max().unwrap_or(0))
         .build()
 }
 

@@ -2,7 +2,7 @@
 //! nothing more is to come in.
 //!
 //! **Invariant:** messages leave in the order of their numbers: what waits, for the pace or because it was lost with a
-//! session, waits in one map, and the lowest number is always next.
+//! connection, waits in one map, and the lowest number is always next.
 //! **Invariant:** what the client library cannot or may not send never reaches it: its receipt fails instead.
 
 use std::collections::BTreeMap;
@@ -44,7 +44,7 @@ pub(super) struct Pump {
     // Handed to the library, by number.
     sent: BTreeMap<u64, Sent>,
     notices: FuturesUnordered<BoxFuture<'static, (u64, Result<PublishResult, PublishNoticeError>)>>,
-    // Not with the library, by number: the next message to send, and what was lost with a broker session.
+    // Not with the library, by number: the next message to send, and what was lost with a connection.
     waiting: BTreeMap<u64, Outgoing>,
     // From here on the broker could have answered: reading had stopped before.
     patience_from: Instant,
@@ -106,15 +106,22 @@ impl Pump {
     }
 
     pub(super) async fn run(mut self, drain: CancellationToken) {
+        if let Some(unanswered) = self.work(&drain).await {
+            self.leave(unanswered).await;
+        }
+    }
+
+    /// Until it is to stop, and with it the session; `None` when the driver is gone.
+    async fn work(&mut self, drain: &CancellationToken) -> Option<Unanswered> {
         let mut changes = self.shared.connection.subscribe();
         let mut filters = self.shared.filters.subscribe();
         loop {
             let connection = tokio::select! {
                 up = changes.wait_for(|connection| connection.up) => match up {
                     Ok(connection) => *connection,
-                    Err(_) => return,
+                    Err(_) => return None,
                 },
-                () = drain.cancelled() => return self.leave(Unanswered::No),
+                () = drain.cancelled() => return Some(Unanswered::No),
             };
             if self.resumed != connection.number {
                 self.resumed = connection.number;
@@ -127,7 +134,7 @@ impl Pump {
                 let subscribed = tokio::select! {
                     subscribed = self.subscribe(connection, &missing) => subscribed,
                     _ = changes.wait_for(|now| *now != connection) => continue,
-                    () = drain.cancelled() => return self.leave(Unanswered::Subscribe),
+                    () = drain.cancelled() => return Some(Unanswered::Subscribe),
                 };
                 match subscribed {
                     Ok(true) => self.note_subscribed(connection, missing),
@@ -137,43 +144,54 @@ impl Pump {
                             hint = crate::error::Hint::hint(&error),
                             "Could not subscribe: {error}"
                         );
-                        self.shared
-                            .state
-                            .send_replace(State::Unsubscribed(Arc::new(error)));
+                        let refused = State::Unsubscribed(Arc::new(error));
+                        if !self.shared.say(connection, refused) {
+                            continue;
+                        }
                         tokio::select! {
                             () = sleep(self.refused_delay) => {}
                             _ = changes.wait_for(|now| *now != connection) => {}
                             _ = filters.changed() => {}
-                            () = drain.cancelled() => return self.leave(Unanswered::No),
+                            () = drain.cancelled() => return Some(Unanswered::No),
                         }
                         continue;
                     }
                 }
             }
-            self.shared.metrics.connected.inc();
-            self.shared.state.send_replace(State::Ready {
+            let ready = State::Ready {
                 epoch: connection.number,
                 resumed: connection.resumed,
-            });
-            let served = self.serve(connection, &mut filters, &drain).await;
+            };
+            if !self.shared.say(connection, ready) {
+                continue;
+            }
+            self.shared.metrics.connected.inc();
+            let served = self.serve(connection, &mut filters, drain).await;
             self.shared.metrics.connected.dec();
             match served {
                 Served::ConnectionLost | Served::FiltersChanged => {}
-                Served::Drained => return self.leave(Unanswered::No),
+                Served::Drained => return Some(Unanswered::No),
             }
         }
     }
 
     /// Disconnects, if there is a connection: without a DISCONNECT the driver would wait for one, and the broker would
     /// publish the will.
-    fn leave(&self, unanswered: Unanswered) {
+    async fn leave(self, unanswered: Unanswered) {
         if !self.shared.connection.borrow().up {
             return;
         }
         match (self.keep_session, unanswered) {
             // The next process starts clean, so queueing for it would only cost.
             (false, _) => self.shared.end_session(),
-            (true, Unanswered::No) => self.shared.leave_session(),
+            (true, Unanswered::No) => {
+                self.shared.leave_session();
+                // The driver ends, and this task with it, when that is out. The library keeps it back for what was given up
+                // here, and for acknowledgements of which it has lost count: a SUBSCRIBE while messages are in flight, and
+                // acknowledgements in another order, make it skip packet ids.
+                sleep(LEAVE_DEADLINE).await;
+                self.shared.leave_session_at_once();
+            }
             (true, Unanswered::Subscribe) => self.shared.leave_session_at_once(),
         }
     }
@@ -294,6 +312,9 @@ const UNREAD_DEADLINE: Duration = Duration::from_secs(300);
 
 // The library's queue is larger than the window, so it is never full; if it were, it is asked again after this.
 const HANDOVER_RETRY: Duration = Duration::from_millis(100);
+
+// A DISCONNECT behind the acks of the last moment is out by then.
+const LEAVE_DEADLINE: Duration = Duration::from_millis(500);
 
 // What is in flight at shutdown gets this long to be acknowledged.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(3);

@@ -33,6 +33,11 @@ impl Reading {
         self.pause.is_paused()
     }
 
+    /// Whether a peer was reached since this was last asked.
+    pub(super) fn reached(&self) -> bool {
+        self.pause.take_reached()
+    }
+
     /// Stops when the queue is over its bound; returns whether it did.
     pub(super) fn stop_when_full(&mut self) -> bool {
         if self.is_stopped() || !self.queue.is_over() {

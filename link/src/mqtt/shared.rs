@@ -101,6 +101,13 @@ impl Shared {
         (*now == connection).then(|| act(self.client()))
     }
 
+    /// Says what the session is doing on this connection; `false`, and nothing said, when that is gone: the driver has said
+    /// since what it does instead.
+    pub(super) fn say(&self, connection: Connection, state: State) -> bool {
+        let say = |_| self.state.send_replace(state);
+        self.while_connected(connection, say).is_some()
+    }
+
     /// Disconnects, and ends the broker's session too. The library's event loop ends with it.
     pub(super) fn end_session(&self) {
         let properties = DisconnectProperties {
@@ -164,10 +171,9 @@ impl Shared {
         *locked(&self.packet_limit)
     }
 
-    /// Notes what a CONNACK said; returns whether the broker takes less than before.
-    pub(super) fn set_packet_limit(&self, limit: Option<usize>) -> bool {
-        let before = std::mem::replace(&mut *locked(&self.packet_limit), limit);
-        limit.unwrap_or(usize::MAX) < before.unwrap_or(usize::MAX)
+    /// Notes what a CONNACK said.
+    pub(super) fn set_packet_limit(&self, limit: Option<usize>) {
+        *locked(&self.packet_limit) = limit;
     }
 
     /// Deliveries of this connection may be acked from now on, and none of the one before.

@@ -18,13 +18,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::sleep;
 
-/// Pauses and resumes reading of the connection that is up. Clones act on the same connection.
+/// Pauses and resumes reading of the connection that is up, and tells whether there is a peer. Clones act on the same
+/// connection.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ReadPause(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
     paused: AtomicBool,
+    reached: AtomicBool,
     reader: AtomicWaker,
 }
 
@@ -43,6 +45,7 @@ pub(super) async fn dial(host: String, pause: ReadPause) -> io::Result<PausableS
     // exchange would take 40 ms.
     stream.set_nodelay(true)?;
     notice_a_dead_peer(&stream)?;
+    pause.0.reached.store(true, Ordering::Release);
     Ok(PausableStream { stream, pause })
 }
 
@@ -94,6 +97,11 @@ impl ReadPause {
     pub(super) fn resume(&self) {
         self.0.paused.store(false, Ordering::Release);
         self.0.reader.wake();
+    }
+
+    /// Whether a peer was reached since this was last asked.
+    pub(super) fn take_reached(&self) -> bool {
+        self.0.reached.swap(false, Ordering::AcqRel)
     }
 
     pub(super) fn is_paused(&self) -> bool {

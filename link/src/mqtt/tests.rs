@@ -15,7 +15,9 @@ mod broker;
 mod leaving;
 mod limits;
 mod order;
+mod order_random;
 mod shared;
+mod unheard;
 
 async fn start() -> (Broker, Client, Peer) {
     let broker = Broker::start().await;

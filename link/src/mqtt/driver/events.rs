@@ -51,32 +51,30 @@ impl Driver {
         let limit = allowed
             .and_then(|properties| properties.max_packet_size)
             .map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        if self.shared.set_packet_limit(limit) && !self.events.pending_is_empty() {
-            // The library would send again what this broker does not take any more; the pump measures first.
-            self.events.reset_session_state();
-            // Nor may the next connection resume what is forgotten here.
-            self.events.options.set_clean_start(true);
-        }
+        self.shared.set_packet_limit(limit);
+        // A session that began with a CONNACK which was lost is kept too, and has none of our subscriptions.
+        let unanswered = std::mem::take(&mut self.unanswered);
+        let kept = answer.session_present && !unanswered;
         let mut number = 0;
         self.shared.connection.send_modify(|connection| {
             connection.number += 1;
             connection.up = true;
-            connection.resumed = answer.session_present;
+            connection.resumed = kept;
             // What a kept session is subscribed to is not known to a process that takes it up.
-            if !answer.session_present || connection.number == 1 {
+            if !kept || connection.number == 1 {
                 connection.broker_session += 1;
             }
             number = connection.number;
         });
         self.shared.allow_acks(number);
-        if answer.session_present {
+        if kept {
             self.reading.queue.forget(&(self.session_since..number));
         } else {
             self.session_since = number;
         }
         info!(
             connection = number,
-            resumed = answer.session_present,
+            resumed = kept,
             "Connected to the broker"
         );
         self.read_while_there_is_room();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rumqttc::NoticeFailureReason;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -11,7 +12,7 @@ use super::Driver;
 use crate::error::Hint;
 use crate::identity::Identity;
 use crate::mqtt::credentials::{CLOSED_IN_A_ROW, CredentialChange};
-use crate::mqtt::options::transport;
+use crate::mqtt::options::{nothing_in_flight, transport};
 use crate::mqtt::reason::ConnectError;
 use crate::tls;
 
@@ -93,7 +94,18 @@ impl Driver {
             .set_transport(transport(self.credentials.current().clone()));
     }
 
-    /// The library would send an offending message again for ever: it forgets what it holds, and the pump sends again.
+    /// Takes from the library all that a connection left behind; the pump, which is told, sends it again. The library would
+    /// do that by packet ids, which is another order than ours once acks came in another one or a SUBSCRIBE took an id in
+    /// between, and never where the next connection has a smaller window.
+    pub(super) fn take_back(&mut self) {
+        self.events.clean();
+        self.events
+            .drain_pending_as_failed(NoticeFailureReason::SessionReset);
+        // With the packet ids that it keeps for what it would send again.
+        self.events.state = nothing_in_flight(&self.events.options);
+    }
+
+    /// Begins anew after something that the broker or the library does not take, and tells the pump, which finds the message.
     pub(super) fn forget_session(&mut self, reason: String) {
         self.start_anew();
         self.shared.note_message_fault(reason);

@@ -1,7 +1,8 @@
 //! Handing messages to the client library, and what becomes of each.
 //!
 //! **Invariant:** what is handed over belongs to the connection that is up. Nothing gets into the library's queue between
-//! two of them: it would be sent before what was lost with the first.
+//! two of them: it would be sent before what was lost with the first. And what a connection leaves unacknowledged the driver
+//! takes from the library, which knows no order but that of packet ids, so that it is sent again from here.
 
 use futures_util::FutureExt as _;
 use rumqttc::{ClientError, PublishNoticeError, PublishOptions, PublishResult};

@@ -13,12 +13,13 @@ impl Pump {
     pub(super) fn resume(&mut self, connection: Connection) {
         let before = self.waiting.len();
         self.settle_what_is_known();
-        let now = Instant::now();
-        self.patience_from = now;
-        for sent in self.sent.values_mut() {
-            sent.at = now;
-            self.pace.charge(sent.outgoing.message.metered_bytes(), now);
+        // The rest is lost: the library holds nothing of it any more (`Driver::take_back`).
+        self.notices.clear();
+        for (number, sent) in std::mem::take(&mut self.sent) {
+            self.shared.metrics.in_flight.dec();
+            self.waiting.insert(number, sent.outgoing);
         }
+        self.patience_from = Instant::now();
         let lost = self.waiting.len() - before;
         // Known to be too large for this broker: no need to look for a suspect.
         let found = self.refuse_what_does_not_fit();

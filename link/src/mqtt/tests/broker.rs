@@ -8,7 +8,7 @@ use rumqttc::tokio_rustls::TlsAcceptor;
 use rumqttc::tokio_rustls::server::TlsStream;
 use rumqttc::{
     ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Error, Packet, PubAck, Publish, QoS,
-    SubAck, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
+    SubAck, Subscribe, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
 };
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::pem::PemObject as _;
@@ -58,6 +58,7 @@ pub(super) struct Client {
 pub(super) struct Welcome {
     pub(super) session_present: bool,
     pub(super) max_packet_size: Option<u32>,
+    pub(super) receive_max: Option<u16>,
     pub(super) retain_available: Option<u8>,
 }
 
@@ -249,9 +250,19 @@ impl Peer {
     }
 
     pub(super) async fn welcome(&mut self, welcome: Welcome) {
+        self.answer(welcome, ConnectReturnCode::Success).await;
+    }
+
+    /// A CONNACK that refuses.
+    pub(super) async fn refuse(&mut self) {
+        self.answer(Welcome::default(), ConnectReturnCode::ServerBusy)
+            .await;
+    }
+
+    async fn answer(&mut self, welcome: Welcome, code: ConnectReturnCode) {
         let properties = ConnAckProperties {
             session_expiry_interval: None,
-            receive_max: None,
+            receive_max: welcome.receive_max,
             max_qos: None,
             retain_available: welcome.retain_available,
             max_packet_size: welcome.max_packet_size,
@@ -270,7 +281,7 @@ impl Peer {
         };
         let answer = ConnAck {
             session_present: welcome.session_present,
-            code: ConnectReturnCode::Success,
+            code,
             properties: Some(properties),
         };
         self.send(Packet::ConnAck(answer)).await;
@@ -281,6 +292,11 @@ impl Peer {
         let Some(Packet::Subscribe(request)) = self.next().await else {
             panic!("no SUBSCRIBE");
         };
+        self.subscribe(&request).await;
+    }
+
+    /// Confirms a SUBSCRIBE.
+    pub(super) async fn subscribe(&mut self, request: &Subscribe) {
         let answer = SubAck {
             pkid: request.pkid,
             return_codes: vec![

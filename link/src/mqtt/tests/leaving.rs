@@ -6,6 +6,7 @@ use rumqttc::{Packet, SubAck, SubscribeReasonCode};
 use tokio::time::timeout;
 
 use super::broker::{Broker, Welcome};
+use super::order::give;
 use crate::mqtt::State;
 
 #[tokio::test]
@@ -53,4 +54,49 @@ async fn disconnects_at_once(keep_session: bool, refused: bool) {
     let properties = disconnect.properties;
     let expiry = properties.and_then(|properties| properties.session_expiry_interval);
     assert_eq!(expiry, (!keep_session).then_some(0), "{case}");
+}
+
+#[tokio::test]
+async fn a_kept_session_disconnects_whatever_the_library_thinks_is_under_way() {
+    let config_of = |broker: &Broker| {
+        let mut config = broker.config();
+        config.keep_session = true;
+        config.limits.in_flight = 4;
+        config
+    };
+    let broker = Broker::start().await;
+    let client = broker.client(config_of(&broker));
+    let mut peer = broker.ready(Welcome::default()).await;
+    // A SUBSCRIBE while the window is full makes the library begin anew with its packet ids.
+    let receipts = give(&client, 0..4).await;
+    let mut sent = Vec::new();
+    for _ in 0..4 {
+        sent.push(peer.publish().await);
+    }
+    client.session.listen(vec!["in".into(), "more".into()]);
+    peer.subscribed().await;
+    for publish in &sent {
+        peer.ack(publish).await;
+    }
+    for receipt in receipts {
+        receipt.await.unwrap();
+    }
+    for receipt in give(&client, 4..5).await {
+        let publish = peer.publish().await;
+        peer.ack(&publish).await;
+        receipt.await.unwrap();
+    }
+    client.stop.cancel();
+    let ending = timeout(Duration::from_secs(2), peer.next_but_pings());
+    assert!(matches!(ending.await, Ok(Some(Packet::Disconnect(_)))));
+
+    // The same where an answer never comes.
+    let broker = Broker::start().await;
+    let client = broker.client(config_of(&broker));
+    let mut peer = broker.ready(Welcome::default()).await;
+    let _receipts = give(&client, 0..1).await;
+    peer.publish().await;
+    client.stop.cancel();
+    let ending = timeout(Duration::from_secs(6), peer.next_but_pings());
+    assert!(matches!(ending.await, Ok(Some(Packet::Disconnect(_)))));
 }

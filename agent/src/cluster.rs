@@ -33,7 +33,7 @@ mod remove;
 mod throttle;
 
 pub use self::error::{
-    ClusterError, INITIALIZING, error_message, hint, is_not_served, is_settling,
+    ClusterError, INITIALIZING, KubeconfigFault, error_message, hint, is_not_served, is_settling,
 };
 pub use self::prepare::prepare;
 pub use self::remove::{remove, remove_definitions};

@@ -18,9 +18,9 @@ pub(super) async fn load(options: &ClusterOptions) -> Result<Config, ClusterErro
         ..KubeConfigOptions::default()
     };
     let mut config = if let Some(path) = &options.kubeconfig {
-        let broken = |source| ClusterError::Kubeconfig {
+        let broken = |source: KubeconfigError| ClusterError::Kubeconfig {
             path: path.clone(),
-            source: Box::new(source),
+            source: Box::new(source.into()),
         };
         let kubeconfig = Kubeconfig::read_from(path).map_err(broken)?;
         Config::from_custom_kubeconfig(kubeconfig, &selection)
@@ -32,7 +32,7 @@ pub(super) async fn load(options: &ClusterOptions) -> Result<Config, ClusterErro
             Err(error) if is_absent(&error) && options.context.is_none() => {
                 Config::incluster().map_err(ClusterError::InCluster)?
             }
-            Err(error) => return Err(ClusterError::Environment(Box::new(error))),
+            Err(error) => return Err(ClusterError::Environment(Box::new(error.into()))),
         }
     };
     let user_agent = format!("agent/{} ({})", version(), options.consumer);

@@ -1,5 +1,6 @@
 //! Why there is no connection, and messages for the refusals of an API server.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use kube::config::{InClusterError, KubeconfigError};
@@ -15,11 +16,11 @@ pub enum ClusterError {
         path: PathBuf,
         /// What is wrong with it.
         #[source]
-        source: Box<KubeconfigError>,
+        source: Box<KubeconfigFault>,
     },
     /// The kubeconfig of the environment cannot be used.
     #[error("use the kubeconfig of `$KUBECONFIG` or `~/.kube/config`")]
-    Environment(#[source] Box<KubeconfigError>),
+    Environment(#[source] Box<KubeconfigFault>),
     /// There is no kubeconfig and this is no pod with a service account.
     #[error("find a cluster: there is no kubeconfig, and this is no pod with a service account")]
     InCluster(#[source] InClusterError),
@@ -31,13 +32,43 @@ pub enum ClusterError {
     Metrics(#[source] prometheus::Error),
 }
 
+/// What is wrong with a kubeconfig, in one line: what reads it shows the lines around a mistake, and those hold keys and tokens.
+#[derive(thiserror::Error)]
+#[error("{}", one_line(.0))]
+pub struct KubeconfigFault(KubeconfigError);
+
+// === impl KubeconfigFault ===
+
+impl From<KubeconfigError> for KubeconfigFault {
+    fn from(error: KubeconfigError) -> Self {
+        Self(error)
+    }
+}
+
+impl fmt::Debug for KubeconfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KubeconfigFault({self})")
+    }
+}
+
+fn one_line(error: &KubeconfigError) -> String {
+    let text = chain(error);
+    let line = text.lines().next().unwrap_or_default();
+    // A value of another kind than is expected is quoted.
+    let shown = match error {
+        KubeconfigError::Parse(_) => line.split(['"', '`']).next().unwrap_or_default(),
+        _ => line,
+    };
+    shown.to_owned()
+}
+
 // === impl ClusterError ===
 
 impl Hint for ClusterError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Kubeconfig { source, .. } | Self::Environment(source) => {
-                Some(kubeconfig_hint(source).into())
+                Some(kubeconfig_hint(&source.0).into())
             }
             Self::InCluster(InClusterError::ReadEnvironmentVariable(_)) => Some(
                 "pass `--kubeconfig FILE`, or run the agent in a pod with `automountServiceAccountToken: true`"
@@ -135,6 +166,7 @@ const FAIR: &str = "Too many requests, please try again later";
 
 #[cfg(test)]
 mod tests {
+    use kube::config::Kubeconfig;
     use kube::core::Status;
 
     use super::*;
@@ -192,6 +224,24 @@ mod tests {
         assert!(!is_not_served(&status(
             serde_json::json!({"name": "a", "kind": "configmaps"})
         )));
+    }
+
+    #[test]
+    fn a_kubeconfig_with_a_mistake_is_told_without_what_stands_in_it() {
+        for text in [
+            "apiVersion: v1\nusers:\n- name: a\n  user:\n    token: s3cret\n   x: y\n",
+            "apiVersion: v1\nusers: s3cret\n",
+            "current-context: [s3cret]\n",
+            "s3cret",
+            "-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----\n",
+        ] {
+            let fault = KubeconfigFault::from(Kubeconfig::from_yaml(text).unwrap_err());
+            for shown in [fault.to_string(), format!("{fault:?}")] {
+                assert!(shown.contains("line "), "{text}: {shown}");
+                assert!(!shown.contains("s3cret"), "{text}: {shown}");
+                assert!(!shown.contains('\n'), "{text}: {shown}");
+            }
+        }
     }
 
     #[test]

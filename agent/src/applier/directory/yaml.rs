@@ -19,7 +19,12 @@ pub(super) fn parse(text: &str) -> Result<Value, String> {
     {
         return Ok(value);
     }
-    serde_saphyr::from_str(text).map_err(|error| error.to_string())
+    serde_saphyr::from_str(text).map_err(|error| first_line(&error.to_string()))
+}
+
+// Below it the reader shows the lines around the mistake, and those may be a Secret's.
+fn first_line(error: &str) -> String {
+    error.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -38,6 +43,13 @@ mod tests {
         let text = render(&manifest).unwrap();
         assert_eq!(parse(&text).unwrap(), manifest);
         assert!(text.starts_with("apiVersion: v1\n"), "{text}");
+    }
+
+    #[test]
+    fn a_mistake_is_told_without_the_lines_around_it() {
+        let error = parse("kind: Secret\nstringData:\n  key: s3cret\n a: b\n").unwrap_err();
+        assert!(error.contains("line 4"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     proptest! {

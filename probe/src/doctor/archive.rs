@@ -19,7 +19,8 @@ use link::id::ConsumerName;
 use link::identity::Inspection;
 
 use super::files::Looked;
-use super::{findings, redact};
+use super::findings;
+use crate::redact;
 
 /// Why there is no archive.
 #[derive(Debug, thiserror::Error)]

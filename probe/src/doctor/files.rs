@@ -15,10 +15,11 @@ use tokio::time::Instant;
 use super::context::Context;
 use super::findings::Findings;
 use super::mounts::Mounts;
-use super::redact::Misplaced;
-use super::{identity, key_mode, off_thread};
+use super::{identity, key_mode};
 use crate::args::{ConnectionArgs, DoctorArgs};
+use crate::off_thread;
 use crate::output::Output;
+use crate::redact::Misplaced;
 use crate::target::{Target, TargetError};
 
 /// Where the doctor begins.

@@ -3,8 +3,8 @@
 use link::cli::StdoutError;
 use link::fault::{Code, Finding, FindingsReport, Severity};
 
-use super::redact::{self, Misplaced};
 use crate::output::{Output, OutputFormat};
+use crate::redact::{self, Misplaced};
 
 /// What was found so far. In text each finding is printed at once; the JSON report is printed at the end.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 use super::context::Context;
 use super::endpoint::Endpoint;
 use super::findings::Findings;
-use super::off_thread;
 use crate::dial::{self, start_tls};
+use crate::off_thread;
 use verdict::Beside;
 
 mod verdict;

@@ -25,12 +25,13 @@ use link::error::{Failure, Hint};
 use link::fault::{Code, Finding};
 use link::id::{ClientId, ConsumerName, SourceId};
 use link::iot::Document;
+use link::iot::limits::{POLICIES_PER_PRINCIPAL, POLICY_CHARACTERS};
 
 use self::file::Files;
 use self::holder::Holder;
 use super::findings::Findings;
-use super::off_thread;
 use crate::args::DoctorArgs;
+use crate::off_thread;
 use crate::output::Output;
 
 /// What is to be looked at, and for whom.
@@ -72,8 +73,8 @@ pub(super) async fn look(args: &DoctorArgs, output: Output) -> Result<(Findings,
         let within = args.timeout.as_secs_f32();
         vec![
             Finding::error(READ, format!("not looked at to the end within {within} s"))
-                .why("a file that does not end, such as a pipe that nobody writes to, a slow file system, or a policy of thousands of statements")
-                .next("give regular files, or more time with `-W SECONDS`; AWS takes no policy document of more than 2 048 characters"),
+                .why("a file that does not end, such as a pipe that nobody writes to, or a slow file system")
+                .next("give regular files, or more time with `-W SECONDS`"),
         ]
     });
     found.into_iter().for_each(|finding| findings.add(finding));
@@ -117,21 +118,31 @@ fn policies(asked: &Asked, files: &Files) -> Vec<Finding> {
         let names: Vec<String> = group.iter().map(|(name, _)| format!("`{name}`")).collect();
         let names = names.join(", ");
         let documents: Vec<Document> = group.iter().map(|(_, document)| document.clone()).collect();
+        let characters: usize = documents.iter().map(Document::size).sum();
+        if characters > MAX_CHARACTERS {
+            found.extend(unchecked(&names, &format!(
+                "{characters} characters are more than all policies of one certificate have ({MAX_CHARACTERS})"
+            )));
+            continue;
+        }
         let arn = arn::of(&documents, files.region());
         match Holder::of(asked, files, &documents, &arn) {
             Ok(holder) => {
                 found.extend(needs::check(&names, &documents, &holder, &arn));
                 found.extend(excess::check(&names, &documents, &holder, &arn));
             }
-            Err(why) => {
-                for code in [NEEDS, EXCESS] {
-                    found.push(Finding::info(code, format!("{names}: not checked: {why}")));
-                }
-            }
+            Err(why) => found.extend(unchecked(&names, &why)),
         }
     }
     found
 }
+
+fn unchecked(names: &str, why: &str) -> [Finding; 2] {
+    [NEEDS, EXCESS].map(|code| Finding::info(code, format!("{names}: not checked: {why}")))
+}
+
+// Each statement is held against names of each pattern: what AWS would never take may not cost minutes.
+const MAX_CHARACTERS: usize = POLICIES_PER_PRINCIPAL * POLICY_CHARACTERS;
 
 // Many times what a region of one file has; each file has its own bound besides.
 const MAX_FILES: usize = 64;

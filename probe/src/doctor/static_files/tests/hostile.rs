@@ -40,6 +40,40 @@ fn what_is_no_file_of_ours_is_told_without_a_word_of_it() {
 }
 
 #[test]
+fn policies_that_no_certificate_can_have_are_told_and_not_evaluated() {
+    // Compact, so that its bytes are its characters.
+    let policy = |bytes: usize| {
+        let (head, tail) = (
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iot:Connect","Resource":"arn:aws:iot:us-east-2:123456789012:client/"#,
+            r#""}]}"#,
+        );
+        format!(
+            "{head}{}{tail}",
+            "a".repeat(bytes - head.len() - tail.len())
+        )
+    };
+    let most = 10 * 2048;
+    let half = [("one", policy(most / 2)), ("two", policy(most / 2))];
+    let over = [("one", policy(most / 2)), ("two", policy(most / 2 + 1))];
+    let told = |files: &[(&str, String)]| {
+        let files: Vec<(&str, &str)> = files
+            .iter()
+            .map(|(name, text)| (*name, text.as_str()))
+            .collect();
+        let found = looked_as(agent("cluster1"), &files);
+        assert_eq!(only_of(&found, READ), 2, "each is too long: {found:#?}");
+        let unchecked = |it: &&Finding| it.seen.contains("20481 characters are more than all");
+        found.iter().filter(unchecked).count()
+    };
+    assert_eq!(told(&half), 0);
+    assert_eq!(told(&over), 2);
+}
+
+fn only_of(found: &[Finding], code: Code) -> usize {
+    wrong(found).iter().filter(|it| it.code == code).count()
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_the_rest_is_looked_at() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);

@@ -5,6 +5,7 @@
 //! port and stands at `brokerHost` is shown: nothing tells it from a host.
 
 use std::ffi::OsStr;
+use std::net::Ipv6Addr;
 use std::path::Path;
 
 use link::config::{Broker, Env, Key, ValueKind, entries, parse_duration, parse_host_port};
@@ -14,13 +15,13 @@ use super::REMOVED;
 
 /// Texts that are shown nowhere.
 #[derive(Clone, Debug, Default)]
-pub(in crate::doctor) struct Misplaced(Vec<String>);
+pub(crate) struct Misplaced(Vec<String>);
 
 // === impl Misplaced ===
 
 impl Misplaced {
     /// Those of a configuration file.
-    pub(in crate::doctor) fn of_file(text: &str) -> Self {
+    pub(crate) fn of_file(text: &str) -> Self {
         let mut all = Self::default();
         for (name, value) in entries(text) {
             match key(&name) {
@@ -37,7 +38,7 @@ impl Misplaced {
     }
 
     /// Those of the environment.
-    pub(in crate::doctor) fn of_environment(env: &dyn Env) -> Self {
+    pub(crate) fn of_environment(env: &dyn Env) -> Self {
         let mut all = Self::default();
         for key in Broker::KEYS {
             if let Some(value) = key.env.and_then(|name| env.var(name))
@@ -51,7 +52,7 @@ impl Misplaced {
 
     /// Both.
     #[must_use]
-    pub(in crate::doctor) fn and(mut self, other: Self) -> Self {
+    pub(crate) fn and(mut self, other: Self) -> Self {
         self.0.extend(other.0);
         // A longer one first, because it may hold a shorter one.
         self.0.sort_by_key(|text| std::cmp::Reverse(text.len()));
@@ -59,7 +60,7 @@ impl Misplaced {
     }
 
     /// Text without them.
-    pub(in crate::doctor) fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         let hidden = |text: String, one: &String| text.replace(one.as_str(), REMOVED);
         self.0.iter().fold(text.to_owned(), hidden)
     }
@@ -127,8 +128,14 @@ fn is_host(value: &str) -> bool {
     };
     match parse_host_port(value) {
         Ok((host, _)) => is_name(&host),
-        // Without its port, a name of one word may be any word.
-        Err(_) => is_name(value) && (value.contains('.') || value == "localhost"),
+        // Without its port, a name of one word may be any word; and what stands in a port's place is one if it is a number.
+        Err(_) => {
+            let (host, port) = value.rsplit_once(':').unwrap_or((value, ""));
+            let is_number = port.len() <= 6 && port.chars().all(|c| c.is_ascii_digit());
+            let is_alone = is_number && !host.contains(':') && is_name(host);
+            is_alone && (host.contains('.') || host == "localhost")
+                || value.parse::<Ipv6Addr>().is_ok()
+        }
     }
 }
 
@@ -182,7 +189,11 @@ mod tests {
             ),
             ("brokerHost", "broker:8883", true),
             ("brokerHost", "localhost", true),
+            ("brokerHost", "broker.example:99999", true),
+            ("brokerHost", "fd00::1", true),
             ("brokerHost", "hunter2", false),
+            ("brokerHost", "broker.example:hunter2", false),
+            ("brokerHost", "me.too:hunter2:8883", false),
             ("brokerHost", "hunt!er2:8883", false),
             ("keepAlive", "12345", true),
             ("keepAlive", "123456", false),

@@ -12,10 +12,10 @@ mod words;
 use link::printable::printable;
 use serde_json::Value;
 
-pub(super) use self::misplaced::Misplaced;
+pub(crate) use self::misplaced::Misplaced;
 
 /// Text without what looks like a secret: private keys in PEM, users and passwords of URLs, values at names of secrets, tokens.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let text = without_private_keys(text);
     let text = without_users(&text);
     let text = named::without(&text);
@@ -23,7 +23,7 @@ pub(super) fn text(text: &str) -> String {
 }
 
 /// The same of every text in a value: what is written as JSON already cannot be cut without breaking it.
-pub(super) fn value(value: &mut Value) {
+pub(crate) fn value(value: &mut Value) {
     match value {
         Value::String(words) => *words = text(words),
         Value::Array(values) => values.iter_mut().for_each(self::value),
@@ -33,7 +33,7 @@ pub(super) fn value(value: &mut Value) {
 }
 
 /// Text of whoever wrote it, line by line, without what a terminal acts on or does not show, and not endless.
-pub(super) fn shown(text: &str, most_bytes: usize) -> String {
+pub(crate) fn shown(text: &str, most_bytes: usize) -> String {
     let lines: Vec<String> = text.replace('\t', " ").lines().map(printable).collect();
     let mut shown = lines.join("\n");
     if shown.len() > most_bytes {
@@ -45,7 +45,7 @@ pub(super) fn shown(text: &str, most_bytes: usize) -> String {
 }
 
 /// A configuration file, line by line: known keys with their values, unknown keys with none.
-pub(super) fn configuration(text: &str) -> String {
+pub(crate) fn configuration(text: &str) -> String {
     let mut lines = Vec::new();
     let mut removed = 0;
     for line in text.lines() {
@@ -141,7 +141,7 @@ fn without_users(text: &str) -> String {
 }
 
 /// What stands in place of a secret.
-pub(super) const REMOVED: &str = "<removed>";
+const REMOVED: &str = "<removed>";
 
 // In place of a key that is none, and may be anything.
 const UNKNOWN: &str = "(unknown key)";

@@ -12,7 +12,7 @@ mod session;
 use std::sync::Arc;
 use std::time::Duration;
 
-use link::cli::{Stdout, stdout_line};
+use link::cli::{Stdout, printable, stdout_line};
 use link::clock::{Clock, rfc3339_seconds};
 use link::error::{ExitKind, Failure};
 use link::id::ConsumerName;
@@ -103,7 +103,7 @@ impl Check {
         let works = kind.map_or("works", |_| "does not work");
         let text = || {
             let (address, client) = (self.target.address(), &subject.client_id);
-            format!("{address} {works} for client `{client}`")
+            printable(&format!("{address} {works} for client `{client}`"))
         };
         let _ = self
             .output

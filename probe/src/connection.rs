@@ -15,12 +15,14 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::debug;
 
 mod error;
+mod told;
 
 use self::error::of_state;
 pub use self::error::{
     ConnectionError, connect_denied_hint, connect_hint, publish_hint, publish_kind,
     subscribe_denied_hint,
 };
+pub use self::told::publish_error;
 use crate::peer;
 use crate::session::SessionSettings;
 use crate::target::Target;

@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::time::{Instant, sleep_until};
 
 use crate::args::PublishArgs;
+use crate::off_thread;
 
 /// A source of payloads.
 pub struct Payloads(Source);
@@ -44,6 +45,14 @@ pub enum PayloadError {
         #[source]
         source: io::Error,
     },
+    /// The file of `-f` does not end, or does not open, as a pipe without a writer.
+    #[error("`{}` was not read to its end within {} s", path.display(), within.as_secs_f32())]
+    Late {
+        /// The file.
+        path: PathBuf,
+        /// The deadline.
+        within: Duration,
+    },
     /// Standard input.
     #[error("read standard input")]
     Stdin(#[source] io::Error),
@@ -73,7 +82,7 @@ impl Payloads {
         let payload = if let Some(message) = &args.message {
             limited("`-m`".into(), message.clone().into_bytes())?
         } else if let Some(path) = &args.file {
-            read_file(path)?
+            read_within(path, args.timeout).await?
         } else if args.stdin_file {
             read_input(tokio::io::stdin()).await?
         } else {
@@ -142,6 +151,9 @@ impl Hint for PayloadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::File { .. } | Self::Stdin(_) => None,
+            Self::Late { .. } => {
+                Some("start what writes to the pipe first, or give more time with `-W`".into())
+            }
             Self::Empty => Some("`-n` publishes a message without content".into()),
             Self::TooLarge { .. } => {
                 Some("split it: AWS IoT Core ends the connection on a larger payload".into())
@@ -161,6 +173,17 @@ async fn read_input(input: impl AsyncRead + Unpin) -> Result<Bytes, PayloadError
         return Err(PayloadError::Empty);
     }
     limited("standard input".into(), bytes)
+}
+
+async fn read_within(path: &Path, within: Duration) -> Result<Bytes, PayloadError> {
+    let named = path.to_owned();
+    let late = || PayloadError::Late {
+        path: path.to_owned(),
+        within,
+    };
+    off_thread::within(within, move || read_file(&named))
+        .await
+        .ok_or_else(late)?
 }
 
 fn read_file(path: &Path) -> Result<Bytes, PayloadError> {
@@ -197,6 +220,19 @@ mod tests {
         let error = read_input(b"".as_slice()).await.unwrap_err();
         assert_eq!(error.to_string(), "standard input is empty");
         assert!(error.hint().unwrap().contains("`-n`"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pipe_that_nobody_writes_to_is_left_at_the_deadline() {
+        let directory = tempfile::tempdir().unwrap();
+        let pipe = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let within = Duration::from_secs(2);
+        let error = read_within(&pipe, within).await.unwrap_err();
+        assert!(matches!(error, PayloadError::Late { .. }), "{error}");
+        assert!(error.to_string().ends_with("within 2 s"), "{error}");
+        assert!(error.hint().unwrap().contains("-W"));
     }
 
     #[tokio::test]

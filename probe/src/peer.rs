@@ -28,6 +28,12 @@ pub enum Peer {
     /// HTTP inside TLS, as WebSocket ports speak it.
     #[error("HTTP is spoken there over TLS, not MQTT")]
     Https,
+    /// MQTT inside TLS, and an older one.
+    #[error("MQTT 3.1.1 is spoken there, not MQTT 5")]
+    OlderMqtt,
+    /// Something else inside TLS, which answers.
+    #[error("what answers there over TLS speaks no MQTT")]
+    Other,
 }
 
 // === impl Peer ===
@@ -42,6 +48,10 @@ impl Hint for Peer {
             Self::Http | Self::Https => format!(
                 "MQTT over WebSocket and HTTPS proxies are not used: give {ports}, without a proxy in between"
             ),
+            Self::OlderMqtt => {
+                "agent, bridge and probe speak MQTT 5 alone: use a broker that does".into()
+            }
+            Self::Other => format!("check host and port: give {ports}"),
         })
     }
 }
@@ -88,6 +98,7 @@ async fn plain(target: &Target) -> Option<Peer> {
 }
 
 async fn encrypted(target: &Target, identity: &Identity) -> Option<Peer> {
+    let mut other = None;
     // A WebSocket port may answer only what is no HTTP, to say so.
     for question in [CONNECT, GET] {
         let socket = dial(target).await?;
@@ -96,8 +107,14 @@ async fn encrypted(target: &Target, identity: &Identity) -> Option<Peer> {
         if answer.starts_with(HTTP) {
             return Some(Peer::Https);
         }
+        match answer.as_slice() {
+            [] => {}
+            [CONNACK, OLDER_CONNACK_BYTES, ..] => return Some(Peer::OlderMqtt),
+            [CONNACK | DISCONNECT, ..] => return None,
+            _ => other = Some(Peer::Other),
+        }
     }
-    None
+    other
 }
 
 async fn dial(target: &Target) -> Option<TcpStream> {
@@ -111,10 +128,13 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, question: &[u8]) -
     let asking = async {
         stream.write_all(question).await.ok()?;
         stream.read_exact(&mut answer[..1]).await.ok()?;
-        // A CONNACK may be shorter than the beginning of HTTP, and is known by its first byte.
-        if answer[0] == HTTP[0] {
-            stream.read_exact(&mut answer[1..]).await.ok()?;
-        }
+        // A CONNACK may be shorter than the beginning of HTTP, and is known by its first byte and its size.
+        let known_by = match answer[0] {
+            first if first == HTTP[0] => &mut answer[1..],
+            CONNACK => &mut answer[1..2],
+            _ => &mut [],
+        };
+        stream.read_exact(known_by).await.ok()?;
         Some(())
     };
     match timeout(ANSWER_WITHIN, asking).await {
@@ -132,7 +152,13 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 // MQTT 5, clean start, a keep-alive of five seconds, no properties, and no client id: nobody is thrown out by it.
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x05\x02\x00\x05\x00\x00\x00";
 
-const CONNACK: u8 = 0x20;
+/// The first byte of CONNACK.
+pub const CONNACK: u8 = 0x20;
+
+const DISCONNECT: u8 = 0xe0;
+
+/// What follows the first byte of CONNACK in MQTT 3.1.1: two bytes more, and no properties, which MQTT 5 always has.
+pub const OLDER_CONNACK_BYTES: u8 = 2;
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 

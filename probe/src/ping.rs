@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::args::PingArgs;
-use crate::connection::{Connection, ConnectionError, publish_hint, publish_kind};
+use crate::connection::{Connection, ConnectionError, publish_error, publish_hint, publish_kind};
 use crate::output::{Output, millis};
 use crate::session::SessionSettings;
 use crate::target::Target;
@@ -125,6 +125,7 @@ async fn once(
     payload: Bytes,
 ) -> Result<Option<Duration>, Failure> {
     let refused = |error| {
+        let error = publish_error(error);
         let hint = publish_hint(&error, &target.arn, false);
         Failure::new(publish_kind(&error), error).with_hint(hint)
     };

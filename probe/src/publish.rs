@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use crate::args::PublishArgs;
-use crate::connection::{Connection, ConnectionError, connect_hint, publish_hint, publish_kind};
+use crate::connection::{
+    Connection, ConnectionError, connect_hint, publish_error, publish_hint, publish_kind,
+};
 use crate::output::{Output, OutputFormat, millis};
 use crate::payload::{PayloadError, Payloads};
 use crate::property::{Properties, Publishes};
@@ -309,6 +311,7 @@ impl Job<'_> {
     }
 
     fn refusal(&self, tally: &Tally, source: PublishError) -> Failure {
+        let source = publish_error(source);
         let hint = publish_hint(&source, &self.target.arn, self.args.retain);
         let kind = publish_kind(&source);
         // The library's text names the topic already; with one message its number says nothing.

@@ -5,6 +5,8 @@
     reason = "a test fails by panicking, its helpers too"
 )]
 
+#[path = "doctor/answers.rs"]
+mod answers;
 #[path = "doctor/archive.rs"]
 mod archive;
 #[path = "doctor/faults.rs"]

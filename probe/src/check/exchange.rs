@@ -10,7 +10,7 @@ use super::finding::Finding;
 use super::report::{Outcome, Report};
 use super::session::of_connection;
 use super::{Check, Staged};
-use crate::connection::Connection;
+use crate::connection::{Connection, publish_error};
 use crate::stage::Stage;
 
 impl Check {
@@ -95,7 +95,7 @@ impl Check {
     }
 
     async fn publish(&self, connection: &Connection, message: Message) -> Staged<bool> {
-        let of_publish = |error| Finding::of_publish(&error, &self.subject);
+        let of_publish = |error| Finding::of_publish(&publish_error(error), &self.subject);
         let refused = Connection::refused(&connection.session, self.target.address());
         let acknowledged = async {
             let receipt = connection

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use link::iot::Document;
+use link::printable::printable;
 use serde_json::{Value, json};
 
 use super::finding::Finding;
@@ -31,18 +32,21 @@ pub struct Report {
     pub took: Duration,
 }
 
-/// The lines of one stage.
+/// The lines of one stage. Names of others, such as those in the server's certificate, are shown without what a terminal acts
+/// on.
 pub fn text(report: &Report) -> String {
     let name = report.stage.name();
     let ms = millis(report.took);
-    match &report.outcome {
+    let lines = match &report.outcome {
         Outcome::Pass(detail) => format!("pass     {name:<10} {ms:>9.1} ms  {detail}"),
         Outcome::Skipped(why) => format!("skipped  {name:<10} {:>9}     {why}", ""),
         Outcome::Fail(finding) => format!(
             "fail     {name:<10} {ms:>9.1} ms  {}: {}\n         hint: {}",
             finding.code, finding.what, finding.hint
         ),
-    }
+    };
+    let lines: Vec<String> = lines.split('\n').map(printable).collect();
+    lines.join("\n")
 }
 
 /// The object of one stage.
@@ -95,4 +99,20 @@ pub fn needs(policy: &Document) -> Vec<(String, String)> {
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_call_themselves_does_nothing_to_a_terminal() {
+        let report = Report {
+            stage: Stage::Tls,
+            outcome: Outcome::Pass("TLS 1.3, server `CN=a\u{1b}[2J\u{202e}b`".into()),
+            took: Duration::ZERO,
+        };
+        let shown = text(&report);
+        assert!(shown.contains("CN=a\u{fffd}[2J\u{fffd}b"), "{shown:?}");
+    }
 }

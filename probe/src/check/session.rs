@@ -55,14 +55,18 @@ impl<'a> PendingSession<'a> {
             }
             Ok(Err(error)) => {
                 if let ConnectionError::Connect { source, .. } = &error
-                    && peer::may_explain(source)
+                    && (peer::may_explain(source) || matches!(**source, ConnectError::Timeout))
                     && let Some(peer) = peer::recognise(self.target, self.identity).await
                 {
                     return Err(Finding::of_peer(peer));
                 }
                 Err(of_connection(&error, subject, Stage::Connect))
             }
-            Err(_) => Err(Finding::of_connect(&ConnectError::Timeout, subject)),
+            // Another protocol may wait for the rest of what it takes for its own.
+            Err(_) => Err(match peer::recognise(self.target, self.identity).await {
+                Some(peer) => Finding::of_peer(peer),
+                None => Finding::of_connect(&ConnectError::Timeout, subject),
+            }),
         }
     }
 

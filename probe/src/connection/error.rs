@@ -8,6 +8,7 @@ use link::iot::ArnPrefix;
 use link::mqtt::{ConnectError, PublishError, State, SubscribeError};
 use link::tls;
 
+use super::told;
 use crate::peer::Peer;
 use crate::target::Target;
 
@@ -159,7 +160,7 @@ pub(super) fn of_state(state: &State, address: String) -> ConnectionError {
     match state {
         State::Waiting { error, .. } => ConnectionError::Connect {
             address,
-            source: error.clone(),
+            source: told::connect_error(error),
         },
         State::Unsubscribed(error) => ConnectionError::Subscribe {
             address,

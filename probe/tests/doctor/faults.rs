@@ -276,7 +276,7 @@ fn the_clock_here_is_compared_with_the_servers_also_when_its_certificate_seems_o
         let date = at.strftime("%a, %d %b %Y %H:%M:%S GMT");
         let answer = format!("HTTP/1.1 403 Forbidden\r\ndate: {date}\r\n\r\n");
         Tls {
-            answer,
+            answer: answer.into_bytes(),
             ..Tls::new(pair)
         }
         .start()

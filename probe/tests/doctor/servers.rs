@@ -21,7 +21,7 @@ pub(crate) struct Tls<'a> {
     pub(crate) versions: &'a [&'static SupportedProtocolVersion],
     pub(crate) alpn: &'a [&'a str],
     /// Sent after the first bytes that come.
-    pub(crate) answer: String,
+    pub(crate) answer: Vec<u8>,
 }
 
 impl<'a> Tls<'a> {
@@ -31,7 +31,7 @@ impl<'a> Tls<'a> {
             clients: None,
             versions: rustls::ALL_VERSIONS,
             alpn: &[],
-            answer: String::new(),
+            answer: Vec::new(),
         }
     }
 
@@ -67,9 +67,7 @@ impl<'a> Tls<'a> {
                 StreamOwned::new(ServerConnection::new(config.clone()).unwrap(), socket);
             let mut bytes = [0; 1024];
             if stream.read(&mut bytes).is_ok_and(|count| count > 0) {
-                let _ = stream
-                    .write_all(answer.as_bytes())
-                    .and_then(|()| stream.flush());
+                let _ = stream.write_all(&answer).and_then(|()| stream.flush());
             }
             // Until the other side goes.
             while stream.read(&mut bytes).is_ok_and(|count| count > 0) {}

@@ -202,6 +202,8 @@ impl Finding {
             Peer::PlainMqtt => "tls.plain-mqtt",
             Peer::Http => "tls.http",
             Peer::Https => "connect.http",
+            Peer::OlderMqtt => "connect.protocol-version",
+            Peer::Other => "connect.protocol",
         };
         let hint = peer.hint().unwrap_or_default();
         Self::new(code, ExitKind::Failed, peer.to_string(), hint)

@@ -58,6 +58,8 @@ struct Wire {
     stream: TlsStream<TcpStream>,
     codec: Codec,
     input: BytesMut,
+    /// Whether a whole packet has come.
+    is_mqtt: bool,
     within: Duration,
 }
 
@@ -283,6 +285,7 @@ impl Wire {
             stream,
             codec: Codec::new(limit, 0),
             input: BytesMut::new(),
+            is_mqtt: false,
             within,
         })
     }
@@ -302,18 +305,36 @@ impl Wire {
     }
 
     async fn receive(&mut self, deadline: Instant, waits: &'static str) -> Result<Packet, Ended> {
+        let mut has_come = !self.input.is_empty();
         loop {
+            // The codec takes the beginning away before it has the rest.
+            if !self.is_mqtt
+                && let Some(ended) = Ended::of_first_bytes(&self.input)
+            {
+                return Err(ended);
+            }
             match self.codec.decode(&mut self.input) {
-                Ok(Some((packet, _))) => return Ok(packet),
+                Ok(Some((packet, _))) => {
+                    self.is_mqtt = true;
+                    return Ok(packet);
+                }
                 Ok(None) => {}
                 Err(error) => return Err(Ended::Protocol(error.to_string())),
             }
-            match timeout_at(deadline, self.stream.read_buf(&mut self.input)).await {
-                Err(_) => return Err(Ended::Silent(waits)),
-                Ok(Ok(0)) => return Err(Ended::Closed),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(Ended::of_io(&error)),
-            }
+            let ended = match timeout_at(deadline, self.stream.read_buf(&mut self.input)).await {
+                Err(_) => Ended::Silent(waits),
+                Ok(Ok(0)) => Ended::Closed,
+                Ok(Ok(_)) => {
+                    has_come = true;
+                    continue;
+                }
+                Ok(Err(error)) => Ended::of_io(&error),
+            };
+            // Whoever has said something was neither silent nor closed without a word.
+            return Err(match has_come && !self.is_mqtt {
+                true => Ended::Protocol("what came is no packet".into()),
+                false => ended,
+            });
         }
     }
 }

@@ -121,11 +121,7 @@ fn own(tries: &Tries, who: &Who, allow: &str) -> Vec<Finding> {
         )
         .why("nothing goes through before it is taken")
         .next("use 1 to 128 bytes without a leading `$`"),
-        Ended::Refused { code: 0x84 } => {
-            Finding::error(CONNECT, "the broker does not speak MQTT 5 (CONNACK 0x84)")
-                .why("agent and bridge speak MQTT 5 alone")
-                .next("use a broker of MQTT 5")
-        }
+        ended if ended.is_of_another_protocol() => no_mqtt_5(id, ended),
         Ended::Silent(_) => Finding::error(
             CONNECT,
             format!("TLS came up, and CONNECT as `{id}` got no answer"),
@@ -139,12 +135,25 @@ fn own(tries: &Tries, who: &Who, allow: &str) -> Vec<Finding> {
     vec![finding]
 }
 
+// Whatever the client id and the certificate.
+fn no_mqtt_5(id: &str, ended: &Ended) -> Finding {
+    match ended {
+        Ended::Protocol(_) => Finding::error(CONNECT, format!("CONNECT as `{id}`: {ended}"))
+            .why("what answers there speaks another protocol, as a web server or a proxy does: the certificate has nothing to do with it")
+            .next("check host and port: 8883, or 443 with ALPN `x-amzn-mqtt-ca`, without a proxy in between"),
+        _ => Finding::error(CONNECT, format!("the broker does not speak MQTT 5 ({ended})"))
+            .why("agent and bridge speak MQTT 5 alone")
+            .next("use a broker of MQTT 5"),
+    }
+}
+
 fn spared(tries: &Tries, who: &Who, why: &str) -> Finding {
     let id = &who.own;
     let next = "run it again with `--take-over` (whoever is connected with this id is out for some seconds), or with credentials of AWS, which tell without that";
     match &tries.foreign {
         // Let in under a foreign id: certificate and some policy are fine; the id itself was not asked for.
         Ok(()) => Finding::info(CONNECT, format!("`{id}` was not tried: {why}")).next(next),
+        Err(ended) if ended.is_of_another_protocol() => no_mqtt_5(&who.foreign, ended),
         Err(ended) if ended.is_throttled() => {
             Finding::warning(THROTTLED, format!("CONNECT of `{}` is refused for its rate ({ended})", who.foreign))
                 .why("one client id may connect once per second or once in ten, an account 500 times per second")

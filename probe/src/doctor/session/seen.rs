@@ -4,6 +4,8 @@ use std::fmt;
 
 use link::tls::{self, TlsProblem};
 
+use crate::peer::{CONNACK, OLDER_CONNACK_BYTES};
+
 /// How a connection ended, or why there was none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
@@ -25,6 +27,8 @@ pub(crate) enum Ended {
     Network(String),
     /// What came is no MQTT.
     Protocol(String),
+    /// CONNACK of MQTT 3.1.1.
+    Older,
 }
 
 // === impl Ended ===
@@ -48,6 +52,17 @@ impl Ended {
             | Kind::BrokenPipe
             | Kind::UnexpectedEof => Self::Closed,
             _ => Self::of_tls(tls::diagnose(error)),
+        }
+    }
+
+    /// What the first bytes that come mean where they are no packet of MQTT 5.
+    pub(crate) fn of_first_bytes(input: &[u8]) -> Option<Self> {
+        match input {
+            [CONNACK, OLDER_CONNACK_BYTES, ..] => Some(Self::Older),
+            input if input.starts_with(b"HTTP") => {
+                Some(Self::Protocol("HTTP is spoken there".into()))
+            }
+            _ => None,
         }
     }
 
@@ -76,6 +91,14 @@ impl Ended {
         )
     }
 
+    /// Whether what answers speaks something else than MQTT 5.
+    pub(crate) fn is_of_another_protocol(&self) -> bool {
+        matches!(
+            self,
+            Self::Protocol(_) | Self::Older | Self::Refused { code: 0x84 }
+        )
+    }
+
     /// Whether another connection took the client id.
     pub(crate) fn is_takeover(&self) -> bool {
         matches!(self, Self::Disconnected { code: 0x8e })
@@ -91,6 +114,7 @@ impl fmt::Display for Ended {
             Self::Silent(what) => write!(f, "no answer to {what}"),
             Self::Network(error) => write!(f, "no connection ({error})"),
             Self::Protocol(error) => write!(f, "no MQTT ({error})"),
+            Self::Older => f.write_str("CONNACK of MQTT 3.1.1"),
         }
     }
 }
@@ -108,5 +132,19 @@ mod tests {
         assert!(refused(0x9f).is_throttled() && !refused(0x85).is_throttled());
         assert!(disconnected(0x8e).is_takeover() && !disconnected(0x98).is_takeover());
         assert!(!Ended::Silent("CONNECT").is_refusal());
+    }
+
+    #[test]
+    fn another_protocol_is_known_by_its_first_bytes() {
+        let seen = |input: &[u8]| Ended::of_first_bytes(input).map(|ended| ended.to_string());
+        assert_eq!(seen(b"\x20\x02\x00\x01").unwrap(), "CONNACK of MQTT 3.1.1");
+        assert_eq!(
+            seen(b"HTTP/1.1 400").unwrap(),
+            "no MQTT (HTTP is spoken there)"
+        );
+        // The shortest of MQTT 5, and beginnings.
+        for input in [b"\x20\x03\x00\x87\x00".as_slice(), b"\x20", b"HTT", b""] {
+            assert_eq!(seen(input), None, "{input:?}");
+        }
     }
 }

@@ -126,7 +126,11 @@ where
             } else {
                 (streams.out, 0)
             };
-            let _ = write!(stream, "{}", refusal::text(error));
+            let _ = write!(
+                stream,
+                "{}",
+                refusal::text(error, &command, |name| std::env::var_os(name))
+            );
             let _ = stream.flush();
             return code;
         }

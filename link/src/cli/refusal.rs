@@ -2,12 +2,25 @@
 //!
 //! It quotes what it refuses. A password gets there in a URL before an `@`, or as a word of its own: the rest of one that
 //! holds a blank and stood in no quotes, or the value of an option that was taken for another one's value.
+//!
+//! It names an option also where the value stands in the environment, which nobody finds on the command line: then the
+//! variable is named too.
 
+use std::ffi::{OsStr, OsString};
+
+use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The text of an error.
-pub(super) fn text(mut error: clap::Error) -> String {
+use crate::printable::printable;
+
+/// The text of an error of this command; `variable` reads the environment.
+pub(super) fn text(
+    mut error: clap::Error,
+    command: &Command,
+    variable: impl Fn(&OsStr) -> Option<OsString>,
+) -> String {
+    let from = variable_of(&error, command, &variable);
     let mut hidden = Vec::new();
     for part in [
         ContextKind::InvalidValue,
@@ -29,7 +42,44 @@ pub(super) fn text(mut error: clap::Error) -> String {
     let text = error.render().to_string();
     // What read the value may quote it in its own words. A short word may be part of others.
     let quoted = hidden.iter().filter(|value| value.contains('@'));
-    quoted.fold(text, |text, value| text.replace(value.as_str(), HIDDEN))
+    let text = quoted.fold(text, |text, value| text.replace(value.as_str(), HIDDEN));
+    // What was typed or stands in the environment is quoted as it is.
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    let text = lines.join("\n");
+    match from {
+        Some(from) => format!("{text}\n{from}\n"),
+        None => text,
+    }
+}
+
+// Where the value that is refused came from, if a variable holds the very same.
+fn variable_of(
+    error: &clap::Error,
+    command: &Command,
+    variable: &impl Fn(&OsStr) -> Option<OsString>,
+) -> Option<String> {
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let Some(ContextValue::String(refused)) = error.get(ContextKind::InvalidValue) else {
+        return None;
+    };
+    let named = command
+        .get_arguments()
+        .filter(|argument| argument.to_string() == *option)
+        .filter_map(|argument| argument.get_env())
+        .find(|name| variable(name).is_some_and(|value| value.to_string_lossy() == *refused));
+    if let Some(name) = named {
+        let name = name.to_string_lossy();
+        return Some(match refused.is_empty() {
+            true => format!(
+                "environment variable `{name}` is set and empty: unset it, or give it a value"
+            ),
+            false => format!("the value is that of environment variable `{name}`"),
+        });
+    }
+    let mut verbs = command.get_subcommands();
+    verbs.find_map(|verb| variable_of(error, verb, variable))
 }
 
 fn may_be_secret(error: &clap::Error, part: ContextKind, value: &str) -> bool {
@@ -50,3 +100,47 @@ fn is_of_name(character: char) -> bool {
 
 const HIDDEN: &str = "…";
 const NOTE: &str = "what is left out may be a secret; put a value that holds blanks in quotes";
+
+#[cfg(test)]
+mod tests {
+    use clap::{Arg, value_parser};
+
+    use super::*;
+
+    #[test]
+    fn a_value_of_the_environment_that_is_refused_is_told_with_its_variable() {
+        let count = Arg::new("count")
+            .long("count")
+            .value_name("N")
+            .env("AGENT_COUNT")
+            .value_parser(value_parser!(u32));
+        let verb = Command::new("agent").subcommand(Command::new("run").arg(count));
+        let told = |given: &str, set: Option<&str>| {
+            let mut verb = verb.clone();
+            let error = verb
+                .try_get_matches_from_mut(["agent", "run", "--count", given])
+                .unwrap_err();
+            text(error, &verb, |name| {
+                set.filter(|_| name == "AGENT_COUNT").map(OsString::from)
+            })
+        };
+        let empty = told("", Some(""));
+        assert!(
+            empty.contains("`AGENT_COUNT` is set and empty: unset it"),
+            "{empty}"
+        );
+        let many = told("many", Some("many"));
+        assert!(
+            many.ends_with("the value is that of environment variable `AGENT_COUNT`\n"),
+            "{many}"
+        );
+        // Given on the command line, with another value in the environment or none.
+        for set in [None, Some("few")] {
+            let line = told("many", set);
+            assert!(!line.contains("AGENT_COUNT"), "{line}");
+        }
+        // Nor is what a terminal acts on repeated to it.
+        let odd = told("a\u{1b}[2Jb", None);
+        assert!(odd.contains("a\u{fffd}[2Jb"), "{odd:?}");
+    }
+}

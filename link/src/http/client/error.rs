@@ -294,6 +294,11 @@ impl Hint for ApiError {
             Self::Status {
                 status: 429 | 503, ..
             } => "the bridge is busy or not ready: try again in a moment".into(),
+            // The API numbers each failure of its own.
+            Self::Status { operation, .. } if operation.is_empty() => {
+                "check `--api`: a proxy or another server may answer there in the bridge's place"
+                    .into()
+            }
             Self::Status { operation, .. } => log(operation),
             Self::NotJson { .. } | Self::Foreign { .. } => {
                 "check `--api`: a proxy or another server may answer there".into()

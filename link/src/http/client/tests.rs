@@ -144,6 +144,8 @@ async fn a_refusal_is_told_however_long_it_is() {
         matches!(error, ApiError::Status { status: 502, .. }),
         "{error}"
     );
+    // Without the API's number of a failure it is a proxy's.
+    assert!(error.hint().unwrap().contains("a proxy"), "{error}");
     assert_eq!(api.idle_connections(), 0);
 }
 

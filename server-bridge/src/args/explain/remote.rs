@@ -35,10 +35,17 @@ pub(super) async fn ask(
 async fn story(client: &ApiClient, kind: &str, reference: &str) -> Result<Option<Value>, Failure> {
     let path = format!("/{kind}/{}/explain", escaped(reference));
     match client.get(&path).await {
-        Ok(story) => Ok(Some(story)),
+        Ok(story) if is_story(&story) => Ok(Some(story)),
+        Ok(_) => Err(ApiError::Foreign { path }.into_failure()),
         Err(ApiError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into_failure()),
     }
+}
+
+// Of whatever version: another server may answer with JSON of its own, or with nothing.
+fn is_story(answer: &Value) -> bool {
+    let schema = answer["schema"].as_str();
+    schema.is_some_and(|schema| schema.starts_with(SCHEMAS))
 }
 
 fn is_gone(story: &Value) -> bool {
@@ -49,7 +56,7 @@ fn read<T: DeserializeOwned>(story: Value) -> Result<T, Failure> {
     serde_json::from_value(story).map_err(|error| {
         let error = format!("the story cannot be read: {error}");
         Failure::new(ExitKind::Failed, error)
-            .with_hint("take the `server-bridge` of the bridge's version, or `--json`".to_owned())
+            .with_hint("take the `server-bridge` of the bridge's version".to_owned())
     })
 }
 
@@ -89,5 +96,29 @@ fn escaped(reference: &str) -> String {
     asked.trim_start_matches("?=").to_owned()
 }
 
+const SCHEMAS: &str = "maestro-explain/";
+
 // One page of names is some hundred kilobytes.
 const PAGE: &str = "5000";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_is_no_story_is_known_from_one_of_another_version() {
+        for schema in ["maestro-explain/1", "maestro-explain/9"] {
+            assert!(is_story(&json!({"schema": schema})), "{schema}");
+        }
+        for other in [
+            json!(null),
+            json!([]),
+            json!({"schema": 1}),
+            json!({"schema": "maestro-findings/1"}),
+        ] {
+            assert!(!is_story(&other), "{other}");
+        }
+    }
+}

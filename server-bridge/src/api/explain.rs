@@ -27,20 +27,29 @@ pub(super) async fn bundle<S: Store>(
     actor: Actor,
 ) -> Result<Response, ApiError> {
     let now = context.clock.now();
-    let found = context.store.bundle_facts(&reference, now).await;
+    let store = &context.store;
+    let found = store.bundle_facts(&reference, now).await;
     let found = found.map_err(unknown)?;
     let Some(mut facts) = found else {
         let scope = actor.scope(Verb::Get).await?;
         if scope.is_all()
-            && let Some(tombstone) = context.store.tombstone(&reference).await.map_err(unknown)?
+            && let Some(tombstone) = store.tombstone(&reference).await.map_err(unknown)?
         {
             return Ok(answer(&explain::gone(&tombstone, now)));
         }
         return Err(ApiError::not_found("ResourceBundle", &reference));
     };
+    let scope = actor.scope(Verb::Get).await?;
+    let is_hidden = !scope.permits(&facts.bundle.source, &facts.bundle.consumer_name);
+    // An id that the caller may not see hides no bundle of this name that it may.
+    if is_hidden
+        && let Some(id) = store.bundle_named(&reference).await.map_err(unknown)?
+        && let Some(named) = store.bundle_facts(&id, now).await.map_err(unknown)?
+    {
+        facts = named;
+    }
     let bundle = facts.bundle;
     facts.bundle = actor.bundle(Verb::Get, &reference, Some(bundle)).await?;
-    let scope = actor.scope(Verb::Get).await?;
     if !scope.has_every_source() {
         facts.ahead = facts.ahead.of_its_source();
     }

@@ -123,6 +123,12 @@ pub trait ExplainStore: Clone + Send + Sync + 'static {
         now: Timestamp,
     ) -> impl Future<Output = Result<Option<BundleFacts>, StoreError>> + Send;
 
+    /// The id of the bundle with this name, whatever other one has it as its id.
+    fn bundle_named(
+        &self,
+        name: &str,
+    ) -> impl Future<Output = Result<Option<String>, StoreError>> + Send;
+
     /// The consumer with this name.
     fn consumer_facts(
         &self,

@@ -56,6 +56,7 @@ macro_rules! explain_store_methods {
     ($each:ident) => {
         $each! {
             bundle_facts(reference: &str, now: Timestamp) -> Option<BundleFacts>;
+            bundle_named(name: &str) -> Option<String>;
             consumer_facts(name: &ConsumerName, now: Timestamp) -> Option<ConsumerFacts>;
         }
     };

@@ -199,6 +199,21 @@ async fn the_story_of_a_bundle_tells_who_has_one_source_nothing_of_others() {
     let own = waiting(&cast.other, "o1").await;
     assert!(!own.contains("of its"), "{own}");
 
+    // A name that is another source's id is its bundle's all the same.
+    let mut body = bundle("o3", "c1");
+    body["source"] = "other".into();
+    body["name"] = "o3-name".into();
+    let made = bridge.post(&cast.ops, "/resource-bundles", body).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    let mut body = bundle("b3", "c1");
+    body["name"] = "o3".into();
+    let made = bridge.post(&cast.ann, "/resource-bundles", body).await;
+    assert_eq!(made.0, 201, "{made:?}");
+    for (client, id) in [(&cast.ann, "b3"), (&cast.ops, "o3"), (&cast.other, "o3")] {
+        let story = bridge.get(client, "/resource-bundles/o3/explain").await;
+        assert_eq!(story.1["subject"]["id"], id, "{story:?}");
+    }
+
     let check = bridge.checks.add("broker");
     check.failing("connect to `db.internal`");
     let all = waiting(&cast.ops, "b2").await;

@@ -46,9 +46,19 @@ pub(crate) async fn a_bundle_is_found_by_id_or_else_by_name_with_those_before_it
         assert!(facts.unsent && !facts.unconfirmed);
         assert_eq!(facts.lane.consumer.name, name("c1"));
     }
+    // By its name also where another one has that as its id.
+    let hidden = NewBundle {
+        name: "a-too".into(),
+        ..bundle("known", "c2")
+    };
+    store.create_bundle(hidden, at(4)).await.unwrap();
+    assert_eq!(of_bundle(&store, "known").await.bundle.id, "known");
+    let named = store.bundle_named("known").await.unwrap();
+    assert_eq!(named.as_deref(), Some("b"));
     for unknown in ["none", "nul\0"] {
         let facts = store.bundle_facts(unknown, at(10)).await;
         assert_eq!(facts.unwrap(), None);
+        assert_eq!(store.bundle_named(unknown).await.unwrap(), None);
     }
 }
 

@@ -53,6 +53,23 @@ async fn a_file_that_is_not_where_it_was_is_no_source_of_stories() -> Result<()>
     ensure!(code == Some(1) && stdout.is_empty(), "{code:?} {stdout}");
     let words = ["there is no such file", "bridge.sqlite", "hint: ", "`--db`"];
     has(&stderr, &words)?;
+    // SQLite would call a directory a failing disk, and wait for a pipe for ever.
+    std::fs::create_dir(&database)?;
+    let (code, _, stderr) = verb(&region, &[&id]).await?;
+    ensure!(code == Some(1), "{code:?} {stderr}");
+    has(
+        &stderr,
+        &["it is a directory", "bridge.sqlite", "hint: ", "`--db`"],
+    )?;
+    std::fs::remove_dir(&database)?;
+    let made = std::process::Command::new("mkfifo")
+        .arg(&database)
+        .status()?;
+    ensure!(made.success(), "mkfifo: {made}");
+    let (code, _, stderr) = verb(&region, &[&id]).await?;
+    ensure!(code == Some(1), "{code:?} {stderr}");
+    has(&stderr, &["it is a pipe or a device", "hint: "])?;
+    std::fs::remove_file(&database)?;
     // Another one in its place is read by the verb, and is not what the bridge has.
     std::fs::rename(&kept, &database)?;
     unknown(&api, &id, "cluster1").await?;

@@ -13,8 +13,8 @@ use super::super::facts::{
     NAMES_LOOKED_AT, RAISED_SHOWN, Wanted,
 };
 use super::super::sql::facts::{
-    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, known_names, oldest, read_lease,
-    read_place, read_raised,
+    NAMED, NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, known_names, oldest,
+    read_lease, read_place, read_raised,
 };
 use super::super::sql::rows;
 use super::super::{Bucket, StoreError};
@@ -36,6 +36,19 @@ impl ExplainStore for PostgresStore {
         let reference = reference.to_owned();
         self.read(Use::Api, LOOK, |c| {
             Box::pin(async move { bundle(c, &reference, now).await })
+        })
+        .await
+    }
+
+    async fn bundle_named(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let name = name.to_owned();
+        self.read(Use::Api, LOOK, |c| {
+            Box::pin(async move {
+                let found = sqlx::query_scalar(NAMED)
+                    .bind(storable(&name))
+                    .fetch_optional(c);
+                found.await.map_err(driver(LOOK))
+            })
         })
         .await
     }

@@ -132,6 +132,9 @@ pub(in crate::store) const PLACE: &str = "SELECT t.key, t.id, t.unsent, \
      t.epoch <> (SELECT MAX(number) FROM epochs) AS unconfirmed \
      FROM bundles t WHERE t.id = $1 OR t.name = $1 ORDER BY CASE WHEN t.id = $1 THEN 0 ELSE 1 END LIMIT 1";
 
+/// The id of the bundle with the name `$1`.
+pub(in crate::store) const NAMED: &str = "SELECT id FROM bundles WHERE name = $1";
+
 /// The newest `$2` versions of bundles of `$1` that were raised; the text is the beginning of the note that
 /// [`crate::store::history::plan`] makes.
 pub(in crate::store) const RAISED: &str = "SELECT b.id, l.version, l.stored_at, l.note \

@@ -15,11 +15,11 @@ use super::super::facts::{
 };
 use super::super::presence::is_ahead;
 use super::super::sql::facts::{
-    NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, known_names, oldest, read_place,
-    read_raised,
+    NAMED, NEWEST_BUNDLES, NEWEST_CONSUMERS, OwnFacts, PLACE, RAISED, known_names, oldest,
+    read_place, read_raised,
 };
 use super::super::{LedgerEntry, OpenError, StoreError};
-use super::overview::{connect, failed_at, missing, tables};
+use super::overview::{connect, failed_at, is_there, tables};
 use super::rows::{self, driver};
 use super::{SqliteStore, bundles, consumers, history, presence, progress, status};
 
@@ -36,6 +36,14 @@ impl ExplainStore for SqliteStore {
             Box::pin(async move { bundle(c, &reference, now).await })
         });
         self.health.noted(read.await)
+    }
+
+    async fn bundle_named(&self, name: &str) -> Result<Option<String>, StoreError> {
+        let found = sqlx::query_scalar(NAMED)
+            .bind(name)
+            .fetch_optional(self.reading()?)
+            .await;
+        self.health.noted(found.map_err(driver(LOOK)))
     }
 
     async fn consumer_facts(
@@ -61,9 +69,7 @@ pub(in crate::store) async fn find(
     now: Timestamp,
 ) -> Result<Found, StoreError> {
     let failed = |source: OpenError| failed_at(file, source);
-    if !file.exists() {
-        return Err(failed(missing().into()));
-    }
+    is_there(file).map_err(|error| failed(error.into()))?;
     let connected = connect(file).await;
     let mut connection = connected.map_err(|error| failed(error.into()))?;
     let found = find_in(&mut connection, reference, wanted, now).await;

@@ -20,9 +20,7 @@ pub(in crate::store) async fn overview(
     now: Timestamp,
 ) -> Result<Overview, StoreError> {
     let failed = |source: OpenError| failed_at(file, source);
-    if !file.exists() {
-        return Err(failed(missing().into()));
-    }
+    is_there(file).map_err(|error| failed(error.into()))?;
     let connected = connect(file).await;
     let mut connection = connected.map_err(|error| failed(error.into()))?;
     let schema = tables(&mut connection).await?;
@@ -74,8 +72,18 @@ pub(super) fn failed_at(file: &Path, source: OpenError) -> StoreError {
     }
 }
 
-pub(super) fn missing() -> io::Error {
-    io::Error::new(io::ErrorKind::NotFound, "there is no such file")
+/// Whether there is such a file: SQLite waits for a pipe for ever, and calls a directory a failing disk.
+pub(super) fn is_there(file: &Path) -> io::Result<()> {
+    let missing = |what| io::Error::new(io::ErrorKind::NotFound, what);
+    match std::fs::metadata(file) {
+        Ok(found) if found.is_file() => Ok(()),
+        Ok(found) if found.is_dir() => Err(missing("it is a directory")),
+        Ok(_) => Err(missing("it is a pipe or a device")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(missing("there is no such file"))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// A connection that can only read, to a file that is there.

@@ -20,7 +20,10 @@ pub(super) fn text(
     command: &Command,
     variable: impl Fn(&OsStr) -> Option<OsString>,
 ) -> String {
-    let from = variable_of(&error, command, &variable);
+    // clap completes a verb when it is called, and an option that is not complete cannot be written out.
+    let mut complete = command.clone();
+    complete.build();
+    let from = variable_of(&error, &complete, &variable);
     let mut hidden = Vec::new();
     for part in [
         ContextKind::InvalidValue,
@@ -114,7 +117,12 @@ mod tests {
             .value_name("N")
             .env("AGENT_COUNT")
             .value_parser(value_parser!(u32));
-        let verb = Command::new("agent").subcommand(Command::new("run").arg(count));
+        let other = Command::new("other")
+            .arg(Arg::new("file"))
+            .arg(Arg::new("b").short('b'));
+        let verb = Command::new("agent")
+            .subcommand(other)
+            .subcommand(Command::new("run").arg(count));
         let told = |given: &str, set: Option<&str>| {
             let mut verb = verb.clone();
             let error = verb

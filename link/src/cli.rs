@@ -17,7 +17,7 @@ use std::time::Duration;
 pub use self::everywhere::command;
 pub use self::stdout::{Stdout, StdoutError, stdout_line};
 use crate::error::{ExitKind, Failure};
-pub use crate::printable::{is_hidden, printable};
+pub use crate::printable::{is_hidden, printable, printable_lines};
 
 /// How a command ended whose outcome is already printed.
 pub trait Exit {
@@ -161,17 +161,12 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
 }
 
 fn print_failure(name: &str, failure: &Failure, err: &mut dyn Write) -> io::Result<()> {
+    // It may repeat what another server said.
     writeln!(err, "{name}: {}", printable_lines(&failure.to_string()))?;
     if let Some(hint) = failure.hint() {
         writeln!(err, "hint: {}", printable_lines(hint))?;
     }
     err.flush()
-}
-
-/// A failure may repeat what another server said.
-fn printable_lines(text: &str) -> String {
-    let lines: Vec<String> = text.split('\n').map(printable).collect();
-    lines.join("\n")
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,12 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
+/// The same for text of several lines, which stay lines.
+pub fn printable_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(printable).collect();
+    lines.join("\n")
+}
+
 /// Whether a character changes what is shown without being shown: control characters, line and paragraph separators,
 /// format characters (Unicode's category Cf: the order of right-to-left text, zero width, tags) and blank fillers.
 pub fn is_hidden(char: char) -> bool {

@@ -12,7 +12,7 @@ use clap::Command;
 use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::printable::printable;
+use crate::printable::printable_lines;
 
 /// The text of an error of this command; `variable` reads the environment.
 pub(super) fn text(
@@ -47,8 +47,7 @@ pub(super) fn text(
     let quoted = hidden.iter().filter(|value| value.contains('@'));
     let text = quoted.fold(text, |text, value| text.replace(value.as_str(), HIDDEN));
     // What was typed or stands in the environment is quoted as it is.
-    let lines: Vec<String> = text.split('\n').map(printable).collect();
-    let text = lines.join("\n");
+    let text = printable_lines(&text);
     match from {
         Some(from) => format!("{text}\n{from}\n"),
         None => text,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use link::iot::Document;
-use link::printable::printable;
+use link::printable::printable_lines;
 use serde_json::{Value, json};
 
 use super::finding::Finding;
@@ -45,8 +45,7 @@ pub fn text(report: &Report) -> String {
             finding.code, finding.what, finding.hint
         ),
     };
-    let lines: Vec<String> = lines.split('\n').map(printable).collect();
-    lines.join("\n")
+    printable_lines(&lines)
 }
 
 /// The object of one stage.

@@ -9,11 +9,7 @@ async fn a_message_that_waits_for_the_pace_does_not_pass_older_ones_of_a_lost_se
     config.limits.publishes_per_second = 2;
     let client = broker.client(config);
     let mut peer = broker.ready(Welcome::default()).await;
-    let mut receipts = Vec::new();
-    for number in 0..5 {
-        let message = Message::new("out", number.to_string());
-        receipts.push(client.session.publish(message).await.unwrap());
-    }
+    let receipts = give(&client, 0..5).await;
     // Two leave, the third waits for the pace.
     peer.publish().await;
     peer.publish().await;
@@ -23,9 +19,8 @@ async fn a_message_that_waits_for_the_pace_does_not_pass_older_ones_of_a_lost_se
     drop(peer);
     let mut peer = broker.ready(Welcome::default()).await;
     for number in 0..5 {
-        let publish = peer.publish().await;
-        assert_eq!(publish.payload, number.to_string());
-        peer.ack(&publish).await;
+        let sent = taken(&mut peer, [number]).await;
+        peer.ack(&sent[0]).await;
     }
     for receipt in receipts {
         receipt.await.unwrap();
@@ -36,14 +31,8 @@ async fn a_message_that_waits_for_the_pace_does_not_pass_older_ones_of_a_lost_se
 async fn a_connection_given_up_while_it_sends_again_puts_no_message_before_another() {
     const MESSAGES: usize = 100;
     let (broker, client, mut peer) = start().await;
-    let mut receipts = Vec::new();
-    for number in 0..MESSAGES {
-        let message = Message::new("out", number.to_string());
-        receipts.push(client.session.publish(message).await.unwrap());
-    }
-    for _ in 0..MESSAGES {
-        peer.publish().await;
-    }
+    let receipts = give(&client, 0..MESSAGES).await;
+    taken(&mut peer, 0..MESSAGES).await;
     drop(peer);
     // After more and more of the client's turns, until all is sent before it is given up.
     for turns in 0..=MESSAGES + 20 {
@@ -65,9 +54,8 @@ async fn a_connection_given_up_while_it_sends_again_puts_no_message_before_anoth
     }
     let mut peer = broker.ready(kept()).await;
     for number in 0..MESSAGES {
-        let publish = peer.publish().await;
-        assert_eq!(publish.payload, number.to_string());
-        peer.ack(&publish).await;
+        let sent = taken(&mut peer, [number]).await;
+        peer.ack(&sent[0]).await;
     }
     for receipt in receipts {
         receipt.await.unwrap();

@@ -50,7 +50,7 @@ pub enum Network {
     /// Nothing.
     #[default]
     Direct,
-    /// One [`CuttingProxy`] for all.
+    /// One [`CuttingProxy`] for all, calm until the test says otherwise.
     Cutting,
     /// A [`RetargetableProxy`] for the bridge and one for each agent.
     Retargetable,
@@ -223,6 +223,10 @@ impl RegionBuilder {
             Network::Cutting => Some(CuttingProxy::start(broker.address()).await?),
             Network::Direct | Network::Retargetable => None,
         };
+        // Who is cut off again and again retries less and less often, and may never be seen connected.
+        if let Some(cutter) = &cutter {
+            cutter.calm(true);
+        }
         let mut proxies = BTreeMap::new();
         let mut mounts = BTreeMap::new();
         for member in members {

@@ -1,5 +1,6 @@
 //! Row 10: manifests that other JSON libraries, or an API server, write in another way.
 
+use agent::crd::ManifestWork;
 use anyhow::{Result, ensure};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
@@ -7,8 +8,9 @@ use kube::api::{DeleteParams, ListParams};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 use tests::go::{applied, kind, next, spec, status_request, value};
+use tests::wait::wait_for;
 
-use super::Fixture;
+use super::{Fixture, PATIENCE};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_content_stays_as_it_is_and_its_hash_too() -> Result<()> {
@@ -53,6 +55,15 @@ async fn odd_content_stays_as_it_is_and_its_hash_too() -> Result<()> {
     }
     let feedback = serde_json::to_string(&status.resource_status)?;
     ensure!(feedback.contains("9007199254740993"), "{feedback}");
+
+    // An agent that is killed before it has written what it reported judges once more, at another time.
+    let works: Api<ManifestWork> = Api::namespaced(fixture.kube.clone(), fixture.works()?);
+    wait_for("the reported status to be written", PATIENCE, async || {
+        let written = works.get("odd").await?.status.unwrap_or_default();
+        ensure!(written.conditions == status.conditions, "{written:?}");
+        anyhow::Ok(())
+    })
+    .await?;
 
     // The same again, and after a restart: nothing to write, nothing to say.
     fixture

@@ -169,13 +169,14 @@ async fn a_source_gets_the_statuses_that_it_does_not_have() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
     let fixture = Fixture::with("conformance-storm", Network::Cutting, &[]).await?;
+    let cutter = fixture.region.cutter.as_ref().context("it cuts")?;
+    cutter.calm(false);
     let ids: Vec<String> = (0..20).map(|number| format!("w{number}")).collect();
     for id in &ids {
         // What nobody took is sent again when the agent asks.
         let message = fixture.bundle(id, "create_request", 1, "one");
         let _ = fixture.source.session.publish(message).await?.await?;
     }
-    let cutter = fixture.region.cutter.as_ref().context("it cuts")?;
     wait_for("some cuts", PATIENCE, async || {
         let cuts = cutter.cuts();
         ensure!(cuts >= 5, "{cuts}");

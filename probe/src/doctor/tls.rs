@@ -208,10 +208,10 @@ const SILENT: &str = "none, closed right after our certificate";
 // Two round trips around the earth, and a broker that takes its time.
 const HANDSHAKE: Duration = Duration::from_secs(2);
 
-// Longer than any round trip on earth.
-const ALERT: Duration = Duration::from_millis(300);
+// Longer than any round trip on earth, and a broker that takes its time.
+const ALERT: Duration = Duration::from_millis(600);
 
-const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(2);
 
 const RECOGNISE: Duration = Duration::from_millis(2500);
 

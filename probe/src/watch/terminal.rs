@@ -92,7 +92,7 @@ impl Terminal {
         self.writing.is_some()
     }
 
-    /// Begins to show these lines, as many as the screen has, in one write.
+    /// Begins to show these lines, as many as the screen has.
     pub(super) fn draw(&mut self, lines: &[Line]) {
         let mut text = String::from(HOME);
         for (number, line) in lines.iter().enumerate() {
@@ -139,12 +139,15 @@ impl Drop for Terminal {
 impl Before {
     fn write(&self, text: &str) -> io::Result<()> {
         let mut out = stdout().lock();
-        // A task has panicked: what it said is not drawn over.
-        if self.given_back.load(Ordering::SeqCst) {
-            return Ok(());
+        for part in text.as_bytes().chunks(WRITTEN_AT_ONCE) {
+            // The screen is left, or a task has panicked and what it said is not drawn over.
+            if self.given_back.load(Ordering::SeqCst) {
+                return Ok(());
+            }
+            out.write_all(part)?;
+            out.flush()?;
         }
-        out.write_all(text.as_bytes())?;
-        out.flush()
+        Ok(())
     }
 
     fn give_back(&self) {
@@ -153,15 +156,15 @@ impl Before {
         }
         // For one word.
         let (tell, is_left) = mpsc::sync_channel(1);
-        // Behind what is being written, however long that takes. Nobody is left to tell when the terminal is gone.
+        // Behind the part that is being written, however long that takes. Nobody is left to tell when the terminal is gone.
         let leaving = std::thread::Builder::new().spawn(move || {
             let mut out = stdout().lock();
             let _ = out.write_all(LEAVE.as_bytes()).and_then(|()| out.flush());
             drop(out);
             let _ = tell.send(());
         });
-        if leaving.is_ok() && is_left.recv_timeout(LEFT_WITHIN).is_err() {
-            // What it has not taken makes room, so that it is left as soon as it goes on.
+        if leaving.is_ok() && is_left.recv_timeout(TAKEN_WITHIN).is_err() {
+            // What it has not taken makes room for the end of that part and for what leaves the screen.
             let _ = termios::tcflush(stdout(), QueueSelector::OFlush);
             let _ = is_left.recv_timeout(LEFT_WITHIN);
         }
@@ -211,8 +214,14 @@ const HOME: &str = "\u{1b}[H";
 const CLEAR_LINE: &str = "\u{1b}[K";
 const END_OF_STYLE: &str = "\u{1b}[0m";
 
-// Twice at most: more than any terminal takes that reads at all.
-const LEFT_WITHIN: Duration = Duration::from_millis(500);
+// A terminal's buffer has room for more: it takes what is left of a part once it is emptied.
+const WRITTEN_AT_ONCE: usize = 1024;
+
+// More than any terminal takes that reads at all.
+const TAKEN_WITHIN: Duration = Duration::from_millis(500);
+
+// Waits for a thread that has nothing to wait for.
+const LEFT_WITHIN: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {
@@ -319,7 +328,7 @@ mod tests {
         let line = format!("'{}' --exact --nocapture {test}", program.display());
         // What it copies has nowhere to go, so that it reads its terminal no more.
         let mut run = Command::new("timeout")
-            .args(["-k", "1", "30", "script", "-qec", &line, "/dev/null"])
+            .args(["-k", "1", "120", "script", "-qec", &line, "/dev/null"])
             .env(STALLED, &told)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use super::run_ends::seen_by_another;
 use super::{Broker, Run, probe, run};
 
 /// The result; every message that was due is counted once.
@@ -80,6 +81,7 @@ fn a_broker_that_refuses_the_topic_is_refusal_and_not_loss() {
 #[test]
 fn a_broker_that_dies_in_between_leaves_numbers_that_add_up() {
     let broker = Broker::start();
+    let watching = seen_by_another(&broker);
     let child = probe(&broker, "bench")
         .args([
             "--json",
@@ -98,8 +100,7 @@ fn a_broker_that_dies_in_between_leaves_numbers_that_add_up() {
         .spawn()
         .unwrap();
     // Under way as soon as somebody else sees a message of it; it lasts four seconds.
-    let line = ["-t", "test/probe/bench/#", "-C", "1", "-W", "30"];
-    run(probe(&broker, "subscribe").args(line)).ended(0, &["bench "]);
+    assert!(watching.wait_with_output().unwrap().status.success());
     drop(broker);
     let done = Run::of(&child.wait_with_output().unwrap()).ended(1, &["came through", "\"hint\":"]);
     let result = result(&done);

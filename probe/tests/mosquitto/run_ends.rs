@@ -4,22 +4,31 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::bench::result;
+use super::options::wait_for_subscriber;
 use super::{Broker, Run, probe, signal};
 
 /// A run that is under way: somebody else has seen a message of it.
 fn under_way(broker: &Broker, line: &[&str]) -> Child {
-    let watching = probe(broker, "subscribe")
-        .args(["-t", "test/probe/bench/#", "-C", "1", "-W", "60"])
-        .stdout(Stdio::null())
-        .spawn();
+    let watching = seen_by_another(broker);
     let bench = probe(broker, "bench")
         .args(["--json", "--size", "100"])
         .args(line)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn();
-    assert!(watching.unwrap().wait().unwrap().success());
+    assert!(watching.wait_with_output().unwrap().status.success());
     bench.unwrap()
+}
+
+/// Ends when it has seen a message of a run; it is subscribed already.
+pub(super) fn seen_by_another(broker: &Broker) -> Child {
+    // Of which the first one only tells that it is there.
+    let watching = probe(broker, "subscribe")
+        .args(["-t", "test/probe/bench/#", "-C", "2", "-W", "60"])
+        .stdout(Stdio::null())
+        .spawn();
+    wait_for_subscriber(broker, "test/probe/bench/another", "is it there?");
+    watching.unwrap()
 }
 
 fn ended(bench: Child) -> Run {
@@ -41,7 +50,7 @@ fn an_interrupt_ends_a_run_with_all_that_was_due_by_then() {
         "-c",
         "8",
         "--rate",
-        "800",
+        "200",
         "--warm-up",
         "0",
         "--duration",

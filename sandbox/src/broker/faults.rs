@@ -19,6 +19,8 @@ mod front;
 #[derive(Clone, Debug)]
 pub struct Faults {
     settings: watch::Sender<Arc<FaultSettings>>,
+    /// How the port looks by now, while connections are accepted.
+    port: watch::Sender<Option<Port>>,
 }
 
 /// What goes wrong, and how often.
@@ -119,6 +121,7 @@ impl Faults {
     pub fn new() -> Self {
         Self {
             settings: watch::Sender::new(Arc::default()),
+            port: watch::Sender::new(None),
         }
     }
 
@@ -131,6 +134,18 @@ impl Faults {
     /// The faults as they are set now.
     pub fn get(&self) -> Arc<FaultSettings> {
         self.settings.borrow().clone()
+    }
+
+    /// Until the port looks as it is set to: never, where it cannot be listened on again; at once, while the broker does not
+    /// run.
+    pub async fn port_is_as_set(&self) {
+        let is_as_set = |port: &Option<Port>| port.is_none_or(|port| port == self.get().front.port);
+        // The sender is here.
+        let _ = self.port.subscribe().wait_for(is_as_set).await;
+    }
+
+    pub(super) fn port_is(&self, port: Option<Port>) {
+        self.port.send_replace(port);
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Arc<FaultSettings>> {

@@ -138,13 +138,17 @@ impl BoundSocket {
                     let from = self.socket.address();
                     all.shared.notices.write(&Notice::Accept, from, text);
                     sleep(ACCEPT_PAUSE).await;
+                    if all.stop.is_cancelled() {
+                        break;
+                    }
                     continue;
                 }
+                all.shared.environment.faults.port_is(Some(port));
             }
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
                 _ = faults.changed(), if self.first => continue,
-                () = all.stop.cancelled() => return,
+                () = all.stop.cancelled() => break,
             };
             match accepted {
                 Ok((stream, from)) => self.serve(stream, from, &all),
@@ -156,6 +160,9 @@ impl BoundSocket {
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
+        }
+        if self.first {
+            all.shared.environment.faults.port_is(None);
         }
     }
 

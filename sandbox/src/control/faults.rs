@@ -1,9 +1,10 @@
 //! The faults of the broker by name, below `/sandbox/faults`: a path of the sandbox alone, without a signature.
 //!
-//! What is listed as set is what was set here; what a test sets by [`crate::broker::Faults`] is not. Nothing of it is saved:
+//! An answer comes when the fault is in effect. What is listed as set is what was set here; what a test sets by [`crate::broker::Faults`] is not. Nothing of it is saved:
 //! faults end with the process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,6 +15,7 @@ use link::fault::Code;
 use link::spelling::nearest;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use self::catalogue::{KNOBS, Knob};
 use super::extract::{Body, Segment};
@@ -83,6 +85,7 @@ async fn set(
         ))
     })?;
     plane.faults().insert(knob.name, value.to_owned());
+    in_effect(&plane).await?;
     Ok(Json(json!({ "name": name, "value": value })))
 }
 
@@ -90,11 +93,23 @@ async fn clear(
     State(plane): State<Arc<Plane>>,
     Segment(name): Segment<String>,
 ) -> Result<(), Problem> {
-    clear_one(&plane, named(&name)?)
+    clear_one(&plane, named(&name)?)?;
+    in_effect(&plane).await
 }
 
 async fn clear_all(State(plane): State<Arc<Plane>>) -> Result<(), Problem> {
-    KNOBS.iter().try_for_each(|knob| clear_one(&plane, knob))
+    KNOBS.iter().try_for_each(|knob| clear_one(&plane, knob))?;
+    in_effect(&plane).await
+}
+
+/// All but the port's take effect as they are set.
+async fn in_effect(plane: &Plane) -> Result<(), Problem> {
+    let waiting = plane.broker.faults().port_is_as_set();
+    timeout(IN_EFFECT_WITHIN, waiting).await.map_err(|_| {
+        let message =
+            "the port is not yet as it is set; hint: see what the sandbox's log says of it";
+        Problem(StatusCode::SERVICE_UNAVAILABLE, message.into())
+    })
 }
 
 fn clear_one(plane: &Plane, knob: &Knob) -> Result<(), Problem> {
@@ -128,6 +143,9 @@ impl IntoResponse for Problem {
         (status, Json(json!({ "message": message }))).into_response()
     }
 }
+
+// Loopback takes milliseconds.
+const IN_EFFECT_WITHIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::client::V5;
-use super::rig::{Rig, connect5, soon};
+use super::rig::{Rig, connect5};
 use super::tls::Dial;
 
 const ALPN: &[&[u8]] = &[b"x-amzn-mqtt-ca"];
@@ -118,22 +118,18 @@ async fn point_21_the_first_port_closes_or_falls_silent_while_the_one_for_alpn_i
     assert!(dial.works(&rig).await && alpn.works(&rig).await);
     for port in [Port::Closed, Port::Silent, Port::Closed, Port::Open] {
         front(&rig, |front| front.port = port);
-        // The listener follows in its own task.
-        soon("the port to change", async {
-            loop {
-                let tried = timeout(Duration::from_secs(1), dial.open(&rig)).await;
-                let seen = match tried {
-                    Ok(Ok(_)) => Port::Open,
-                    Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Port::Closed,
-                    Err(_) => Port::Silent,
-                    Ok(Err(_)) => continue,
-                };
-                if seen == port {
-                    break;
-                }
-            }
-        })
-        .await;
+        rig.broker.faults().port_is_as_set().await;
+        let patience = match port {
+            Port::Silent => Duration::from_millis(500),
+            Port::Open | Port::Closed => Duration::from_secs(20),
+        };
+        let seen = match timeout(patience, dial.open(&rig)).await {
+            Ok(Ok(_)) => Port::Open,
+            Ok(Err(error)) if error.kind() == ErrorKind::ConnectionRefused => Port::Closed,
+            Ok(Err(error)) => panic!("{port:?}: {error}"),
+            Err(_) => Port::Silent,
+        };
+        assert_eq!(seen, port);
         assert!(alpn.works(&rig).await, "{port:?}");
     }
 }

@@ -1,8 +1,8 @@
 //! Authentication and authorisation by a Kubernetes API: TokenReview for tokens, SubjectAccessReview for access, as the Go
 //! server does (docs/GRPC.md §4).
 //!
-//! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked, or does not let this
-//! server ask, makes a call [`Denied::Unavailable`]; it lets nobody in.
+//! **Contract:** answers count for [`KEPT`](super::cache::KEPT) at most. An API that cannot be asked, three times in
+//! a row, or does not let this server ask, makes a call [`Denied::Unavailable`]; it lets nobody in.
 //! **Invariant:** a caller, who may be unknown, is not told where the API is or what it said of this server; the log is.
 
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use kube::{Client, Config};
 use link::error::chain;
 use link::telemetry::{Throttle, clip};
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
 use super::cache::{Cache, CacheKey, key};
@@ -128,7 +128,16 @@ impl Reviewer {
             // Closed by nobody.
             let _turn = self.turns.acquire().await.ok()?;
             let api = Api::<K>::all(self.client.clone());
-            Some(api.create(&PostParams::default(), review).await)
+            let mut pauses = PAUSES.iter();
+            loop {
+                let outcome = api.create(&PostParams::default(), review).await;
+                match (&outcome, pauses.next()) {
+                    (Err(error), Some(pause)) if Unasked::of(error) == Unasked::Failed => {
+                        sleep(*pause).await;
+                    }
+                    _ => return Some(outcome),
+                }
+            }
         };
         match timeout(ANSWER_WITHIN, asking).await {
             Ok(Some(Ok(answer))) => status(answer)
@@ -372,6 +381,10 @@ async fn kubeconfig(path: &Path) -> Result<Config, String> {
 
 // An API server answers in milliseconds; a caller waits for one answer or two.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+// A connection that was kept and is gone, or a server that is just being replaced, is no reason to send a caller away. A
+// review changes nothing: it may be asked for again.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
 
 // More at once would only queue in the API server, which has others to serve.
 const TURNS: usize = 32;

@@ -216,7 +216,7 @@ pub(crate) fn bundle(id: &str, consumer: &str) -> Value {
     })
 }
 
-/// Asks until the answer is as wanted, for ten seconds at most.
+/// Asks until the answer is as wanted, for a minute at most.
 pub(crate) async fn until<T: std::fmt::Debug>(
     mut ask: impl AsyncFnMut() -> T,
     wanted: impl Fn(&T) -> bool,
@@ -228,7 +228,7 @@ pub(crate) async fn until<T: std::fmt::Debug>(
             return answer;
         }
         assert!(
-            begun.elapsed() < Duration::from_secs(10),
+            begun.elapsed() < Duration::from_secs(60),
             "still {answer:?}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;

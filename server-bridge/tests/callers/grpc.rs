@@ -299,7 +299,7 @@ async fn a_stream_outlives_the_token_that_began_it_and_the_next_call_does_not() 
     let server = Server::start(&place, config).await;
     let source = server.plain().await;
     // Within the leeway for a moment still.
-    let token = issuer.token(json!({"exp": now() - 27, "nbf": 0}));
+    let token = issuer.token(json!({"exp": now() - 20, "nbf": 0}));
     let mut stream = source.subscribe(Some(&token), "shop").await.unwrap();
     let ask = async || source.subscribe(Some(&token), "shop").await.map(|_| ());
     let refused = until(ask, Result::is_err).await;

@@ -97,6 +97,15 @@ async fn token(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Res
     if review["spec"]["token"] == "unasked" {
         return forbidden();
     }
+    if let Some(failures) = failures(&review["spec"]) {
+        let mut reviews = asked.reviews.lock().unwrap();
+        reviews.push(review["spec"].clone());
+        if reviews.len() <= failures {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        }
+        review["status"] = json!({"authenticated": true, "user": {"username": "ann"}});
+        return Json(review).into_response();
+    }
     review["status"] = match review["spec"]["token"].as_str() {
         Some("anns") => json!({
             "authenticated": true,
@@ -115,6 +124,13 @@ async fn token(State(asked): State<Asked>, Json(mut review): Json<Value>) -> Res
         let _never = asked.open.acquire().await;
     }
     Json(review).into_response()
+}
+
+/// How many reviews of the token `fails-N-times` fail.
+fn failures(spec: &Value) -> Option<usize> {
+    let token = spec["token"].as_str()?;
+    let number = token.strip_prefix("fails-")?.strip_suffix("-times")?;
+    number.parse().ok()
 }
 
 /// What a bridge without the ClusterRole `system:auth-delegator` is answered.
@@ -146,30 +162,32 @@ async fn who_sends_tokens_that_nobody_knows_makes_no_other_address_wait() {
     let api = Api::start(&place).await;
     let bridge = Arc::new(Bridge::start(&place, api.config(&[], false)).await);
     let asked = || api.asked().len();
+    // Each takes a while to build, and what is asked then has its time.
+    let near = Client::new();
+    let elsewhere = Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2]));
+    let elsewhere = elsewhere.build().unwrap();
     // More than all reviews that may be under way at once, and none is answered before the gate opens.
     let junk: Vec<_> = (0..40)
         .map(|number| {
-            let bridge = Arc::clone(&bridge);
+            let (bridge, near) = (Arc::clone(&bridge), near.clone());
             tokio::spawn(async move {
                 let token = format!("slow{number}");
-                bridge.with_token(&Client::new(), &token).await.0
+                bridge.with_token(&near, &token).await.0
             })
         })
         .collect();
     until(async || asked(), |asked| *asked == 8).await;
-    let elsewhere = Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2]));
-    let elsewhere = elsewhere.build().unwrap();
     assert_eq!(bridge.with_token(&elsewhere, "anns").await.0, 200);
     assert_eq!(asked(), 9);
     // Who is known already is not asked about, wherever it calls from.
-    assert_eq!(bridge.with_token(&Client::new(), "anns").await.0, 200);
+    assert_eq!(bridge.with_token(&near, "anns").await.0, 200);
     api.asked.open.close();
     for answer in junk {
         assert_eq!(answer.await.unwrap(), 401);
     }
     assert_eq!(asked(), 41);
     // Nor about one that was refused.
-    assert_eq!(bridge.with_token(&Client::new(), "slow0").await.0, 401);
+    assert_eq!(bridge.with_token(&near, "slow0").await.0, 401);
     assert_eq!(asked(), 41);
 }
 
@@ -213,6 +231,19 @@ async fn an_api_that_is_away_lets_nobody_in_and_says_so() {
         told(&answer),
         "503 maestro-9: a review of the token cannot be had of the Kubernetes API: it cannot be asked now; try again later"
     );
+}
+
+#[tokio::test]
+async fn a_review_that_fails_is_asked_for_three_times() {
+    for (failures, code) in [(2, 200), (3, 503)] {
+        let place = Place::new();
+        let api = Api::start(&place).await;
+        let bridge = Bridge::start(&place, api.config(&[], false)).await;
+        let token = format!("fails-{failures}-times");
+        let answer = bridge.with_token(&Client::new(), &token).await;
+        assert_eq!(answer.0, code, "{answer:?}");
+        assert_eq!(api.asked().len(), 3);
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,22 @@ impl Node {
         Ok(pods.logs(&pod, &LogParams::default()).await?)
     }
 
+    /// The last lines of each of these pods, as far as they can be had.
+    pub async fn last_lines(&self, namespace: &str, selector: &str) -> String {
+        let Ok(client) = self.client().await else {
+            return String::new();
+        };
+        let pods: Api<Pod> = Api::namespaced(client, namespace);
+        let found = pods.list(&ListParams::default().labels(selector)).await;
+        let mut lines = String::new();
+        for pod in found.into_iter().flatten() {
+            let name = pod.metadata.name.unwrap_or_default();
+            let log = pods.logs(&name, &LogParams::default()).await;
+            let _ = writeln!(lines, "log of {name}:\n{}", tail(&log.unwrap_or_default()));
+        }
+        lines
+    }
+
     /// Waits until a pod's log holds a text.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use self::release::{AGENT, Release, SERVER};
 use super::{CLUSTERS, PhaseReport, Plan, Rehearsal, connectivity, infrastructure, walk};
@@ -158,7 +158,16 @@ impl Plan for OnNode {
             }
             4 => services::server(fixture).await,
             5 => services::agent(fixture).await,
-            _ => flow::check(fixture).await,
+            _ => {
+                let outcome = flow::check(fixture).await;
+                let Err(error) = outcome else { return Ok(()) };
+                let mut why = format!("{error:#}\n");
+                for Release { name, .. } in [SERVER, AGENT] {
+                    let pods = format!("app.kubernetes.io/instance={name}");
+                    why += &fixture.node.last_lines(name, &pods).await;
+                }
+                bail!(why)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Kinds that come and go.
 
 use agent::applier::ApplierErrorKind;
+use tests::wait::timeout;
 
 use super::*;
 
@@ -98,9 +99,38 @@ async fn objects_of_a_kind_that_is_gone_are_gone() -> Result<()> {
         },
     )
     .await?;
-    let error = bench.look("w", &looks).await?.remove(0).unwrap_err();
-    assert_eq!(error.kind, ApplierErrorKind::UnknownKind);
+    // What serves the kind, and what lists the kinds, follow a little later.
+    wait_for("the kind to go", PATIENCE, async || {
+        let mut outcomes = bench.look("w", &looks).await?;
+        match outcomes.remove(0) {
+            Err(error) if error.kind == ApplierErrorKind::UnknownKind => anyhow::Ok(()),
+            other => bail!("{other:?}"),
+        }
+    })
+    .await?;
     assert_eq!(bench.give_up("w", Release::Remove).await?, Released::Gone);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_definition_whose_kind_another_one_has_is_not_waited_for() -> Result<()> {
+    let bench = Bench::new("taken").await?;
+    let group = format!("{}.example.com", bench.namespace);
+    let first = definition(&group);
+    let mut second = first.clone();
+    second["metadata"]["name"] = format!("gizmos.{group}").into();
+    second["spec"]["names"]["plural"] = "gizmos".into();
+    bench
+        .look("w", &[(first, Strategy::Default)])
+        .await?
+        .remove(0)?;
+    let looks = [(second, Strategy::Default)];
+    // Well below what one that is only slow is given.
+    let look = timeout(Duration::from_secs(10), bench.look("v", &looks));
+    look.await??.remove(0)?;
+    for work in ["v", "w"] {
+        bench.give_up(work, Release::Remove).await?;
+    }
     Ok(())
 }
 

@@ -27,17 +27,20 @@ pub(super) fn is_definition(object: &Value) -> bool {
 }
 
 impl Task<'_> {
-    /// Waits until the kinds that a definition defines are served; a bounded time, because a name that another
-    /// definition has taken never is.
+    /// Waits until the kinds that a definition defines are served; a bounded time, and not at all when another definition
+    /// has taken a name.
     pub(super) async fn wait_until_defined(
         &self,
         mut definition: Value,
     ) -> Result<Done, ApplierError> {
         let spec = definition["spec"].clone();
         let group = spec["group"].as_str().unwrap_or_default();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + ESTABLISHED_WITHIN;
         let mut step = FIRST_STEP;
-        while !is_established(&definition) && Instant::now() < deadline {
+        while !is_established(&definition)
+            && !is_name_taken(&definition)
+            && Instant::now() < deadline
+        {
             tokio::time::sleep(step).await;
             step = (step * 2).min(LONGEST_STEP);
             let read = self.inner.server.get(&self.path).await;
@@ -51,7 +54,7 @@ impl Task<'_> {
             let new = kinds(&spec).into_iter();
             let new: Vec<ObjectRef> = new.filter(|it| discovery.known(it).is_none()).collect();
             for kind in &new {
-                discovery.expect(kind, PATIENCE);
+                discovery.expect(kind, EXPECTED_FOR);
             }
             for kind in &new {
                 let found = discovery.find(kind).await;
@@ -72,11 +75,19 @@ impl Task<'_> {
 }
 
 fn is_established(definition: &Value) -> bool {
+    has_condition(definition, "Established", "True")
+}
+
+fn is_name_taken(definition: &Value) -> bool {
+    has_condition(definition, "NamesAccepted", "False")
+}
+
+fn has_condition(definition: &Value, kind: &str, status: &str) -> bool {
     let conditions = definition["status"]["conditions"].as_array();
     conditions
         .into_iter()
         .flatten()
-        .any(|condition| condition["type"] == "Established" && condition["status"] == "True")
+        .any(|condition| condition["type"] == kind && condition["status"] == status)
 }
 
 // What is served under the definition, as objects without a name.
@@ -94,6 +105,9 @@ fn kinds(spec: &Value) -> Vec<ObjectRef> {
         .collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+// A busy API server takes seconds.
+const ESTABLISHED_WITHIN: Duration = Duration::from_secs(30);
+// What answers for a kind may lag behind what says that it is established.
+const EXPECTED_FOR: Duration = Duration::from_secs(10);
 const FIRST_STEP: Duration = Duration::from_millis(20);
 const LONGEST_STEP: Duration = Duration::from_millis(500);

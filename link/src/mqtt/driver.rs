@@ -22,7 +22,7 @@ use super::credentials::TrustedCredentials;
 use super::inbound::Inbound;
 use super::metrics::SessionMetrics;
 use super::options::{client, client_options};
-use super::pump::{DRAIN_DEADLINE, Pump};
+use super::pump::{DRAIN_DEADLINE, LEAVE_DEADLINE, Pump};
 use super::reading::Reading;
 use super::reason::{ConnectError, unencodable};
 use super::session::Session;
@@ -211,7 +211,7 @@ impl Driver {
                         () = self.reading.room() => self.reading.go_on(),
                         () = sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => break Next::RetryRefused,
                         () = drain.cancelled(), if stop_at.is_none() => {
-                            let grace = if established.is_some() { DRAIN_DEADLINE + FLUSH_DEADLINE } else { Duration::ZERO };
+                            let grace = if established.is_some() { DRAIN_DEADLINE + LEAVE_DEADLINE + FLUSH_DEADLINE } else { Duration::ZERO };
                             stop_at = Some(Instant::now() + grace);
                         }
                         () = sleep_until(stop_at.unwrap_or_else(Instant::now)), if stop_at.is_some() => break Next::Stop,
@@ -289,5 +289,5 @@ impl Ended {
     }
 }
 
-// The DISCONNECT itself, after the pump drained.
+// The DISCONNECT itself, after the pump drained and waited for the last acks.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(1);

@@ -314,7 +314,7 @@ const UNREAD_DEADLINE: Duration = Duration::from_secs(300);
 const HANDOVER_RETRY: Duration = Duration::from_millis(100);
 
 // A DISCONNECT behind the acks of the last moment is out by then.
-const LEAVE_DEADLINE: Duration = Duration::from_millis(500);
+pub(super) const LEAVE_DEADLINE: Duration = Duration::from_millis(500);
 
 // What is in flight at shutdown gets this long to be acknowledged.
 pub(super) const DRAIN_DEADLINE: Duration = Duration::from_secs(3);

@@ -55,9 +55,10 @@ impl Prometheus {
         });
         // JSON is YAML.
         std::fs::write(&config, settings.to_string())?;
+        let program = program("prometheus", home).await?;
+        // Late, so that nobody else takes it meanwhile.
         let address = format!("127.0.0.1:{}", free_port()?);
-        let process = program("prometheus", home)
-            .await?
+        let process = program
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",

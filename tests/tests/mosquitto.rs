@@ -8,6 +8,7 @@ use tests::mosquitto::{Instance, MosquittoBuilder, acl, client};
 use tests::pki::{Authority, Layout, write_mount};
 use tests::process::ProcessSpec;
 use tests::test_dir::TestDir;
+use tests::wait::wait_for;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -69,8 +70,12 @@ async fn a_client_without_a_certificate_is_refused() -> Result<()> {
         .run(test_dir.path(), PATIENCE)
         .await?;
     assert!(!outcome.status.success());
-    let log = broker.log();
-    assert!(log.contains("peer did not return a certificate"), "{log}");
+    wait_for("the broker's words", PATIENCE, async || {
+        let log = broker.log();
+        let told = log.contains("peer did not return a certificate");
+        told.then_some(()).ok_or(log)
+    })
+    .await?;
     test_dir.passed();
     Ok(())
 }

@@ -19,12 +19,13 @@ async fn a_stream_begins_with_its_id_and_a_heartbeat_and_goes_on_with_heartbeats
         ..GrpcOptions::default()
     })
     .await;
-    let mut stream = server.source("a").await.follow().await;
+    let source = server.source("a").await;
+    let began = Instant::now();
+    let mut stream = source.follow().await;
     let [id] = stream.subscription.as_slice() else {
         panic!("{:?}", stream.subscription);
     };
     uuid::Uuid::parse_str(id).unwrap();
-    let began = Instant::now();
     for beat in 0..4 {
         let event = stream.any().await.unwrap();
         assert_eq!(

@@ -92,14 +92,16 @@ impl Audit {
     /// When the API server does not answer.
     pub async fn since(&self, mark: AuditPosition) -> Result<Vec<AuditEntry>, AuditError> {
         let text = self.until_now(mark).await?;
-        let mut entries = Vec::new();
+        let mut events = Vec::new();
         for line in text.lines() {
             let event: Event = serde_json::from_str(line)?;
             if !event.object_ref.name.starts_with(FENCE) {
-                entries.push(event.into());
+                events.push(event);
             }
         }
-        Ok(entries)
+        // A line may overtake another that was made a moment before it.
+        events.sort_by(|one, other| one.received.cmp(&other.received));
+        Ok(events.into_iter().map(AuditEntry::from).collect())
     }
 
     /// Whole lines, up to one that was made now: the log lags a little behind the answers.
@@ -161,6 +163,9 @@ struct Event {
     #[serde(default)]
     user_agent: String,
     verb: String,
+    /// RFC 3339 in UTC, always with six digits behind the point: in the order of time as text too.
+    #[serde(rename = "requestReceivedTimestamp")]
+    received: String,
     #[serde(default)]
     object_ref: ObjectRef,
     #[serde(default)]

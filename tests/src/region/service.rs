@@ -194,5 +194,5 @@ impl Listening {
     }
 }
 
-// Reconnecting after a broken first attempt takes a few seconds; after a takeover it waits ten.
-const PATIENCE: Duration = Duration::from_secs(30);
+// The longest pause between two attempts to connect is a minute.
+const PATIENCE: Duration = Duration::from_secs(90);

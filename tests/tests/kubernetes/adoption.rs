@@ -20,7 +20,7 @@ mod go_works;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_shows_the_plan_and_changes_nothing() -> Result<()> {
     let mut fixture = Fixture::start("adoption-dry-run").await?;
-    fixture.region.agent("cluster1")?.service.kill()?;
+    fixture.kill()?;
     let left = GoWorks::behind(&fixture, "mqtt.example.com:8883").await?;
     // Where no agent of ours has ever been.
     let fresh = Cluster::shared().await?.namespace("adoption").await?;
@@ -54,7 +54,7 @@ async fn a_dry_run_shows_the_plan_and_changes_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_adopted_is_gone_on_with_from_another_broker() -> Result<()> {
     let mut fixture = Fixture::start("adoption-verb").await?;
-    fixture.region.agent("cluster1")?.service.kill()?;
+    fixture.kill()?;
     let left = GoWorks::behind(&fixture, "mqtt.example.com:8883").await?;
     let works = fixture.works()?.to_owned();
     let output = finished(adopt(&fixture, &works, &["--from-broker", &left.broker])?).await?;
@@ -72,7 +72,7 @@ async fn what_was_adopted_is_gone_on_with_from_another_broker() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_on_the_same_broker_takes_over_by_itself() -> Result<()> {
     let mut fixture = Fixture::start("adoption-broker").await?;
-    fixture.region.agent("cluster1")?.service.kill()?;
+    fixture.kill()?;
     let broker = format!("localhost:{}", fixture.region.broker.address().port());
     let left = GoWorks::behind(&fixture, &broker).await?;
     fixture.region.agent("cluster1")?.service.restart()?;
@@ -84,7 +84,7 @@ async fn an_agent_on_the_same_broker_takes_over_by_itself() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_takes_over_the_identities_it_is_given() -> Result<()> {
     let mut fixture = Fixture::start("adoption-given").await?;
-    fixture.region.agent("cluster1")?.service.kill()?;
+    fixture.kill()?;
     let left = GoWorks::behind(&fixture, "mqtt.example.com:8883").await?;
     let kubeconfig = fixture.kubeconfig.to_str().context("a path")?;
     let works = fixture.works()?.to_owned();
@@ -106,7 +106,7 @@ async fn an_agent_takes_over_the_identities_it_is_given() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_adoption_that_was_killed_is_finished_by_the_next() -> Result<()> {
     let mut fixture = Fixture::start("adoption-killed").await?;
-    fixture.region.agent("cluster1")?.service.kill()?;
+    fixture.kill()?;
     let left = GoWorks::behind(&fixture, "mqtt.example.com:8883").await?;
     let works = fixture.works()?.to_owned();
     let held: Api<ManifestWork> = Api::namespaced(fixture.kube.clone(), &works);

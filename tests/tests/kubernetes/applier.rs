@@ -212,7 +212,7 @@ impl Bench {
 
     /// Waits until a work is to be looked at again; answers with who else was told meanwhile.
     async fn woken(&mut self, work: &str) -> Result<Vec<WorkId>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + tests::wait::patient(PATIENCE);
         let mut others = Vec::new();
         loop {
             let change = tokio::time::timeout_at(deadline, self.changes.recv()).await;

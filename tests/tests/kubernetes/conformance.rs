@@ -83,6 +83,20 @@ impl Fixture {
         connected(service).await
     }
 
+    /// Kills the agent, and forgets what it said before.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.region.agent("cluster1")?.service.kill()?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Forgets what came from the agent.
+    pub(crate) fn forget(&mut self) {
+        while let Some(delivery) = self.source.inbound.try_recv() {
+            delivery.ack();
+        }
+    }
+
     pub(crate) fn maps(&self) -> Api<ConfigMap> {
         Api::namespaced(self.kube.clone(), &self.namespace)
     }
@@ -121,14 +135,17 @@ impl Fixture {
     }
 }
 
-/// An agent in a cluster is ready before it leads; a message that comes before it listens is lost.
+/// An agent in a cluster is ready before it leads; a message that comes before it listens is lost. What it asks for to begin
+/// with has been asked for then.
 async fn connected(service: &mut Service) -> Result<()> {
     wait_for("a session", PATIENCE, async || {
-        let sessions = service
-            .metrics()
-            .await?
-            .count("mqtt_connected_sessions", &[]);
-        ensure!(sessions == 1, "{sessions} sessions");
+        let page = service.metrics().await?;
+        let sessions = page.count("mqtt_connected_sessions", &[]);
+        let asked = page.count("agent_resync_requests_total", &[]);
+        ensure!(
+            sessions == 1 && asked > 0,
+            "{sessions} sessions, {asked} requests"
+        );
         anyhow::Ok(())
     })
     .await?;

@@ -6,6 +6,7 @@
 //! Each test has a cluster of its own: what another agent may hold there is read before it is applied.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use agent::crd::ManifestWork;
 use anyhow::{Context as _, Result, ensure};
@@ -20,6 +21,7 @@ use tests::kubernetes::{Audit, AuditEntry, AuditPosition, Cluster};
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::test_dir::TestDir;
 use tests::wait::wait_for;
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::fixture::PATIENCE;
@@ -140,7 +142,8 @@ impl Counted {
             let entries = self.audit.since(since).await?;
             for &kind in kinds {
                 let watched = entries.iter().any(|entry| {
-                    entry.user == self.user && entry.verb == "watch" && entry.resource == kind
+                    let whole_kind = entry.resource == kind && entry.name.is_empty();
+                    entry.user == self.user && entry.verb == "watch" && whole_kind
                 });
                 ensure!(watched, "{kind} are not watched");
             }
@@ -158,12 +161,37 @@ impl Counted {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
+    /// Now, once the agent asks for nothing more.
     async fn mark(&self) -> Result<AuditPosition> {
-        Ok(self.audit.mark().await?)
+        let mut mark = self.audit.mark().await?;
+        wait_for("the agent to rest", PATIENCE, async || {
+            sleep(REST).await;
+            let asked = self.asked_until_now(mark).await?;
+            mark = self.audit.mark().await?;
+            ensure!(asked.is_empty(), "{asked:?}");
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(mark)
     }
 
-    /// What the agent asked for since then, in order.
+    /// What the agent asked for since then, in order, once it asks for nothing more: an effect may be seen before the log
+    /// has its line.
     async fn asked(&self, since: AuditPosition) -> Result<Vec<String>> {
+        let mut asked = self.asked_until_now(since).await?;
+        wait_for("the agent to rest", PATIENCE, async || {
+            sleep(REST).await;
+            let now = self.asked_until_now(since).await?;
+            let rests = now == asked;
+            asked = now;
+            ensure!(rests, "{asked:?}");
+            anyhow::Ok(())
+        })
+        .await?;
+        Ok(asked)
+    }
+
+    async fn asked_until_now(&self, since: AuditPosition) -> Result<Vec<String>> {
         let mut entries = self.audit.since(since).await?;
         entries.retain(|entry| entry.user == self.user && counts(entry));
         let what = |entry: AuditEntry| {
@@ -261,5 +289,7 @@ const GONE: [&str; 6] = [
     "delete manifestworks",
     "patch manifestworks",
 ];
+// Longer than a pause between two requests of one pass.
+const REST: Duration = Duration::from_millis(500);
 const MANY: usize = 20;
 const RBAC: &str = "rbac.authorization.k8s.io";

@@ -252,6 +252,10 @@ async fn follow_a_release() -> Result<Duration> {
 
 #[tokio::test]
 async fn leader_that_cannot_renew_stops_before_anybody_may_follow() -> Result<()> {
+    quick_enough("stopping", LEASE, stop_when_cut_off).await
+}
+
+async fn stop_when_cut_off() -> Result<Duration> {
     let servers = Cluster::shared().await?;
     let namespace = servers.namespace("cut").await?;
     let test_dir = TestDir::new("election")?;
@@ -261,13 +265,9 @@ async fn leader_that_cannot_renew_stops_before_anybody_may_follow() -> Result<()
     proxied.proxy.stall();
     let cut = Instant::now();
     timeout(PATIENCE, leadership.lost()).await?;
-    ensure!(
-        cut.elapsed() < LEASE,
-        "it stopped after {:?}",
-        cut.elapsed()
-    );
+    let waited = cut.elapsed();
     test_dir.passed();
-    Ok(())
+    Ok(waited)
 }
 
 #[tokio::test]

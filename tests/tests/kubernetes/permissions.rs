@@ -160,7 +160,8 @@ async fn printed_role_is_enough_for_the_works_and_for_nothing_else() -> Result<(
     assert_eq!(code(delete), 403, "it is only observed");
 
     let own = api("work.open-cluster-management.io", "ManifestWork").await?;
-    assert_eq!(code(own.list(&list).await), 200);
+    // By another role than the first.
+    wait_for("the role", PATIENCE, async || own.list(&list).await).await?;
     let patch = Patch::Merge(json!({ "status": {} }));
     let status = own
         .patch_status("map", &PatchParams::default(), &patch)

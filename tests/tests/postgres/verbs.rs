@@ -120,6 +120,11 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
         "DELETE FROM bridge.replicas; UPDATE bridge.bucket_leases SET instance = NULL",
     )?;
 
+    // So that it is killed in its middle.
+    let slow = "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$; \
+         CREATE TRIGGER slow BEFORE INSERT ON bridge.contents FOR EACH ROW EXECUTE FUNCTION public.slow()";
+    server.sql(&database, slow)?;
     let file = test_dir.path().join("bridge.db");
     filled(&file, BUNDLES).await?;
     let from = format!("sqlite:{}", file.display());
@@ -135,6 +140,7 @@ async fn a_copy_that_is_killed_goes_on_and_every_verb_says_how_it_ended() -> Res
     running.kill()?;
     let rows = count()?;
     ensure!(rows != BUNDLES.to_string(), "it was killed too late");
+    server.sql(&database, "DROP FUNCTION public.slow CASCADE")?;
     let status = run(&["status", "--json"]).await?;
     let found: serde_json::Value = serde_json::from_str(&status.stdout)?;
     ensure!(found["schema"]["copying"] == true, "{found}");

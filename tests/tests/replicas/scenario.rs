@@ -282,8 +282,8 @@ const WAITS: &str = "SELECT bundle, round(seconds, 1) FROM (SELECT * FROM public
         SELECT bundle, extract(epoch FROM clock_timestamp() - since) FROM public.waiting) w
     WHERE seconds";
 
-/// How long a bundle may wait through one fault: a lease that runs out, and a take-over.
-const UNSENT: Duration = Duration::from_secs(20);
+/// How long a bundle may wait through two faults in a row: each a lease that runs out, and a take-over.
+const UNSENT: Duration = Duration::from_secs(30);
 
 // It tries again every five seconds.
 const FOLLOWED: Duration = Duration::from_secs(60);

@@ -106,7 +106,11 @@ async fn an_agent_s_event_stays_with_the_broker_until_a_server_has_taken_it() ->
             .ok_or(format!("{backlog:?}"))
     })
     .await?;
-    ensure!(sidecar.events("up", "acknowledged") == 300);
+    wait_for("all to be counted", PATIENCE, async || {
+        let count = sidecar.events("up", "acknowledged");
+        (count == 300).then_some(()).ok_or(count)
+    })
+    .await?;
     end(region, sidecar, [agent]).await
 }
 

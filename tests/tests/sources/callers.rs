@@ -67,7 +67,7 @@ async fn sources_are_who_their_certificate_or_token_says_and_others_are_told_why
         let logs = logs.join(label);
         std::fs::create_dir_all(&logs)?;
         let go = Source::at(&rest, &grpc, name, &logs);
-        anyhow::Ok(go.with(["-timeout", "10s", "-ca", &file("server.ca")]))
+        anyhow::Ok(go.with(["-timeout", "30s", "-ca", &file("server.ca")]))
     };
     let certificate = |name: &str| {
         [

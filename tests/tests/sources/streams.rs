@@ -83,11 +83,11 @@ async fn heartbeats_keep_a_stream_and_silence_has_it_opened_again_and_repaired()
     let direct = source(&mut region, "silence").await?;
     let go = way
         .source("silence", &logs)
-        .with(["-healthiness", "2s", "-wait", "100ms"]);
+        .with(["-healthiness", "6s", "-wait", "100ms"]);
     let mut watch = go.follow(&["watch", "cluster1"]).await?;
     // Longer than it may be silent, and nothing but heartbeats.
     let lines = watch
-        .until("heartbeats", |lines| count(lines, "heartbeat") >= 6)
+        .until("heartbeats", |lines| count(lines, "heartbeat") >= 14)
         .await?;
     ensure!(
         !lines.iter().any(|line| line["stream"] == "lost"),

@@ -1,5 +1,7 @@
 //! `server-bridge verify` where things are in its way: a wrong command line, a cluster or a bridge that is away, Ctrl-C.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::api::Api;
@@ -7,7 +9,7 @@ use tests::process::{Process, ProcessSpec};
 use tests::proxy::RetargetableProxy;
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::test_dir::TestDir;
-use tests::wait::wait_for;
+use tests::wait::{patient, wait_for};
 
 use super::{PATIENCE, api_url, going_on, reported, rounds, rounds_of, severity, verify};
 
@@ -79,7 +81,8 @@ async fn a_cluster_that_is_away_is_found_and_one_that_is_left_out_is_left_alone(
     let url = api_url(&mut region.bridge).await?;
     let logs = region.test_dir.dir("verify")?;
     region.agent("cluster2")?.service.process().signal("STOP")?;
-    let output = verify(&url, &["--within", "5s"], &logs).await?;
+    let within = format!("{}s", patient(Duration::from_secs(10)).as_secs());
+    let output = verify(&url, &["--within", &within], &logs).await?;
     ensure!(output.status.code() == Some(1), "{}", output.stdout);
     let late = "MQ921 error   The canary of `cluster2`, bundle `maestro-canary-cluster2`";
     ensure!(output.stdout.contains(late), "{}", output.stdout);

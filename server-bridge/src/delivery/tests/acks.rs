@@ -208,6 +208,10 @@ async fn a_member_of_a_shared_subscription_that_stops_takes_what_it_was_given_be
     for number in 10..20 {
         last = bench.say_status(&format!("b{number}"), APPLIED).await;
     }
+    // Within the five seconds that it has for them.
+    bench
+        .store
+        .next("apply_status", 0, Fault::Error(StoreError::Closed));
     bench.until_acked(last).await;
     bench.broker.confirms.send_replace(true);
     bench.stop().await;

@@ -151,6 +151,7 @@ async fn tokens_are_renewed_in_time_and_no_request_fails() {
     place.config.limits.token_renewal = Duration::from_millis(400);
     // So that new connections are made all the time.
     place.config.limits.lifetime = Duration::from_millis(20);
+    place.config.limits.acquire = Duration::from_secs(30);
     let store = PostgresStore::open(place.config.clone()).await.unwrap();
     let mut load = Load::start(&store).await;
     until("eight tokens to be used", async || {

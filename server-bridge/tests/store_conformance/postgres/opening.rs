@@ -68,9 +68,10 @@ async fn what_keeps_a_database_from_being_opened_is_said_with_what_to_do() {
         &refused(rooted).await,
         &["db.host` holds no certificate in PEM"],
     );
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    // Nobody listens there, and nobody else can.
+    let bound = tokio::net::TcpSocket::new_v4().unwrap();
+    bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = bound.local_addr().unwrap().port();
     give(&files.port, &port.to_string());
     says(
         &refused(config()).await,

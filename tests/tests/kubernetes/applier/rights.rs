@@ -1,6 +1,7 @@
 //! An agent that may not do everything says so, and watches as well as it may.
 
 use agent::applier::ApplierErrorKind;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 
 use super::*;
@@ -52,6 +53,10 @@ async fn restricted(name: &str, rules: Value) -> Result<Bench> {
     let works = applied_works(&user);
     let list = async || works.list(&kube::api::ListParams::default()).await;
     wait_for("the right to list", PATIENCE, list).await?;
+    // Each authorizer's part comes by a watch of its own.
+    let maps: Api<ConfigMap> = Api::namespaced(user.clone(), &namespace);
+    let read = async || maps.get_opt("not-there").await;
+    wait_for("the right to read", PATIENCE, read).await?;
     Bench::of(client, user, namespace, &[]).await
 }
 

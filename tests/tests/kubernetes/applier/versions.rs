@@ -2,6 +2,7 @@
 
 use agent::applier::ApplierErrorKind;
 use kube::api::ListParams;
+use kube::discovery::pinned_kind;
 
 use super::*;
 
@@ -74,7 +75,11 @@ impl Yard {
     async fn serves(&self, version: &str, served: bool) -> Result<()> {
         wait_for("the server to follow", PATIENCE, async || {
             match self.objects(version).list(&ListParams::default()).await {
-                Ok(_) if served => Ok(()),
+                // An agent that starts asks for what is served only once.
+                Ok(_) if served => {
+                    let found = pinned_kind(&self.bench.client, &self.gvk(version)).await;
+                    found.map(drop).map_err(|error| error.to_string())
+                }
                 Err(kube::Error::Api(status)) if status.code == 404 && !served => Ok(()),
                 other => Err(format!("{version}: {other:?}")),
             }
@@ -89,9 +94,12 @@ impl Yard {
     }
 
     fn objects(&self, version: &str) -> Api<DynamicObject> {
-        let gvk = GroupVersionKind::gvk(&self.group, version, "Gadget");
-        let kind = ApiResource::from_gvk_with_plural(&gvk, "gadgeten");
+        let kind = ApiResource::from_gvk_with_plural(&self.gvk(version), "gadgeten");
         Api::namespaced_with(self.bench.client.clone(), &self.bench.namespace, &kind)
+    }
+
+    fn gvk(&self, version: &str) -> GroupVersionKind {
+        GroupVersionKind::gvk(&self.group, version, "Gadget")
     }
 
     /// The object as it is after the upgrade.

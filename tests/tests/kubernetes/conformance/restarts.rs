@@ -222,6 +222,7 @@ async fn nothing_is_lost_in_a_storm_of_reconnects() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_comes_back_after_another_took_its_same_client_id() -> Result<()> {
     let mut fixture = Fixture::start("conformance-takeover").await?;
+    fixture.forget();
     let other = fixture
         .region
         .peer("cluster1-work-agent-client", &[AGENT_TOPIC])?;

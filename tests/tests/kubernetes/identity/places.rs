@@ -85,11 +85,14 @@ async fn a_definition_that_goes_takes_its_objects_along_and_holds_up_nothing() -
         anyhow::Ok(())
     })
     .await?;
-    let status = rig.becomes(manifests([&gadget])).await?;
-    ensure!(
-        refusal(&status, 0).contains("no matches for kind"),
-        "{status:?}"
-    );
+    // What serves the kind, and what lists the kinds, follow a little later.
+    wait_for("the kind to go", PATIENCE, async || {
+        let status = rig.becomes(manifests([&gadget])).await?;
+        let unknown = !applied(&status, 0) && refusal(&status, 0).contains("no matches for kind");
+        ensure!(unknown, "{status:?}");
+        anyhow::Ok(())
+    })
+    .await?;
     rig.ends_at_once().await
 }
 

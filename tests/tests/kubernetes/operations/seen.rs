@@ -42,42 +42,42 @@ async fn metrics_have_the_names_that_dashboards_know() -> Result<()> {
     let id = fixture.post("a", "1").await?;
     fixture.applied(&id, 1).await?;
     let service = &mut fixture.region.agent("cluster1")?.service;
-    // Gauges are set every few seconds.
-    let page = wait_for("a scrape that counts the work", PATIENCE, async || {
+    // Gauges are set every few seconds, and a report is counted when it is acknowledged.
+    wait_for("a scrape with all of them", PATIENCE, async || {
         let page = service.metrics().await?;
         ensure!(page.count("agent_works", &[]) == 1, "not yet");
-        anyhow::Ok(page)
+        for (name, labels) in [
+            (
+                "rest_client_requests_total",
+                &[("method", "PATCH"), ("code", "200")][..],
+            ),
+            (
+                "rest_client_requests_total",
+                &[("method", "POST"), ("code", "201")],
+            ),
+            (
+                "rest_client_request_duration_seconds_count",
+                &[("verb", "patch")],
+            ),
+            ("rest_client_rate_limiter_duration_seconds_count", &[]),
+            ("manifestworks_processed_total", &[("code", "success")]),
+            ("agent_leader", &[]),
+            ("agent_status_reports_total", &[]),
+            (
+                "build_info",
+                &[
+                    ("component", "agent"),
+                    ("version", env!("CARGO_PKG_VERSION")),
+                ],
+            ),
+            ("mqtt_connections_total", &[]),
+        ] {
+            let count = page.count(name, labels);
+            ensure!(count > 0, "`{name}` {labels:?} among {:?}", page.names());
+        }
+        anyhow::Ok(())
     })
     .await?;
-    for (name, labels) in [
-        (
-            "rest_client_requests_total",
-            &[("method", "PATCH"), ("code", "200")][..],
-        ),
-        (
-            "rest_client_requests_total",
-            &[("method", "POST"), ("code", "201")],
-        ),
-        (
-            "rest_client_request_duration_seconds_count",
-            &[("verb", "patch")],
-        ),
-        ("rest_client_rate_limiter_duration_seconds_count", &[]),
-        ("manifestworks_processed_total", &[("code", "success")]),
-        ("agent_leader", &[]),
-        ("agent_status_reports_total", &[]),
-        (
-            "build_info",
-            &[
-                ("component", "agent"),
-                ("version", env!("CARGO_PKG_VERSION")),
-            ],
-        ),
-        ("mqtt_connections_total", &[]),
-    ] {
-        let count = page.count(name, labels);
-        ensure!(count > 0, "`{name}` {labels:?} among {:?}", page.names());
-    }
     fixture.passed();
     Ok(())
 }

@@ -22,7 +22,7 @@ use tokio::process::Command;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinHandle;
 
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(super) struct Rig {
     pub(super) cluster: &'static Cluster,
@@ -52,7 +52,7 @@ impl Watching {
     }
 
     pub(super) async fn next(&mut self) -> Result<Change> {
-        let change = tokio::time::timeout(PATIENCE, self.changes.recv()).await;
+        let change = tests::wait::timeout(PATIENCE, self.changes.recv()).await;
         change
             .context("no change in time")?
             .context("the watch ended")
@@ -226,5 +226,5 @@ pub(super) async fn read(store: &Objects, id: &str) -> Result<agent::work::Store
 /// Whether the source is to be asked for something.
 pub(super) async fn resync_wanted(store: &Objects) -> bool {
     let wanted = store.index().resync_wanted();
-    tokio::time::timeout(PATIENCE, wanted).await.is_ok()
+    tests::wait::timeout(PATIENCE, wanted).await.is_ok()
 }

@@ -9,6 +9,7 @@ use kube::api::PostParams;
 use serde_json::{Value, json};
 use tests::process::ProcessSpec;
 use tests::region::{BrokerKind, RegionBuilder};
+use tests::wait::patient;
 
 use super::{APPLIED, ChartCluster, MANIFEST_WORKS, SPACE, definition};
 use crate::chart::{next, root};
@@ -102,7 +103,10 @@ async fn adopting_and_asking_for_rights_wait_for_definitions_that_were_just_appl
         !missing.status.success() && missing.stderr.contains("`agent crds | kubectl apply"),
         "{missing:?}"
     );
-    ensure!(begun.elapsed() < Duration::from_secs(10), "{missing:?}");
+    ensure!(
+        begun.elapsed() < patient(Duration::from_secs(10)),
+        "{missing:?}"
+    );
     fixture.passed();
     Ok(())
 }

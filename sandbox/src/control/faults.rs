@@ -1,7 +1,7 @@
 //! The faults of the broker by name, below `/sandbox/faults`: a path of the sandbox alone, without a signature.
 //!
-//! An answer comes when the fault is in effect. What is listed as set is what was set here; what a test sets by [`crate::broker::Faults`] is not. Nothing of it is saved:
-//! faults end with the process.
+//! An answer comes when the fault is in effect. What is listed as set is what was set here; what a test sets by
+//! [`crate::broker::Faults`] is not. Nothing of it is saved: faults end with the process.
 
 use std::sync::Arc;
 use std::time::Duration;

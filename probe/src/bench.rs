@@ -14,7 +14,6 @@ mod plan;
 mod tally;
 mod worker;
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +31,9 @@ use self::tally::{Sums, Tally};
 use self::worker::{Run, Stop};
 use crate::args::BenchArgs;
 use crate::connection::{Connection, ConnectionError};
+use crate::interrupt::Interrupt;
 use crate::output::{Output, OutputFormat};
 use crate::session::SessionSettings;
-use crate::subscribe::interrupted;
 use crate::target::Target;
 
 /// Runs the command.
@@ -166,6 +165,7 @@ async fn measure(
     connections: Vec<(u16, Connection)>,
     within: Duration,
 ) -> Result<Sums, Failure> {
+    let interrupt = Interrupt::listen();
     let start = Instant::now();
     let run = Run {
         start,
@@ -177,13 +177,17 @@ async fn measure(
     for (number, connection) in connections {
         working.spawn(worker::work(number, plan.clone(), connection, run.clone()));
     }
-    gather(working, plan, &run).await
+    gather(working, plan, &run, interrupt).await
 }
 
 /// The sums of all connections, or none at all when one of them has died.
-async fn gather(mut working: JoinSet<Tally>, plan: &Plan, run: &Run) -> Result<Sums, Failure> {
+async fn gather(
+    mut working: JoinSet<Tally>,
+    plan: &Plan,
+    run: &Run,
+    mut interrupt: Interrupt,
+) -> Result<Sums, Failure> {
     let mut sums = Sums::default();
-    let mut interrupted = pin!(interrupted());
     loop {
         tokio::select! {
             done = working.join_next() => match done {
@@ -192,7 +196,7 @@ async fn gather(mut working: JoinSet<Tally>, plan: &Plan, run: &Run) -> Result<S
                 // What it counted is lost, and sums without it would be wrong.
                 Some(Err(error)) => return Err(Died(error).into()),
             },
-            () = &mut interrupted, if sums.ended_after.is_none() => {
+            () = interrupt.came(), if sums.ended_after.is_none() => {
                 let measured = run.start.elapsed().saturating_sub(plan.warm_up);
                 sums.ended_after = Some(measured.min(plan.duration));
                 run.stop.now();
@@ -317,14 +321,22 @@ mod tests {
         let mut working = JoinSet::new();
         working.spawn(async move { done() });
         working.spawn(async move { done() });
-        assert_eq!(gather(working, &plan, &run).await.unwrap().due, 0);
+        assert_eq!(
+            gather(working, &plan, &run, Interrupt::listen())
+                .await
+                .unwrap()
+                .due,
+            0
+        );
 
         let mut working = JoinSet::new();
         working.spawn(async move { done() });
         working.spawn(async { panic!("the panic's words") });
         // The others are not waited for.
         working.spawn(std::future::pending());
-        let died = gather(working, &plan, &run).await.unwrap_err();
+        let died = gather(working, &plan, &run, Interrupt::listen())
+            .await
+            .unwrap_err();
         assert_eq!(died.kind(), ExitKind::Failed);
         let said = died.to_string();
         assert!(said.contains("the panic's words"), "{said}");

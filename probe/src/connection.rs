@@ -59,15 +59,32 @@ impl Connection {
         settings: &SessionSettings,
         within: Duration,
     ) -> Result<Self, ConnectionError> {
-        let pending = PendingConnection::start(target, &identity, filters, settings, within);
-        match timeout(within, pending.ready()).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(explained(error, target, &identity).await),
-            Err(_) => Err(ConnectionError::Timeout {
-                address: target.address(),
-                within,
-            }),
+        let mut pending = PendingConnection::start(target, &identity, filters, settings, within);
+        pending.settled_within(within, target, &identity).await?;
+        pending.ready().await
+    }
+
+    /// The same, unless `interrupt` comes first: `None` then, and a broker that knows us has a DISCONNECT.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_until(
+        interrupt: impl Future<Output = ()>,
+        target: &Target,
+        identity: Arc<Identity>,
+        filters: Vec<String>,
+        settings: &SessionSettings,
+        within: Duration,
+    ) -> Result<Option<Self>, ConnectionError> {
+        let mut pending = PendingConnection::start(target, &identity, filters, settings, within);
+        tokio::select! {
+            settled = pending.settled_within(within, target, &identity) => settled?,
+            () = interrupt => {
+                pending.leave().await;
+                return Ok(None);
+            }
         }
+        pending.ready().await.map(Some)
     }
 
     /// Resolves when waiting on is pointless: the broker refused us or a subscription, or somebody took the client id.
@@ -163,20 +180,48 @@ impl PendingConnection {
     ///
     /// # Errors
     /// The first reason that came.
-    pub async fn ready(self) -> Result<Connection, ConnectionError> {
-        let (connection, _) = self.connection?;
+    pub async fn ready(mut self) -> Result<Connection, ConnectionError> {
+        self.settled().await?;
+        self.connection.map(|(connection, _)| connection)
+    }
+
+    /// Gives up, and says DISCONNECT to a broker that knows us.
+    pub async fn leave(self) {
+        if let Ok((connection, _)) = self.connection {
+            connection.close().await;
+        }
+    }
+
+    async fn settled_within(
+        &mut self,
+        within: Duration,
+        target: &Target,
+        identity: &Identity,
+    ) -> Result<(), ConnectionError> {
+        match timeout(within, self.settled()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(explained(error, target, identity).await),
+            Err(_) => Err(ConnectionError::Timeout {
+                address: target.address(),
+                within,
+            }),
+        }
+    }
+
+    async fn settled(&mut self) -> Result<(), ConnectionError> {
+        let (connection, _) = match &self.connection {
+            Ok(parts) => parts,
+            // Said by `ready`, which has it to give away.
+            Err(_) => return Ok(()),
+        };
         let mut state = connection.session.state();
-        let failed = match state
+        match state
             .wait_for(|state| !matches!(state, State::Connecting))
             .await
         {
-            Ok(decided) if decided.is_ready() => None,
-            Ok(decided) => Some(of_state(&decided, self.address.clone())),
-            Err(_) => Some(ConnectionError::Closed),
-        };
-        match failed {
-            None => Ok(connection),
-            Some(error) => Err(error),
+            Ok(decided) if decided.is_ready() => Ok(()),
+            Ok(decided) => Err(of_state(&decided, self.address.clone())),
+            Err(_) => Err(ConnectionError::Closed),
         }
     }
 }
@@ -263,8 +308,9 @@ fn has_connack(registry: &Registry) -> bool {
         })
 }
 
-// A round trip to the other side of the world and back.
-const DISCONNECT_WITHIN: Duration = Duration::from_millis(600);
+// Acks of the last moment, the DISCONNECT and what a machine with other things to do adds; a broker that takes nothing keeps
+// a command that long.
+const DISCONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 // Fine enough for a time in milliseconds.
 const LOOK: Duration = Duration::from_millis(1);

@@ -26,6 +26,7 @@
 //! | 3 | the broker did not answer before the deadline |
 //! | 4 | the broker refused: certificate, policy or protocol |
 //!
+//! `subscribe` ends with 0 at Ctrl-C and SIGTERM once it is subscribed, and with 1 before.
 //! `doctor` ends with 0 when nothing is wrong, with 1 when there is a warning or an error, and with 2 for a wrong command line.
 //!
 //! A publish that nobody listens to (PUBACK 0x10) is a success with a note on standard error, or with
@@ -57,6 +58,7 @@ pub mod connection;
 pub mod dial;
 pub mod doctor;
 pub mod format;
+mod interrupt;
 mod off_thread;
 pub mod output;
 pub mod payload;

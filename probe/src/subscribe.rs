@@ -16,6 +16,7 @@ use self::selection::{Choice, Selection};
 use self::show::Show;
 use crate::args::SubscribeArgs;
 use crate::connection::{Connection, ConnectionError, publish_hint, publish_kind};
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 use crate::property::{Properties, Publishes};
 use crate::received::Received;
@@ -44,10 +45,21 @@ pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
     check_filters(&filters, &args.filter_out)?;
     let identity = target.load_identity().map_err(Failure::misuse)?;
     let deadline = Instant::now() + args.timeout;
-    let mut connection =
-        Connection::open(&target, identity, filters.clone(), &settings, args.timeout)
-            .await
-            .map_err(|error| error.into_failure(&target))?;
+    let mut interrupt = Interrupt::listen();
+    let open = Connection::open_until(
+        interrupt.came(),
+        &target,
+        identity,
+        filters.clone(),
+        &settings,
+        args.timeout,
+    );
+    let opened = open.await.map_err(|error| error.into_failure(&target))?;
+    let Some(mut connection) = opened else {
+        let address = target.address();
+        return Err(Failure::new(ExitKind::Failed, Interrupted { address })
+            .with_hint(INTERRUPTED.to_string()));
+    };
     debug!("Subscribed to {}", quoted(&filters));
     if args.exit_when_subscribed {
         connection.close().await;
@@ -62,9 +74,16 @@ pub async fn run(args: &SubscribeArgs) -> Result<(), Failure> {
         filters: &filters,
         deadline,
     };
-    let outcome = listening.run(&mut connection).await;
+    let outcome = listening.run(&mut connection, &mut interrupt).await;
     connection.close().await;
     outcome
+}
+
+/// Told to end before it was subscribed.
+#[derive(Debug, thiserror::Error)]
+#[error("connect to `{address}`: interrupted before it was subscribed")]
+struct Interrupted {
+    address: String,
 }
 
 /// Fewer messages came than were asked for.
@@ -102,18 +121,21 @@ enum Happened {
 // === impl Listening ===
 
 impl Listening<'_> {
-    async fn run(&self, connection: &mut Connection) -> Result<(), Failure> {
+    async fn run(
+        &self,
+        connection: &mut Connection,
+        interrupt: &mut Interrupt,
+    ) -> Result<(), Failure> {
         let clock = Clock::system();
         let session = connection.session.clone();
         let refused = Connection::refused(&session, self.target.address());
         let mut refused = std::pin::pin!(refused);
-        let mut interrupted = std::pin::pin!(interrupted());
         let mut seen = 0;
         let mut epoch = session.state().borrow().epoch();
         loop {
             let happened = tokio::select! {
                 biased;
-                () = &mut interrupted => Happened::Interrupted,
+                () = interrupt.came() => Happened::Interrupted,
                 delivery = connection.inbound.recv() => Happened::Delivery(delivery),
                 error = &mut refused => Happened::Refused(error),
                 reason = gap(&session, &mut epoch) => Happened::Gap(reason),
@@ -194,23 +216,6 @@ impl Listening<'_> {
     }
 }
 
-/// Resolves at Ctrl-C, and when the process is told to end.
-pub(crate) async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    );
-    // Without a handler the signal ends the process by itself.
-    let (Ok(mut interrupt), Ok(mut terminate)) = signals else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
 fn check_filters(filters: &[String], filter_out: &[String]) -> Result<(), Failure> {
     if filters.is_empty() {
         return Err(Failure::misuse(TargetError::NoTopic));
@@ -263,6 +268,9 @@ async fn gap(session: &Session, epoch: &mut Option<u64>) -> String {
         }
     }
 }
+
+const INTERRUPTED: &str =
+    "`probe doctor` with the same options says which hop does not answer, and why";
 
 #[cfg(test)]
 mod tests {

@@ -75,7 +75,7 @@ impl Stop {
 }
 
 /// Does the part of one connection; ends when everything that was acknowledged has come, or `within` after the end. After
-/// `stop` nothing more is due, and what was due has two seconds.
+/// `stop` nothing more is due, and what was due has [`STOPPED_WITHIN`].
 pub(super) async fn work(
     number: u16,
     plan: Arc<Plan>,
@@ -227,6 +227,6 @@ fn lock(tally: &Mutex<Tally>) -> MutexGuard<'_, Tally> {
 }
 
 // Whoever presses Ctrl-C waits no longer than that for the last answers.
-const STOPPED_WITHIN: Duration = Duration::from_secs(2);
+const STOPPED_WITHIN: Duration = Duration::from_secs(5);
 // More than a session holds: two windows of 100 in its queue and one on the way (`link::mqtt`).
 const UNANSWERED: usize = 512;

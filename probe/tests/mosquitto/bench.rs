@@ -88,18 +88,18 @@ fn a_broker_that_dies_in_between_leaves_numbers_that_add_up() {
             "--warm-up",
             "0.2",
             "--duration",
-            "4",
+            "8",
             "--rate",
-            "100",
+            "50",
             "-c",
             "2",
         ])
-        .args(["-W", "1"])
+        .args(["-W", "5"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Under way as soon as somebody else sees a message of it; it lasts four seconds.
+    // Under way as soon as somebody else sees a message of it; it lasts eight seconds.
     assert!(watching.wait_with_output().unwrap().status.success());
     drop(broker);
     let done = Run::of(&child.wait_with_output().unwrap()).ended(1, &["came through", "\"hint\":"]);

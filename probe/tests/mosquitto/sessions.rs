@@ -1,11 +1,13 @@
 //! Sessions that the broker keeps, and wills that it publishes.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::broker::Broker;
 use super::formats::mosquitto_ran;
 use super::options::wait_for_subscriber;
-use super::{Run, probe, run, runs_out};
+use super::{Run, probe, run, runs_out, signal};
 
 #[test]
 fn a_kept_session_has_what_came_meanwhile_and_a_clean_one_has_not() {
@@ -77,9 +79,16 @@ fn a_will_is_published_with_its_properties_when_the_client_dies_and_not_when_it_
                     -D will content-type text/plain";
         command.args(["-t", "test/alive", "-W", "60"]);
         command.args(will.split_whitespace());
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        wait_for_subscriber(&broker, "test/alive", "x");
+        command
+            .arg("-d")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut said = said.lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("Subscribed to")));
+        // What it says later is taken too.
+        std::thread::spawn(move || said.count());
         child
     };
     let watch = || -> Child {
@@ -140,4 +149,34 @@ fn a_will_is_published_with_its_properties_when_the_client_dies_and_not_when_it_
     let properties = ["-t", "t", "-m", "x", "-D", "will", "content-type", "x"];
     run(probe(&broker, "publish").args(properties))
         .ended(2, &["`-D will …`", "`--will-topic TOPIC`"]);
+}
+
+#[test]
+fn a_subscriber_that_still_connects_ends_at_ctrl_c_and_when_it_is_told_to_and_has_failed() {
+    let broker = Broker::start();
+    // Takes the connection, and says nothing.
+    broker.signal("STOP");
+    for name in ["INT", "TERM"] {
+        let mut child = probe(&broker, "subscribe")
+            .args(["-t", "test/x", "-d", "-W", "120"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stderr.take().unwrap());
+        let mut said = said.lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("Sending CONNECT")));
+        let told = Instant::now();
+        signal(&child, name);
+        let said: Vec<String> = said.collect();
+        // Not 0: nothing was acknowledged.
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{said:?}");
+        assert!(told.elapsed() < Duration::from_secs(60), "{said:?}");
+        let hint = said.last().unwrap();
+        assert!(
+            hint.starts_with("hint: ") && said.concat().contains("interrupted"),
+            "{said:?}"
+        );
+    }
+    broker.signal("CONT");
 }

@@ -63,7 +63,7 @@ pub(super) async fn check(context: &Context, below: Next, findings: &mut Finding
         && !context.args.far.take_over
     {
         let watch = context.args.far.watch;
-        sleep(context.share(watch.saturating_sub(asked.elapsed()))).await;
+        sleep(context.at_most(watch.saturating_sub(asked.elapsed()))).await;
         let turns = aws::takes_turns(context, &who, &evidence.aws, asked.elapsed()).await;
         findings.extend(turns);
     }

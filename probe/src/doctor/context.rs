@@ -35,9 +35,15 @@ pub struct Context {
 // === impl Context ===
 
 impl Context {
-    /// The time that a stage may take: `share`, or what is left if that is less.
+    /// The time that an answer may take: `share` of the usual ten seconds, up to six times as much where `-W` gives more, or
+    /// what is left if that is less.
     pub fn share(&self, share: Duration) -> Duration {
-        share.min(self.deadline.saturating_duration_since(Instant::now()))
+        self.at_most(part(share, self.args.timeout))
+    }
+
+    /// A time, or what is left if that is less.
+    pub fn at_most(&self, time: Duration) -> Duration {
+        time.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Whether a stage is asked for.
@@ -53,5 +59,29 @@ impl Context {
     /// Whether the broker is AWS IoT Core, by its name.
     pub fn is_aws(&self) -> bool {
         super::endpoint::Endpoint::of(&self.target.host) != super::endpoint::Endpoint::Elsewhere
+    }
+}
+
+/// The part of a time that is `share` of the usual one. Never less than that, as little time ends by itself; and never so
+/// much that somebody waits in vain for what is silent.
+fn part(share: Duration, all: Duration) -> Duration {
+    share.mul_f32((all.as_secs_f32() / USUAL.as_secs_f32()).clamp(1.0, MOST))
+}
+
+// What all stages have together where `-W` is not given.
+const USUAL: Duration = Duration::from_secs(10);
+const MOST: f32 = 6.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_time_for_all_is_more_time_for_each_answer() {
+        let share = Duration::from_secs(2);
+        for (all, expected) in [(1, 2.0), (10, 2.0), (11, 2.2), (60, 12.0), (61, 12.0)] {
+            let given = part(share, Duration::from_secs(all));
+            assert!((given.as_secs_f32() - expected).abs() < 0.01, "{given:?}");
+        }
     }
 }

@@ -78,7 +78,7 @@ pub(super) async fn connect(
         Ok((socket, address)) => {
             findings.add(Finding::ok(CONNECTION, format!("connected to {address}")));
             if context.is_aws()
-                && let Ok(Ok(other)) = timeout(context.share(PATIENCE), beside).await
+                && let Ok(Ok(other)) = timeout(context.at_most(PATIENCE), beside).await
             {
                 findings.add(verdict::second_way(other, context.args.alpn_port));
             }

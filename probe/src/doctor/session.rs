@@ -158,7 +158,7 @@ async fn on(
         stage.add(finding);
     }
     let step = exchange(context, who, stage, &mut client).await.err();
-    let look = context.share(context.args.far.watch);
+    let look = context.at_most(context.args.far.watch);
     let is_watched = own_id && who.shared;
     let watched = match step {
         None if is_watched => client.watch(look).await,

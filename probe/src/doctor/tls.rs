@@ -82,7 +82,7 @@ async fn shake(
     // In TLS 1.3 our side is done before the server has looked at our certificate: its alert comes as the first thing to
     // read. Silence for a moment means that it had no objection.
     let mut byte = [0];
-    match timeout(context.share(ALERT), stream.read(&mut byte)).await {
+    match timeout(context.at_most(ALERT), stream.read(&mut byte)).await {
         Ok(Err(error)) => Err(Failed::After(tls::diagnose(&error))),
         Ok(Ok(0)) => Err(Failed::After(TlsProblem::ClientRefused { alert: SILENT })),
         Ok(Ok(_)) | Err(_) => Ok(stream),

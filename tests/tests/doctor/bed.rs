@@ -128,7 +128,13 @@ pub(crate) async fn run(mount: &Path, port: u16, options: &[&str]) -> Result<Fin
         mount,
         "--quiet",
     ];
-    let args = Args::try_parse_from(fixed.into_iter().chain(options.iter().copied()))?;
+    // The limits of the stages grow with it: a machine may have other things to do.
+    let patient: &[&str] = match options.contains(&"-W") {
+        true => &[],
+        false => &["-W", "30"],
+    };
+    let given = patient.iter().chain(options).copied();
+    let args = Args::try_parse_from(fixed.into_iter().chain(given))?;
     let Verb::Doctor(args) = args.command else {
         anyhow::bail!("not the doctor");
     };

@@ -17,6 +17,7 @@ use rand::rngs::StdRng;
 use sandbox::broker::CertificateState::{self, Active, Inactive, Revoked};
 use sandbox::pki::{Authority, CertificateRequest};
 use tests::seed;
+use tokio::net::TcpSocket;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -147,11 +148,11 @@ impl Setup {
         let mounted = self.make(bed)?;
         let options = self.options(bed);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        // Bound, so that nobody else listens there.
+        let closed = TcpSocket::new_v4()?;
+        closed.bind(([127, 0, 0, 1], 0).into())?;
         let port = match self.has(Fault::ClosedPort) {
-            // Nobody listens there: the port of a socket that is gone.
-            true => std::net::TcpListener::bind("127.0.0.1:0")?
-                .local_addr()?
-                .port(),
+            true => closed.local_addr()?.port(),
             false => bed.broker.local_addr().port(),
         };
         let report = run(&mounted.path, port, &options).await?;

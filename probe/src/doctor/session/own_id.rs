@@ -39,7 +39,7 @@ pub(super) async fn connect<D: Future<Output = Result<RawClient, Ended>>>(
         let denied = ended.is_denied() || ended.is_refusal() && is_recent(&evidence.aws);
         // Where AWS says why, asking again brings nothing.
         let again = ended.is_throttled() || denied && !is_explained;
-        if !again || context.share(pause) < pause {
+        if !again || context.at_most(pause) < pause {
             break;
         }
         tries.throttled += u32::from(ended.is_throttled());

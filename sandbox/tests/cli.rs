@@ -145,9 +145,10 @@ fn faults_are_set_listed_and_cleared_over_the_control_plane() {
 
 #[test]
 fn a_control_plane_that_is_not_there_is_said_with_what_starts_one() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = free.local_addr().unwrap().to_string();
-    drop(free);
+    // Bound, so that nobody else listens there.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = closed.local_addr().unwrap().to_string();
     let (code, _, said) = fault(&address, &["list"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(

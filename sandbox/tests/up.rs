@@ -316,9 +316,10 @@ fn config_map(value: &str) -> Value {
     })
 }
 
-/// The lines about other ports: parallel tests and other brokers may hold the usual ones.
+/// The lines about other ports: parallel tests and other brokers may hold the usual ones; and about what ends late.
 fn notes(stderr: &str) -> String {
-    let notes = stderr.lines().filter(|line| line.contains("is taken, so"));
+    let is_note = |line: &&str| line.contains("is taken, so") || line.contains("waiting for: ");
+    let notes = stderr.lines().filter(is_note);
     notes.map(|line| format!("{line}\n")).collect()
 }
 

@@ -235,7 +235,8 @@ impl Hint for FaultError {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+// More than the control plane gives a port to be as it was set.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 // The list has some 10 KiB.
 const ANSWER: usize = 1 << 20;

@@ -244,20 +244,17 @@ async fn a_lost_socket_frees_the_connection() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_closed_and_one_that_ends_makes_room() {
-    use tokio::io::AsyncReadExt as _;
-
     let rig = Rig::with(|config| {
         config.limits.connections = 2;
-        config.limits.connect_timeout = std::time::Duration::from_secs(2);
+        config.limits.connect_timeout = std::time::Duration::from_secs(60);
     })
     .await;
     let dial = Dial::new(&rig.set);
     let (mut client, _) = V5::connect(dial.open(&rig).await.unwrap(), connect5("a")).await;
-    // Sends nothing, until the deadline ends it.
-    let mut silent = TcpStream::connect(rig.broker.local_addr()).await.unwrap();
+    let silent = TcpStream::connect(rig.broker.local_addr()).await.unwrap();
     assert!(dial.open(&rig).await.is_err());
     client.subscribe(&["x"]).await;
-    assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+    drop(silent);
     let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
         if let Ok(stream) = dial.open(&rig).await {

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::rig::{Up, sh, wait_for};
 
 #[tokio::test]
@@ -155,11 +157,13 @@ async fn a_request_that_is_still_answered_is_waited_for_by_name() {
     let mut slow = tokio::net::TcpStream::connect(&address).await.unwrap();
     let head = format!(
         "POST /api/maestro/v1/consumers HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
-         Content-Length: 100\r\n\r\n{{"
+         Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
     );
-    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes())
-        .await
-        .unwrap();
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // Asked for the rest, it is at the request.
+    let mut begun = [0; 12];
+    slow.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 100");
     sh(&format!("kill -INT {}", up.id()));
     wait_for("what is waited for", async || {
         let said = up.stderr();

@@ -19,7 +19,8 @@ pub(super) struct Socket {
 #[derive(Debug)]
 enum State {
     Open(TcpListener),
-    Closed,
+    /// Bound, so that nobody else comes to listen there; nothing where that failed.
+    Closed(Option<TcpSocket>),
     /// Its queue is full of connections that nobody accepts.
     Silent {
         _listener: TcpListener,
@@ -49,16 +50,19 @@ impl Socket {
     pub(super) async fn set_port(&mut self, port: Port) -> io::Result<()> {
         match (port, &self.state) {
             (Port::Open, State::Open(_))
-            | (Port::Closed, State::Closed)
+            | (Port::Closed, State::Closed(_))
             | (Port::Silent, State::Silent { .. }) => return Ok(()),
             _ => {}
         }
         // What listens must be gone before anything else can.
-        self.state = State::Closed;
+        let bound = match std::mem::replace(&mut self.state, State::Closed(None)) {
+            State::Closed(Some(bound)) => bound,
+            State::Closed(None) | State::Open(_) | State::Silent { .. } => bind(self.address)?,
+        };
         self.state = match port {
-            Port::Open => State::Open(TcpListener::bind(self.address).await?),
-            Port::Closed => State::Closed,
-            Port::Silent => silent(self.address).await?,
+            Port::Open => State::Open(bound.listen(BACKLOG)?),
+            Port::Closed => State::Closed(Some(bound)),
+            Port::Silent => silent(bound, self.address).await?,
         };
         Ok(())
     }
@@ -67,20 +71,24 @@ impl Socket {
     pub(super) async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match &self.state {
             State::Open(listener) => listener.accept().await,
-            State::Closed | State::Silent { .. } => std::future::pending().await,
+            State::Closed(_) | State::Silent { .. } => std::future::pending().await,
         }
     }
 }
 
-/// Fills the queue of a listener, so that further requests are dropped.
-async fn silent(address: SocketAddr) -> io::Result<State> {
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    let listener = socket.listen(0)?;
+    Ok(socket)
+}
+
+/// Fills the queue of a listener, so that further requests are dropped.
+async fn silent(bound: TcpSocket, address: SocketAddr) -> io::Result<State> {
+    let listener = bound.listen(0)?;
     let mut queue = Vec::new();
     while queue.len() < MOST {
         match timeout(FULL, TcpStream::connect(address)).await {
@@ -93,6 +101,9 @@ async fn silent(address: SocketAddr) -> io::Result<State> {
         _queue: queue,
     })
 }
+
+// As many as the runtime's own listeners.
+const BACKLOG: u32 = 1024;
 
 // A queue of length 0 holds one connection.
 const MOST: usize = 16;

@@ -22,6 +22,7 @@ pub mod mosquitto;
 pub mod mutate;
 pub mod node;
 pub mod peer_events;
+pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod prometheus;

@@ -6,11 +6,12 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::pki::{Authority, PkiError};
+use crate::ports::free_port;
 use crate::process::{Process, ProcessError, ProcessSpec};
 
 /// What a broker is made of.
@@ -254,15 +255,6 @@ pub fn client(
         .arg(file("certificate"))
         .arg("--key")
         .arg(file("privateKey")))
-}
-
-/// A port nobody listens on right now. Whoever binds it next may lose the race, so it must be able to try again.
-///
-/// # Errors
-/// When the machine has none.
-pub fn free_port() -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?.port())
 }
 
 /// The command that brings mosquitto to a Debian machine.

@@ -2,19 +2,20 @@
 //!
 //! It is stopped and its directory removed when the value is dropped, and also when the test's process ends in any other
 //! way: a shell waits for the end of a pipe that this process holds. `fsync` is off, which a test that kills the server must
-//! not forget. Standard library only, because the tests of `server-bridge` include this file.
+//! not forget. Standard library and `ports.rs` only, because the tests of `server-bridge` include this file.
 
 // Long because it is one file wherever it is included.
 
 use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use super::ports;
 
 /// A running server.
 #[derive(Debug)]
@@ -439,10 +440,7 @@ fn output(mut command: Command, program: &str) -> Result<String, PostgresError> 
 }
 
 fn free_port() -> Result<u16, PostgresError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|e| PostgresError::System("find a free port", e))
+    ports::free_port().map_err(|e| PostgresError::System("find a free port", e))
 }
 
 fn is_root() -> bool {

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::mosquitto::free_port;
+use crate::ports::free_port;
 use crate::process::{Output, Process, ProcessSpec};
 use crate::wait::wait_for;
 
@@ -56,29 +56,44 @@ impl Prometheus {
         // JSON is YAML.
         std::fs::write(&config, settings.to_string())?;
         let program = program("prometheus", home).await?;
-        // Late, so that nobody else takes it meanwhile.
-        let address = format!("127.0.0.1:{}", free_port()?);
-        let process = program
+        let program = program
             .arg(format!("--config.file={}", config.display()))
             .arg(format!(
                 "--storage.tsdb.path={}",
                 home.join("tsdb").display()
-            ))
-            .arg(format!("--web.listen-address={address}"))
-            .start(home)?;
-        let prometheus = Self {
-            process,
-            url: format!("http://{address}"),
-            targets,
-        };
-        let ready = format!("{}/-/ready", prometheus.url);
+            ));
+        let mut said = String::new();
+        for _ in 0..ATTEMPTS {
+            // Somebody else may take it meanwhile.
+            let address = format!("127.0.0.1:{}", free_port()?);
+            let program = program.clone();
+            let process = program.arg(format!("--web.listen-address={address}"));
+            let mut prometheus = Self {
+                process: process.start(home)?,
+                url: format!("http://{address}"),
+                targets: targets.clone(),
+            };
+            if prometheus.ready().await? {
+                return Ok(prometheus);
+            }
+            said = prometheus.process.output();
+        }
+        bail!("Prometheus ended {ATTEMPTS} times: {said}")
+    }
+
+    /// Waits until it answers; false when it has ended.
+    async fn ready(&mut self) -> Result<bool> {
+        link::tls::install_provider();
+        let ready = format!("{}/-/ready", self.url);
+        let process = &mut self.process;
         let waited = wait_for("Prometheus", PATIENCE, async || {
-            link::tls::install_provider();
-            let answer = reqwest::get(&ready).await;
-            answer.and_then(reqwest::Response::error_for_status)
+            if process.ended()?.is_some() {
+                return Ok(false);
+            }
+            reqwest::get(&ready).await?.error_for_status()?;
+            anyhow::Ok(true)
         });
-        waited.await.with_context(|| prometheus.process.output())?;
-        Ok(prometheus)
+        waited.await.with_context(|| self.process.output())
     }
 
     /// Scrapes these and no others from now on.
@@ -183,6 +198,7 @@ async fn program(name: &str, home: &Path) -> Result<ProcessSpec> {
 const REMEDY: &str = "run `tests/prometheus/fetch`";
 
 const PATIENCE: Duration = Duration::from_secs(30);
+const ATTEMPTS: usize = 5;
 
 // 30 MB.
 const FETCHED_WITHIN: Duration = Duration::from_secs(180);

@@ -132,13 +132,14 @@ impl VerifyArgs {
         let rounds = async {
             loop {
                 let began = Instant::now();
-                let round = verifier.round().await;
+                let mut round = verifier.round().await;
+                // Whoever sees it in the metrics finds it in what is told.
+                self.tell(std::mem::take(&mut round.findings))?;
                 metrics.show(&round, &clock);
                 match round.looked {
                     true => check.ok(),
                     false => check.failing("the last round could not look"),
                 }
-                self.tell(round.findings)?;
                 sleep_until(began + every).await;
             }
         };

@@ -16,7 +16,7 @@ use super::certificate::Certificates;
 use super::control::{AccessControl, AccessPolicy};
 use super::files::{Look, Watched};
 use super::metrics::CallersMetrics;
-use super::review::{AccessReviews, Cluster, Reviewer, TokenReviews};
+use super::review::{ANSWER_WITHIN, AccessReviews, Cluster, Reviewer, TokenReviews};
 use super::rules;
 use super::tls::{self, Alpn, Anchors, CertificateFiles, Served};
 use super::token::keys::{AGAIN, Keys};
@@ -45,6 +45,8 @@ pub struct CallersConfig {
     pub look_every: Duration,
     /// Time before an issuer is asked again for a key that it did not have.
     pub keys_again: Duration,
+    /// How long an answer to a review may take, and how long one may wait for its turn to be asked for.
+    pub reviewed_within: Duration,
 }
 
 /// Who says what callers may do.
@@ -86,6 +88,7 @@ impl Default for CallersConfig {
             authorization: Authorization::default(),
             look_every: LOOK_EVERY,
             keys_again: AGAIN,
+            reviewed_within: ANSWER_WITHIN,
         }
     }
 }
@@ -228,7 +231,8 @@ impl CallersConfig {
             let reviews = match &self.reviews {
                 None => None,
                 Some((cluster, audiences)) => {
-                    let reviewer = reviewer("--authn-kubeconfig", cluster).await?;
+                    let within = self.reviewed_within;
+                    let reviewer = reviewer("--authn-kubeconfig", cluster, within).await?;
                     Some(TokenReviews::new(reviewer, audiences.clone()))
                 }
             };
@@ -253,7 +257,7 @@ impl CallersConfig {
                     AccessPolicy::Rules(rules)
                 }
                 Authorization::Reviews(cluster) => AccessPolicy::Reviews(AccessReviews::new(
-                    reviewer("--authorizer", &cluster).await?,
+                    reviewer("--authorizer", &cluster, self.reviewed_within).await?,
                 )),
             };
             Inner::AccessControl(Box::new(AccessControl {
@@ -281,8 +285,8 @@ impl CallersConfig {
     }
 }
 
-async fn reviewer(flag: &str, cluster: &Cluster) -> Result<Reviewer, Failure> {
-    Reviewer::new(cluster)
+async fn reviewer(flag: &str, cluster: &Cluster, within: Duration) -> Result<Reviewer, Failure> {
+    Reviewer::new(cluster, within)
         .await
         .map_err(|problem| unusable(flag, &problem))
 }

@@ -42,6 +42,8 @@ pub(super) struct Reviewer {
     client: Client,
     /// Reviews under way.
     turns: Arc<Semaphore>,
+    /// How long an answer may take.
+    within: Duration,
     said: Arc<Throttle<Unasked>>,
 }
 
@@ -86,16 +88,17 @@ impl Reviewer {
     ///
     /// # Errors
     /// What is wrong with the kubeconfig, or that there is no cluster around this process.
-    pub(super) async fn new(cluster: &Cluster) -> Result<Self, String> {
+    pub(super) async fn new(cluster: &Cluster, within: Duration) -> Result<Self, String> {
         let mut config = match cluster {
             Cluster::Own => Config::incluster().map_err(|error| chain(&error))?,
             Cluster::Kubeconfig(path) => kubeconfig(path).await?,
         };
-        config.connect_timeout = Some(ANSWER_WITHIN);
-        config.read_timeout = Some(ANSWER_WITHIN);
+        config.connect_timeout = Some(within);
+        config.read_timeout = Some(within);
         Ok(Self {
             client: Client::try_from(config).map_err(|error| chain(&error))?,
             turns: Arc::new(Semaphore::new(TURNS)),
+            within,
             said: Arc::new(Throttle::new(SAY_EVERY, KINDS)),
         })
     }
@@ -139,7 +142,7 @@ impl Reviewer {
                 }
             }
         };
-        match timeout(ANSWER_WITHIN, asking).await {
+        match timeout(self.within, asking).await {
             Ok(Some(Ok(answer))) => status(answer)
                 .ok_or_else(|| unavailable(Unasked::Failed, "the answer has no status")),
             Ok(Some(Err(error))) => Err(unavailable(Unasked::of(&error), &chain(&error))),
@@ -196,11 +199,11 @@ impl std::fmt::Debug for Reviewer {
 impl TokenReviews {
     pub(super) fn new(reviewer: Reviewer, audiences: Vec<String>) -> Self {
         Self {
+            limiter: ReviewLimiter::new(reviewer.within),
             reviewer,
             audiences,
             known: Cache::default(),
             refused: Cache::default(),
-            limiter: ReviewLimiter::default(),
         }
     }
 
@@ -380,7 +383,7 @@ async fn kubeconfig(path: &Path) -> Result<Config, String> {
 }
 
 // An API server answers in milliseconds; a caller waits for one answer or two.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 // A connection that was kept and is gone, or a server that is just being replaced, is no reason to send a caller away. A
 // review changes nothing: it may be asked for again.

@@ -14,9 +14,11 @@ use super::Denied;
 ///
 /// **Invariant:** of one address at most [`SHARE`] tokens are being reviewed and [`WAITING`] wait: a call that waits holds
 /// its head and its token, and nobody is known yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ReviewLimiter {
     addresses: Mutex<HashMap<IpAddr, Weak<AddressShare>>>,
+    /// How long a turn is waited for.
+    within: Duration,
 }
 
 /// What one address has.
@@ -36,6 +38,14 @@ pub(super) struct ReviewPermit {
 // === impl ReviewLimiter ===
 
 impl ReviewLimiter {
+    /// One that has a call wait as long as an answer may take.
+    pub(super) fn new(within: Duration) -> Self {
+        Self {
+            addresses: Mutex::default(),
+            within,
+        }
+    }
+
     /// Waits until fewer than [`SHARE`] tokens from this address are being reviewed.
     ///
     /// # Errors
@@ -52,7 +62,7 @@ impl ReviewLimiter {
             Ok(permit) => permit,
             Err(_) => {
                 let _waiting = share.waiting.try_acquire().map_err(|_| busy())?;
-                match timeout(TURN_WITHIN, reviewing.acquire_owned()).await {
+                match timeout(self.within, reviewing.acquire_owned()).await {
                     Ok(Ok(permit)) => permit,
                     _ => return Err(busy()),
                 }
@@ -101,16 +111,13 @@ const SHARE: usize = 8;
 /// of them. With 32 KiB of head each these are 8 MiB.
 const WAITING: usize = 256;
 
-// As long as an answer may take.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn one_past_the_share_of_an_address_waits_and_other_addresses_do_not() {
-        let limiter = ReviewLimiter::default();
+        let limiter = ReviewLimiter::new(Duration::from_secs(5));
         let acquire = |address: &str| limiter.acquire(address.parse().unwrap());
         let mut held = Vec::new();
         for _ in 0..SHARE {
@@ -130,7 +137,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_past_those_who_may_wait_is_refused_at_once() {
-        let limiter = Arc::new(ReviewLimiter::default());
+        let limiter = Arc::new(ReviewLimiter::new(Duration::from_secs(5)));
         let from: IpAddr = "10.0.0.1".parse().unwrap();
         let mut held = Vec::new();
         for _ in 0..SHARE {

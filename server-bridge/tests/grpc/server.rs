@@ -25,6 +25,9 @@ use crate::client::Source;
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
 #[path = "../../../tests/src/postgres.rs"]
 mod database;
+#[expect(unreachable_pub, reason = "the end-to-end tests share it")]
+#[path = "../../../tests/src/ports.rs"]
+mod ports;
 
 pub(crate) struct Server {
     pub(crate) address: String,

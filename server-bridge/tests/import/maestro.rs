@@ -7,6 +7,9 @@ use server_bridge::store::Location;
 use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, TlsMode};
 use tempfile::TempDir;
 
+#[expect(unreachable_pub, reason = "the end-to-end tests share it")]
+#[path = "../../../tests/src/ports.rs"]
+mod ports;
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
 #[path = "../../../tests/src/postgres.rs"]
 mod server;

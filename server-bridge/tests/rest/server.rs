@@ -15,6 +15,9 @@ use server_bridge::store::{AnyStore, Location};
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
 #[path = "../../../tests/src/postgres.rs"]
 mod database;
+#[expect(unreachable_pub, reason = "the end-to-end tests share it")]
+#[path = "../../../tests/src/ports.rs"]
+mod ports;
 
 pub(crate) struct Server {
     pub(crate) base: String,

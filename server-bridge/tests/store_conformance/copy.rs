@@ -17,7 +17,7 @@ use server_bridge::store::{
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::engines::{Server, fresh};
+use crate::engines::{Server, fresh, hasty, ready};
 use crate::reports::{reported, source};
 use crate::{at, bundle, content, name, presence, version, with_consumers};
 
@@ -259,7 +259,6 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
         "{refused}"
     );
     store.close().await;
-
     for location in [&places.postgres, &last] {
         let store = open(location).await;
         assert_eq!(format!("{:?}", shown(&store).await), format!("{before:?}"));
@@ -281,7 +280,7 @@ async fn everything_comes_back_as_it_was_and_both_engines_go_on_from_there() {
         assert_eq!(gone.unwrap(), StatusOutcome::Deleted);
         assert_eq!(reported(&store, end).await.0, ["-new"]);
         with_consumers(&store, &["c3"]).await;
-        store.ping().await.unwrap();
+        ready(&store).await;
         store.close().await;
     }
     // Searches of PostgreSQL look at what was derived.
@@ -359,8 +358,9 @@ async fn what_is_in_use_or_holds_something_else_is_refused() {
     store.close().await;
     drop(store);
 
+    let hasty = hasty(&places.postgres);
     let bridge = open(&places.postgres).await;
-    for (from, to) in [(&one, &places.postgres), (&places.postgres, &two)] {
+    for (from, to) in [(&one, &hasty), (&hasty, &two)] {
         let said = refused(from, to).await;
         assert!(
             said.contains("is in use") && said.contains("stop every bridge"),
@@ -384,7 +384,7 @@ async fn what_is_in_use_or_holds_something_else_is_refused() {
     let slot = "INSERT INTO bridge.replicas (slot, instance, name, expires_at) \
          VALUES (0, 'i', 'r', clock_timestamp() + interval '1 minute')";
     places.server.sql(&places.database, slot).unwrap();
-    let said = refused(&one, &places.postgres).await;
+    let said = refused(&one, &hasty).await;
     assert!(
         said.contains("is in use") && said.contains("hold 1 slots"),
         "{said}"

@@ -6,8 +6,12 @@ use std::time::{Duration, Instant};
 
 use server_bridge::store::postgres::{CredentialFiles, PostgresConfig, PostgresStore, TlsMode};
 use server_bridge::store::sqlite::SqliteStore;
+use server_bridge::store::{Location, Store};
 use tempfile::TempDir;
 
+#[expect(unreachable_pub, reason = "the end-to-end tests share it")]
+#[path = "../../../tests/src/ports.rs"]
+mod ports;
 #[expect(dead_code, unreachable_pub, reason = "the end-to-end tests share it")]
 #[path = "../../../tests/src/postgres.rs"]
 mod server;
@@ -66,6 +70,23 @@ pub(crate) fn fresh(server: &Server, directory: &TempDir) -> PostgresConfig {
     let mut config = PostgresConfig::new(CredentialFiles::mounted(directory.path()));
     config.tls = TlsMode::Disable;
     config
+}
+
+/// The place for whoever does not wait for the end of a bridge there.
+pub(crate) fn hasty(location: &Location) -> Location {
+    let mut location = location.clone();
+    if let Location::Postgres(config) = &mut location {
+        config.limits.ending = Duration::ZERO;
+    }
+    location
+}
+
+/// Waits until a store calls itself ready: a server with other things to do may be late once.
+pub(crate) async fn ready(store: &impl Store) {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(error) = store.ping().await {
+        assert!(Instant::now() < deadline, "{error}");
+    }
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::KubernetesError;
 use super::assets::ServerPrograms;
 use super::identity::{ApiAccess, TokenUser, path};
-use crate::mosquitto::free_port;
 use crate::pki::Authority;
+use crate::ports::free_port;
 use crate::process::ProcessSpec;
 
 /// What the servers of one cluster agree on.

@@ -1,7 +1,6 @@
 //! A deployment from an empty AWS to running pods: first in phases, then by the pages of the documentation, whose commands
 //! are run as they stand.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use tests::api::{Api, Change, config_map};
 use tests::doc_page::DocPage;
 use tests::node::Node;
+use tests::ports::free_port;
 use tests::process::ProcessSpec;
 use tests::rehearse::{CLUSTERS, LATER, OnNode, keep_environment, passed};
 use tests::test_dir::{TestDir, workspace};
@@ -179,7 +179,7 @@ async fn make(page: &mut DocPage) -> Result<()> {
     page.run("callers").await?;
     page.run("agent").await?;
     page.run("argocd").await?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let port = free_port()?;
     page.set("PORT", &port.to_string());
     let said = page.run("check").await?;
     ensure!(said.contains(CLUSTERS[0]) && said.contains(LATER), "{said}");

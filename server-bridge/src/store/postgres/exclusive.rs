@@ -17,6 +17,8 @@ pub(in crate::store) struct Exclusive {
     pub(in crate::store) connection: PgConnection,
     /// Where it leads, without secrets.
     pub(in crate::store) place: String,
+    /// How long bridges that have just stopped are waited for.
+    ending: Duration,
 }
 
 /// Signs of bridges.
@@ -53,7 +55,11 @@ impl Exclusive {
             migrate::prepare_copy(&mut connection, &config).await
         };
         prepared.map_err(|error| failed((place.clone(), error)))?;
-        Ok(Self { connection, place })
+        Ok(Self {
+            connection,
+            place,
+            ending: config.limits.ending,
+        })
     }
 
     /// Connects for a look, which needs no lock; `None` where there are no tables yet.
@@ -78,7 +84,11 @@ impl Exclusive {
         match tables.unreadable() {
             Some(error) => Err(failed((place, error))),
             None if tables.version == 0 => Ok(None),
-            None => Ok(Some(Self { connection, place })),
+            None => Ok(Some(Self {
+                connection,
+                place,
+                ending: config.limits.ending,
+            })),
         }
     }
 
@@ -118,9 +128,9 @@ impl Exclusive {
     }
 
     /// What tells that bridges use the database. The server ends a session a moment after its client has closed it, so those
-    /// of a bridge that has just stopped are given [`ENDING`].
+    /// of a bridge that has just stopped are waited for.
     pub(in crate::store) async fn bridges(&mut self) -> Result<Bridges, StoreError> {
-        let until = Instant::now() + ENDING;
+        let until = Instant::now() + self.ending;
         loop {
             let found = self.found().await?;
             if found == Bridges::default() || Instant::now() >= until {
@@ -160,6 +170,4 @@ impl Exclusive {
 // No name of a bridge.
 const NAME: &str = "server-bridge-store";
 
-// The server's process ends within milliseconds; on a machine that is busy with other things later.
-const ENDING: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(50);

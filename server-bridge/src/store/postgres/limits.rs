@@ -25,6 +25,8 @@ pub struct Limits {
     pub patience: Duration,
     /// How long to wait for another process that changes or copies the tables, or keeps them from being changed.
     pub turn: Duration,
+    /// How long a command that needs the tables for itself waits for bridges that have just stopped to be gone.
+    pub ending: Duration,
     /// How often files are looked at.
     pub look: Duration,
     /// How often idle connections are tried.
@@ -90,6 +92,8 @@ impl Default for Limits {
             patience: Duration::from_secs(30),
             // A change of a large table, or a short dump; what starts a process that failed tries again.
             turn: Duration::from_secs(120),
+            // The server's process ends within milliseconds; on a machine that is busy with other things later.
+            ending: Duration::from_secs(10),
             // The CSI driver looks every two minutes; a rotation is in use at the server at once.
             look: Duration::from_secs(2),
             // A failover takes half a minute; a connection nobody closed is noticed well before it is over.

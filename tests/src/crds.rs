@@ -122,7 +122,13 @@ fn read(folder: &Path) -> Result<Vec<CustomResourceDefinition>, DefineError> {
 
 /// Waits for the kind itself, and then for its place in the group's list, where clients look it up: the definition's
 /// conditions come a moment before it is served, the list a moment after.
-async fn served(client: &Client, definition: &CustomResourceDefinition) -> Result<(), TimedOut> {
+///
+/// # Errors
+/// When it is not served in time.
+pub async fn served(
+    client: &Client,
+    definition: &CustomResourceDefinition,
+) -> Result<(), TimedOut> {
     let spec = &definition.spec;
     let versions = spec.versions.iter().filter(|version| version.served);
     for version in versions {

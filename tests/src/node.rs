@@ -156,7 +156,7 @@ impl Node {
         resources.remember(&cluster.processes())?;
         files::write(&resources, &assets, &cluster, test_dir.path())?;
 
-        let mut cleanup = resources.clearing() + &secrets.clearing();
+        let mut cleanup = resources.clearing_afterwards() + &secrets.clearing();
         if shared {
             // Nobody says at the end that all went well: its directory goes unless a wait failed.
             let path = test_dir.path().display();

@@ -275,6 +275,11 @@ async fn an_object_that_a_late_creation_brought_back_is_removed_again() -> Resul
     ensure!(!file.exists());
     let copy = listener.creation_of(&id).await?;
     let peer = region.peer("late", &[])?;
+    // What comes while it forgets the work counts as a repetition.
+    let process = region.agent("cluster1")?.service.process();
+    process
+        .line_with("its deletion acknowledged", PATIENCE)
+        .await?;
     // An agent that remembers the end of the work takes no copy of its beginning.
     publish(&peer, copy.clone()).await?;
     wait_for("the copy to be judged", PATIENCE, async || {

@@ -1,6 +1,7 @@
 //! An agent and a bridge that were both down for a while agree again, whatever happened meanwhile, and no message
 //! passes 128 KiB.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -347,7 +348,11 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     for file in files(from)? {
         let copy = to.join(file.strip_prefix(from)?);
         std::fs::create_dir_all(copy.parent().context("a file has a directory")?)?;
-        std::fs::copy(file, copy)?;
+        match std::fs::copy(file, copy) {
+            // Written aside, and renamed meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            copied => drop(copied?),
+        }
     }
     Ok(())
 }

@@ -168,14 +168,17 @@ const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpSocket;
 
     use super::*;
 
     #[tokio::test]
     async fn an_address_that_does_not_answer_keeps_nobody_from_the_next() {
-        let bind = || std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let good = bind();
-        let refusing = bind().local_addr().unwrap();
+        let good = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        // Bound, so that nobody else listens there.
+        let closed = TcpSocket::new_v4().unwrap();
+        closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let refusing = closed.local_addr().unwrap();
         // TEST-NET-1: nobody answers there, or the network says at once that it is unreachable.
         let silent = SocketAddr::from(([192, 0, 2, 1], 9));
         let wanted = good.local_addr().unwrap();

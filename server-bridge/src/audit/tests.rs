@@ -1,7 +1,7 @@
 //! The lines are there whatever becomes of the caller or of the commit.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -9,7 +9,8 @@ use link::clock::Clock;
 use link::id::ConsumerName;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use super::*;
 use crate::store::faulty::{Fault, Faulty};
@@ -31,6 +32,15 @@ impl Lines {
     /// As `--log-level info`.
     pub(crate) fn of_changes() -> Self {
         Self(Arc::default(), Level::INFO)
+    }
+
+    /// Takes the lines of this thread from now on.
+    pub(crate) fn installed(&self) -> DefaultGuard {
+        // Of a single subscriber tracing asks only in its own thread, and keeps the answer for all: whoever comes first to a
+        // line decides whether anybody gets it.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(Self::default()));
+        tracing::subscriber::set_default(self.clone())
     }
 
     pub(crate) fn taken(&self) -> Vec<String> {
@@ -109,19 +119,18 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
         consumer: Some(&ConsumerName::new("c1").unwrap()),
         operation: "op-1",
     };
-    tracing::subscriber::with_default(lines.clone(), || {
-        changed(&caller, &change, Outcome::Refused("no outcome=\"done\""));
-        changed(&caller, &change, Outcome::Done);
-        let operation = &"o".repeat(60_000);
-        changed(
-            &caller,
-            &Change {
-                operation,
-                ..change
-            },
-            Outcome::Done,
-        );
-    });
+    let _installed = lines.installed();
+    changed(&caller, &change, Outcome::Refused("no outcome=\"done\""));
+    changed(&caller, &change, Outcome::Done);
+    let operation = &"o".repeat(60_000);
+    changed(
+        &caller,
+        &Change {
+            operation,
+            ..change
+        },
+        Outcome::Done,
+    );
     let told = lines.taken();
     assert_eq!(told.len(), 3, "{told:?}");
     for part in [
@@ -149,7 +158,7 @@ fn a_change_is_one_line_that_says_who_what_whose_and_what_came_of_it() {
 #[tokio::test]
 async fn a_removal_whose_caller_goes_away_is_done_and_told_of() {
     let lines = Lines::default();
-    let _installed = tracing::subscriber::set_default(lines.clone());
+    let _installed = lines.installed();
     let (_directory, store, consumer) = store().await;
     let removing = remove_consumer(
         store.clone(),
@@ -184,7 +193,7 @@ async fn a_removal_whose_caller_goes_away_is_done_and_told_of() {
 #[tokio::test]
 async fn a_removal_in_doubt_or_refused_is_told_of_as_such() {
     let lines = Lines::default();
-    let _installed = tracing::subscriber::set_default(lines.clone());
+    let _installed = lines.installed();
     let (_directory, store, consumer) = store().await;
     let doubt = StoreError::Unavailable {
         reason: "whether this write was kept is not known".into(),

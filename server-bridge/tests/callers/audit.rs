@@ -1,14 +1,15 @@
 //! Each change that somebody asked for is one line, also when it was refused before anybody looked at what it is for.
 
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use server_bridge::callers::{Authorization, CallersConfig};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Metadata, Subscriber};
+use tracing::subscriber::DefaultGuard;
+use tracing::{Dispatch, Event, Metadata, Subscriber};
 
 use crate::bridge::{Bridge, Place, bundle};
 
@@ -19,6 +20,15 @@ struct Lines(Arc<Mutex<Vec<String>>>);
 impl Lines {
     fn taken(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap())
+    }
+
+    /// Takes the lines of this thread from now on.
+    fn installed(&self) -> DefaultGuard {
+        // Of a single subscriber tracing asks only in its own thread, and keeps the answer for all: whoever comes first to a
+        // line decides whether anybody gets it.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(Self::default()));
+        tracing::subscriber::set_default(self.clone())
     }
 }
 
@@ -88,7 +98,7 @@ async fn a_change_that_is_refused_anywhere_on_its_way_is_one_line() {
     }
     let made = bridge.post(&olga, "/resource-bundles", bundle("b1", "c1"));
     assert_eq!(made.await.0, 201);
-    let _installed = tracing::subscriber::set_default(lines.clone());
+    let _installed = lines.installed();
     let change = json!({"version": 1});
     for (client, who, method, path, body, status, said) in [
         // Before the body is read.

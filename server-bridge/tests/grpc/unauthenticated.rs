@@ -71,7 +71,8 @@ async fn a_watch_of_health_and_a_silent_connection_delay_no_stop() {
     let _silent = TcpStream::connect(&server.address).await.unwrap();
     let began = Instant::now();
     server.stopped().await;
-    assert!(began.elapsed() < Duration::from_secs(5));
+    // What is cut only at the end of the grace takes ten.
+    assert!(began.elapsed() < Duration::from_secs(9));
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ async fn pending_ids(store: &impl Store, consumer: &str) -> Vec<(String, i32, bo
 }
 
 /// The next hint that says something: an engine may say that somebody needs looking for whenever it cannot know better.
-async fn next(changes: &mut Receiver<Hint>) -> Hint {
+pub(crate) async fn next(changes: &mut Receiver<Hint>) -> Hint {
     loop {
         match changes.recv().await.unwrap() {
             Hint::Somebody => {}

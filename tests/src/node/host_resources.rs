@@ -87,7 +87,7 @@ impl HostResources {
     }
 
     /// A shell script that ends what runs under the number and gives back everything, whatever is there of it.
-    pub(super) fn clearing(&self) -> String {
+    fn clearing(&self) -> String {
         let name = self.name();
         let directory = self.directory().display().to_string();
         format!(
@@ -105,6 +105,13 @@ impl HostResources {
              rm -rf {directory}\n",
             link = self.link(),
         )
+    }
+
+    /// The same for after the end of this process, when the number is free: whoever took it first has cleared it, and is
+    /// waited for, so that nothing of theirs goes.
+    pub(super) fn clearing_afterwards(&self) -> String {
+        let (clearing, lock) = (self.clearing(), lock_path(self.number));
+        format!("{{ flock 9\n{clearing}}} 9>>{lock}\n")
     }
 
     /// Notes the servers of the control plane, which listen on an address of the node: they must not outlive it.
@@ -180,7 +187,7 @@ fn able() -> Result<(), NodeError> {
             "not root: a node makes name spaces, mounts and control groups".into(),
         ));
     }
-    for program in ["ip", "nsenter", "unshare", "mount"] {
+    for program in ["ip", "nsenter", "unshare", "mount", "flock"] {
         if shell(&format!("command -v {program}")).is_err() {
             return Err(NodeError::Lacking(format!(
                 "no `{program}`: run `apt-get install iproute2 util-linux`"
@@ -219,19 +226,22 @@ fn shell(script: &str) -> Result<String, NodeError> {
 
 /// The lock of a number, unless somebody has it.
 fn lock(number: u8) -> Result<Option<File>, NodeError> {
-    let path = format!("/tmp/maestro-node-{number}.lock");
     let failed = |source| NodeError::Host("lock the number of a node", source);
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
-        .open(path)
+        .open(lock_path(number))
         .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(failed(source)),
     }
+}
+
+fn lock_path(number: u8) -> String {
+    format!("/tmp/maestro-node-{number}.lock")
 }
 
 // The file with the process ids of the control plane.

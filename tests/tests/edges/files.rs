@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs::Permissions;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -167,7 +168,11 @@ async fn a_link_in_the_target_leads_no_object_elsewhere() -> Result<()> {
 
 /// Notes everything below a path that somebody else may read or write.
 fn open_to_others(path: &Path, seen: &mut Vec<String>) -> Result<()> {
-    let mode = mode(path)?;
+    let mode = match mode(path) {
+        // Written aside, and renamed meanwhile.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        mode => mode?,
+    };
     if mode & OTHERS != 0 {
         seen.push(format!("{:o} {}", mode & 0o777, path.display()));
     }
@@ -179,7 +184,7 @@ fn open_to_others(path: &Path, seen: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-fn mode(path: &Path) -> Result<u32> {
+fn mode(path: &Path) -> io::Result<u32> {
     Ok(std::fs::metadata(path)?.permissions().mode())
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tests::api::{Api, Change, config_map};
 use tests::region::Region;
-use tests::wait::wait_for;
+use tests::wait::{patient, wait_for};
 
 /// Creates a bundle of one object and waits until it is applied: so much of a region goes on.
 async fn goes_on(region: &mut Region, consumer: &str, name: &str) -> Result<String> {
@@ -71,7 +71,7 @@ async fn failure(api: &Api, id: &str) -> Result<String> {
 /// Asks for `/livez` within a time in which a kubelet would not lose its patience.
 async fn lives(region: &mut Region) -> Result<()> {
     let url = format!("{}/livez", region.bridge.listening().await?.admin);
-    let client = reqwest::Client::builder().timeout(LIVES).build()?;
+    let client = reqwest::Client::builder().timeout(patient(LIVES)).build()?;
     client.get(url).send().await?.error_for_status()?;
     Ok(())
 }

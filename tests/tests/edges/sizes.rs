@@ -14,7 +14,7 @@ use tests::api::{Api, config_map};
 use tests::peer_events::{self, agent_topic, source_topic};
 use tests::region::{BrokerKind, Region, RegionBuilder};
 use tests::session::Client;
-use tests::wait::timeout;
+use tests::wait::{timeout, wait_for};
 
 use super::{PATIENCE, applied, failure, goes_on, gone};
 
@@ -109,8 +109,14 @@ async fn what_an_older_bridge_stored_and_nobody_can_send_waits_with_its_reason_a
         let page = region.bridge.metrics().await?;
         let connections = page.count("mqtt_connections_total", &[]);
         ensure!(connections == 1, "connected {connections} times");
-        let waiting = page.count("bridge_quarantined_bundles", &[]);
-        ensure!(waiting == 3, "{waiting} wait");
+        // Counted behind what is stored of each.
+        let counted = wait_for("the count of what waits", PATIENCE, async || {
+            let page = region.bridge.metrics().await?;
+            let waiting = page.count("bridge_quarantined_bundles", &[]);
+            ensure!(waiting == 3, "{waiting} wait");
+            anyhow::Ok(())
+        });
+        counted.await?;
     }
     // Whoever reads the reason can mend the bundle, or take it away.
     let api = region.api().await?;
@@ -273,7 +279,7 @@ async fn a_long_status_beside_long_metadata_leaves_the_agent_and_holds_up_nothin
     peer_events::publish(&peer, encode(&event, source_topic("cluster1"))).await?;
     let agent = region.agent("cluster1")?;
     let last = agent.file_of(&manifests[OBJECTS - 1]);
-    tests::wait::wait_for("the last object", PATIENCE, async || {
+    wait_for("the last object", PATIENCE, async || {
         last.exists().then_some(()).ok_or("not there")
     })
     .await?;

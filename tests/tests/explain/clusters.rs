@@ -115,13 +115,17 @@ async fn a_cluster_that_holds_a_newer_version_is_told_from_one_that_refuses() ->
     })
     .await?;
     ensure!(story["waiting"]["hop"] == "reported", "{story}");
-    let consumer = read(&api, "/consumers/cluster9/explain").await?;
-    ensure!(
-        consumer["lane"]["raised"]
-            .as_array()
-            .is_some_and(|raised| !raised.is_empty()),
-        "{consumer}"
-    );
+    // That the cluster holds it is stored before the bundle is raised above it.
+    let raised = wait_for("what was raised", PATIENCE, async || {
+        let consumer = read(&api, "/consumers/cluster9/explain").await?;
+        let raised = consumer["lane"]["raised"].as_array();
+        ensure!(
+            raised.is_some_and(|raised| !raised.is_empty()),
+            "{consumer}"
+        );
+        anyhow::Ok(())
+    });
+    raised.await?;
     region.passed();
     Ok(())
 }

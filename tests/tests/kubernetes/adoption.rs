@@ -110,14 +110,15 @@ async fn an_adoption_that_was_killed_is_finished_by_the_next() -> Result<()> {
     let left = GoWorks::behind(&fixture, "mqtt.example.com:8883").await?;
     let works = fixture.works()?.to_owned();
     let held: Api<ManifestWork> = Api::namespaced(fixture.kube.clone(), &works);
-    // Slow enough to be killed half-way.
+    // Reads its plan at once, and is then slow enough to be killed half-way: the first AppliedManifestWork is taken over
+    // three requests after the first work is held.
     let slowly = [
         "--from-broker",
         &left.broker,
         "--kube-api-qps",
-        "4",
+        "0.5",
         "--kube-api-burst",
-        "1",
+        "8",
     ];
     let mut killed = adopt(&fixture, &works, &slowly)?;
     wait_for("the first step", PATIENCE, async || {

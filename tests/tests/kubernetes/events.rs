@@ -61,6 +61,8 @@ async fn same_trouble_is_one_event_with_a_count_at_its_work() -> Result<()> {
         )
         .await?;
     let works: Api<ManifestWork> = Api::namespaced(connection.client.clone(), &namespace);
+    let list = ListParams::default();
+    wait_for("the kind", PATIENCE, async || works.list(&list).await).await?;
     let work = ManifestWork::new("work-1", ManifestWorkSpec::default());
     let uid = works
         .create(&PostParams::default(), &work)

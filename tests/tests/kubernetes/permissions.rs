@@ -83,6 +83,8 @@ async fn printed_role_is_enough_for_the_works_and_for_nothing_else() -> Result<(
         "updateStrategy": { "type": "ReadOnly" },
     }]);
     let works: Api<ManifestWork> = Api::namespaced(client.clone(), &namespace);
+    let list = ListParams::default();
+    wait_for("the kind", PATIENCE, async || works.list(&list).await).await?;
     for (name, label, spec) in [
         (
             "map",
@@ -131,7 +133,6 @@ async fn printed_role_is_enough_for_the_works_and_for_nothing_else() -> Result<(
         ))
     };
     let maps = api("", "ConfigMap").await?;
-    let list = ListParams::default();
     // The authorizer reads roles from a cache.
     wait_for("the role", PATIENCE, async || maps.list(&list).await).await?;
     let object =

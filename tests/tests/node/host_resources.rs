@@ -17,8 +17,12 @@ async fn nothing_is_left_of_a_node_whose_process_was_killed() -> Result<()> {
     let line = process.line_with("node: ", PATIENCE).await?;
     let name = line.trim_start_matches("node: ").trim();
     ensure!(Path::new("/run/netns").join(name).exists());
+    let servers = Path::new("/tmp").join(name).join("servers");
+    let ours = std::fs::read_to_string(&servers)?;
     process.kill()?;
     wait_for("the end of the node", PATIENCE, async || match left(name) {
+        // Another node has the number by now.
+        Some(_) if std::fs::read_to_string(&servers).is_ok_and(|theirs| theirs != ours) => Ok(()),
         Some(path) => Err(path.display().to_string()),
         None => Ok(()),
     })

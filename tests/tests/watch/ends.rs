@@ -119,7 +119,9 @@ async fn a_screen_of_twenty_by_five_shows_a_cluster_and_ends_with_its_terminal()
     let pid = directory.join("pid");
     let script = format!("echo $$ > {}; exec {watch} --sort name", pid.display());
     let terminal = Terminal::start_sized(&directory, &script, (20, 5)).await?;
-    let screen = terminal.shows(&["probe watch", "> cluster1"]).await?;
+    let screen = terminal
+        .shows(&["probe watch", "> cluster1", "q quit"])
+        .await?;
     let lines: Vec<&str> = screen.lines().collect();
     ensure!(lines.len() == 5, "{screen}");
     ensure!(

@@ -153,15 +153,20 @@ async fn a_refusal_is_told_however_long_it_is() {
 async fn nobody_there_and_nobody_answering_are_told_apart() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let address = HttpAddress::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-    let http = HttpClient::new(address, HttpsFiles::default()).unwrap();
-    let http = http.within(Duration::from_millis(50));
+    let client = |port: u16| {
+        let address = HttpAddress::parse(&format!("http://127.0.0.1:{port}")).unwrap();
+        HttpClient::new(address, HttpsFiles::default()).unwrap()
+    };
+    let http = client(port).within(Duration::from_millis(50));
     let request = || Request::get("/").body(Bytes::new()).unwrap();
     // The kernel takes the connection, nobody reads it.
     let error = http.send(request()).await.unwrap_err();
     assert!(matches!(error, HttpError::NoAnswer { .. }), "{error}");
     assert_eq!(error.exit_kind().code(), 3);
-    drop(listener);
+    // Bound, so that nobody else listens there.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let http = client(closed.local_addr().unwrap().port());
     let error = http.send(request()).await.unwrap_err();
     assert!(matches!(error, HttpError::Connect { .. }), "{error}");
     assert!(error.hint().unwrap().contains("nothing listens"));

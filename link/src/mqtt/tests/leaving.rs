@@ -50,7 +50,7 @@ async fn disconnects_at_once(keep_session: bool, refused: bool) {
         disconnect
     };
     // Less than what the driver gives a connection that is drained.
-    let disconnect = timeout(Duration::from_secs(2), ending).await.expect(&case);
+    let disconnect = timeout(Duration::from_secs(4), ending).await.expect(&case);
     let properties = disconnect.properties;
     let expiry = properties.and_then(|properties| properties.session_expiry_interval);
     assert_eq!(expiry, (!keep_session).then_some(0), "{case}");

@@ -108,7 +108,7 @@ async fn a_status_that_a_faster_clock_made_stale_is_asked_for_when_it_is_stale_n
     bench.create("gone", "c1").await;
     bench.until_settled("c1").await;
     bench.connected(1);
-    let fast = now().checked_add(Duration::from_secs(3)).unwrap();
+    let fast = now().checked_add(Duration::from_secs(10)).unwrap();
     for id in ["a", "gone"] {
         let mut event = bench.status(Action::Update, id, 1, APPLIED);
         event.sequence_id = Some(SequenceId::from_parts(fast, 1, 0));

@@ -192,7 +192,7 @@ async fn what_cannot_be_stored_is_refused_in_words_that_users_look_for() {
 #[tokio::test]
 async fn data_that_cannot_be_read_is_a_line_of_the_audit_log_too() {
     let lines = Lines::of_changes();
-    let _installed = tracing::subscriber::set_default(lines.clone());
+    let _installed = lines.installed();
     let directory = tempfile::tempdir().unwrap();
     let source = source(&directory).await;
     let unreadable = source.event(EventAction::Create, 0, "1").with_data("{");

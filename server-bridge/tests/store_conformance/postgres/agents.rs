@@ -120,8 +120,8 @@ async fn a_part_whose_list_is_forgotten_under_its_hands_begins_it_again() {
     let first = store.add_resync_part(part("c1", "r", 1, 2), at(1));
     assert_eq!(first.await.unwrap(), PartOutcome::Waits);
     let gate = aside(&place, "SELECT pg_advisory_lock(1), pg_sleep(600)".into());
-    let locked =
-        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 1";
+    let locked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 1 \
+         AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     until("the gate", async || place.sql(locked) == "1").await;
     let pruning = aside(
         &place,
@@ -150,8 +150,8 @@ async fn a_part_whose_list_is_forgotten_under_its_hands_begins_it_again() {
 async fn a_removal_has_a_limit_of_its_own_and_delivery_and_readiness_go_on_meanwhile() {
     let mut place = Place::new();
     // A read takes far less even on a busy machine, and a row far longer.
-    place.config.limits.statement = Duration::from_secs(3);
-    place.config.limits.answer = Duration::from_secs(5);
+    place.config.limits.statement = Duration::from_secs(6);
+    place.config.limits.answer = Duration::from_secs(8);
     place.config.limits.removal = Duration::from_secs(60);
     let store = place.open().await;
     with_consumers(&store, &["c1", "c2"]).await;
@@ -159,7 +159,7 @@ async fn a_removal_has_a_limit_of_its_own_and_delivery_and_readiness_go_on_meanw
     // Each row takes longer than a statement of most operations may.
     place.sql(
         "CREATE FUNCTION bridge.slow() RETURNS trigger LANGUAGE plpgsql AS \
-         'BEGIN PERFORM pg_sleep(7); RETURN OLD; END'; \
+         'BEGIN PERFORM pg_sleep(15); RETURN OLD; END'; \
          CREATE TRIGGER slow BEFORE DELETE ON bridge.contents FOR EACH ROW EXECUTE FUNCTION bridge.slow()",
     );
     let removing = {
@@ -168,13 +168,14 @@ async fn a_removal_has_a_limit_of_its_own_and_delivery_and_readiness_go_on_meanw
     };
     let slow = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
     until("the removal", async || place.sql(slow) == "1").await;
-    store.ping().await.unwrap();
+    until("readiness", async || store.ping().await.is_ok()).await;
     let works = vec![Orphan {
         id: "o".into(),
         version: version(1),
         deleted_here: true,
     }];
     assert_eq!(store.add_orphans(&name("c2"), works).await.unwrap(), 0);
+    assert!(!removing.is_finished(), "it was waited for");
     let removed = within("the removal", removing).await.unwrap();
     assert_eq!(removed.unwrap().bundles, 1);
     // The limit of its own is one.

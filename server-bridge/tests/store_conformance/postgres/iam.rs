@@ -175,7 +175,7 @@ async fn without_credentials_open_connections_go_on_and_readiness_names_what_is_
     place.config.limits.acquire = Duration::from_secs(5);
     let store = PostgresStore::open(place.config.clone()).await.unwrap();
     with_consumers(&store, &["c1"]).await;
-    store.ping().await.unwrap();
+    until("readiness", async || store.ping().await.is_ok()).await;
     place.shared.away.store(true, Ordering::Relaxed);
     place.shared.shut.store(true, Ordering::Relaxed);
     for _ in 0..5 {

@@ -9,6 +9,7 @@ use server_bridge::store::{
 use tokio::task::JoinSet;
 
 use super::{Place, until, within};
+use crate::outbox::next;
 use crate::{at, bundle, name, version, with_consumers};
 
 async fn taken(store: &PostgresStore, who: &str, slots: u16, ttl: Duration) -> Replica {
@@ -80,7 +81,7 @@ async fn each_process_gets_a_slot_of_its_own_and_the_lowest_until_there_is_none(
     assert_eq!(full, Slot::Full(replicas.clone()));
     let mut hints = stores[1].hints();
     stores[1].leave(&replicas[3]).await.unwrap();
-    assert_eq!(within("the hint", hints.recv()).await, Ok(Hint::Replicas));
+    assert_eq!(within("the hint", next(&mut hints)).await, Hint::Replicas);
     assert_eq!(taken(&stores[0], "late", 8, LONG).await.slot, 3);
     // More are there than this one allows for.
     let full = stores[0]
@@ -168,7 +169,7 @@ async fn buckets_are_one_replica_s_until_it_expires_or_gives_them_back() {
     let (one, two) = (Bucket::new(0), Bucket::new(255));
     let mut hints = a_store.hints();
     a_store.give_back(&a, vec![one, two]).await.unwrap();
-    assert_eq!(within("the hint", hints.recv()).await, Ok(Hint::Replicas));
+    assert_eq!(within("the hint", next(&mut hints)).await, Hint::Replicas);
     assert_eq!(take(&b_store, &b).await, [(one, 2), (two, 2)]);
     // What is not one's own is not given back.
     a_store.give_back(&a, vec![one, two]).await.unwrap();
@@ -196,7 +197,7 @@ async fn buckets_are_one_replica_s_until_it_expires_or_gives_them_back() {
     let mut hints = b_store.hints();
     let (first, second) = tokio::join!(b_store.remove_expired(&b), b_store.remove_expired(&b));
     assert_eq!(first.unwrap() + second.unwrap(), 1);
-    assert_eq!(within("the hint", hints.recv()).await, Ok(Hint::Replicas));
+    assert_eq!(within("the hint", next(&mut hints)).await, Hint::Replicas);
     assert_eq!(take(&b_store, &b).await.len(), 254);
     // It comes back with its slot, as one that has nothing.
     assert_eq!(a_store.renew(&a, LONG).await.unwrap(), Renewal::Late);

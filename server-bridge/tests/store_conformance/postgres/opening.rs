@@ -7,6 +7,7 @@ use link::error::{Hint as _, chain};
 use server_bridge::store::postgres::{PostgresConfig, PostgresStore, TlsMode};
 use server_bridge::store::{Free, Instance, LeaseStore as _, Slot, Store};
 
+use super::upgrades::VALID;
 use super::{Place, until};
 use crate::{at, bundle, with_consumers};
 
@@ -176,7 +177,7 @@ async fn tables_belong_to_whom_the_schema_belongs_whichever_user_makes_them() {
         give(&place.config.files.user, user);
         let store = place.open().await;
         with_consumers(&store, &["c1"]).await;
-        store.ping().await.unwrap();
+        until("readiness", async || store.ping().await.is_ok()).await;
     }
     let owners = place.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'bridge'");
     assert_eq!(owners, a);
@@ -232,6 +233,8 @@ async fn a_long_reader_holds_up_a_change_of_the_tables_and_no_bridge_that_runs()
     let mut place = Place::new();
     let running = place.open().await;
     with_consumers(&running, &["c1"]).await;
+    // What builds it may outlive the store for a moment, and would wait for what changes the tables, which waits for it.
+    until("the index", async || place.sql(VALID) == "1").await;
     // It would make the change itself when it compares the database. What it would wait for is asked below.
     running.close().await;
     undone(&place);
@@ -290,7 +293,7 @@ async fn a_user_who_may_not_make_tables_uses_those_that_another_one_made() {
     let store = place.open().await;
     with_consumers(&store, &["c1"]).await;
     store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
-    store.ping().await.unwrap();
+    until("readiness", async || store.ping().await.is_ok()).await;
     store.delete_consumer("id-c1").await.unwrap_err();
     let instance = Instance::random();
     let ttl = Duration::from_secs(60);

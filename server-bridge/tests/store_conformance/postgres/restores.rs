@@ -5,6 +5,7 @@ use std::time::Duration;
 use server_bridge::store::postgres::PostgresStore;
 use server_bridge::store::{JUMP, Store};
 
+use super::upgrades::VALID;
 use super::{Place, until};
 use crate::{at, bundle, content, version, with_consumers};
 
@@ -18,6 +19,8 @@ async fn dumped() -> Place {
     place.server.dump(&place.database, &place.dump()).unwrap();
     change(&store).await;
     assert_eq!(change(&store).await, 4);
+    // What builds it may outlive the store for a moment, and would wait for what drops the tables, which waits for it.
+    until("the index", async || place.sql(VALID) == "1").await;
     store.close().await;
     place
 }
@@ -225,6 +228,7 @@ async fn what_was_there_before_epochs_belongs_to_the_first_one() {
     let store = place.open().await;
     with_consumers(&store, &["c1"]).await;
     store.create_bundle(bundle("b", "c1"), at(1)).await.unwrap();
+    until("the index", async || place.sql(VALID) == "1").await;
     store.close().await;
     // As the bridge of before left it.
     place.sql(

@@ -102,7 +102,7 @@ async fn what_an_agent_holds_that_is_away_keeps_its_owner_and_stays() -> Result<
 
 #[tokio::test]
 async fn what_an_agent_comes_to_hold_is_noticed_while_another_runs() -> Result<()> {
-    let bench = Bench::new("noticed").await?;
+    let mut bench = Bench::new("noticed").await?;
     let other = another(&bench).await?;
     other.watching.abort();
     let maps = (0..20).map(|number| (bench.map(&format!("x{number}"), "red"), Strategy::Default));
@@ -110,7 +110,13 @@ async fn what_an_agent_comes_to_hold_is_noticed_while_another_runs() -> Result<(
     for outcome in other.look("b", &maps).await? {
         outcome?;
     }
-    // The event may come after the first of them.
+    // What happens to a later record is told after it, on the same watch.
+    bench.hold("marker", &bench.map("marker", "red")).await?;
+    let marker = bench.record_name("marker");
+    let params = DeleteParams::default();
+    bench.records().delete(&marker, &params).await?;
+    bench.woken("marker").await?;
+    // A list tells in the order of names: then the event may come after the first of them.
     let mut left = maps.iter().enumerate();
     wait_for("an object to keep its owner", PATIENCE, async || {
         let (number, (map, _)) = left.next().context("one of them kept it")?;

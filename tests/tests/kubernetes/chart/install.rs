@@ -10,6 +10,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::{Value, json};
+use tests::crds::served;
 use tests::kubernetes::Cluster;
 use tests::process::{Output, ProcessSpec};
 use tests::test_dir::TestDir;
@@ -123,10 +124,11 @@ impl ChartCluster {
         let name = definition["metadata"]["name"].as_str().context("a name")?;
         let params = PatchParams::apply("somebody").force();
         let definitions = self.definitions();
-        definitions
+        let defined = definitions
             .patch(name, &params, &Patch::Apply(definition))
             .await?;
-        Ok(())
+        // helm asks only once which kinds there are.
+        Ok(served(&self.client, &defined).await?)
     }
 
     /// A work and what it holds, as soon as both kinds are served.

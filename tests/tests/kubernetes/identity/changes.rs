@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use kube::api::{ListParams, PostParams};
+use kube::core::GroupVersionKind;
+use kube::discovery::pinned_kind;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tests::wait::wait_for;
@@ -207,8 +209,13 @@ async fn no_change_removes_what_the_newest_version_declares_and_nothing_is_left(
         }
         wait_for("the kinds", PATIENCE, async || {
             for kind in [3, 4] {
-                let objects = rig.objects(&object(&rig, &pool, (kind, 0), 1));
-                objects.list(&ListParams::default()).await?;
+                for (variant, version) in ["v1", "v2"].into_iter().enumerate() {
+                    let objects = rig.objects(&object(&rig, &pool, (kind, 0), variant));
+                    objects.list(&ListParams::default()).await?;
+                    // An agent that starts asks for what is served only once.
+                    let kind = GroupVersionKind::gvk(&group, version, pool[kind].name);
+                    pinned_kind(&rig.client, &kind).await?;
+                }
             }
             anyhow::Ok(())
         })

@@ -70,11 +70,14 @@ async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
         "/apis/work.open-cluster-management.io/v1/namespaces/{}/manifestworks",
         fixture.work_namespace()?
     );
-    let mut request = Request::new(path).list(&ListParams::default())?;
-    request
-        .headers_mut()
-        .insert(ACCEPT, HeaderValue::from_static(TABLE));
-    let table: Value = fixture.kube.request(request).await?;
+    let listed = async || -> Result<Value> {
+        let mut request = Request::new(path.as_str()).list(&ListParams::default())?;
+        request
+            .headers_mut()
+            .insert(ACCEPT, HeaderValue::from_static(TABLE));
+        Ok(fixture.kube.request(request).await?)
+    };
+    let table = listed().await?;
     let columns = table["columnDefinitions"].as_array().context("columns")?;
     // What `kubectl get` shows without `-o wide`.
     let shown: Vec<(usize, &str)> = columns
@@ -88,13 +91,19 @@ async fn a_listing_shows_the_columns_that_a_person_wants() -> Result<()> {
         names == ["Name", "Bundle", "Applied", "Available", "Version", "Age"],
         "{names:?}"
     );
-    let cells = &table["rows"][0]["cells"];
-    let row: Vec<&str> = shown
-        .iter()
-        .filter_map(|(place, _)| cells[*place].as_str())
-        .collect();
-    let expected = [id.as_str(), "guestbook", "True", "True", "2"];
-    ensure!(row[..5] == expected, "{row:?}");
+    // The source is told a moment before the object is.
+    wait_for("the row", PATIENCE, async || {
+        let table = listed().await?;
+        let cells = &table["rows"][0]["cells"];
+        let row: Vec<&str> = shown
+            .iter()
+            .filter_map(|(place, _)| cells[*place].as_str())
+            .collect();
+        let expected = [id.as_str(), "guestbook", "True", "True", "2"];
+        ensure!(row.starts_with(&expected), "{row:?}");
+        anyhow::Ok(())
+    })
+    .await?;
     fixture.passed();
     Ok(())
 }

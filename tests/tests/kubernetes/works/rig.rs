@@ -16,6 +16,7 @@ use link::bundle::{Condition, Status, status_hash};
 use link::id::ConsumerName;
 use link::order::Version;
 use serde_json::{Value, json};
+use tests::crds::served;
 use tests::kubernetes::Cluster;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -125,12 +126,10 @@ async fn installed() -> Result<&'static Cluster> {
 /// Does what the hint says: `agent crds | kubectl apply -f -`.
 pub(super) async fn install(cluster: &Cluster) -> Result<()> {
     kubectl(cluster, &["apply", "-f", "-"], &crd::yaml()).await?;
-    let established = ["wait", "--for=condition=Established", "--timeout=60s"];
-    let names = [
-        "crd/manifestworks.work.open-cluster-management.io",
-        "crd/appliedmanifestworks.work.open-cluster-management.io",
-    ];
-    kubectl(cluster, &[&established[..], &names].concat(), "").await?;
+    let client = cluster.client().await?;
+    for definition in crd::definitions() {
+        served(&client, &definition).await?;
+    }
     Ok(())
 }
 

@@ -37,7 +37,7 @@ pub struct DoctorArgs {
     /// Port that takes MQTT and HTTPS by application protocol, tried when the other one does not answer, and for the clock
     #[arg(long, value_name = "PORT", default_value = "443", value_parser = port)]
     pub alpn_port: u16,
-    /// Seconds for everything together; with more than ten each answer may take longer too, up to six times
+    /// Seconds for everything together; with more than twenty most answers may take longer too, up to three times
     #[arg(short = 'W', long = "timeout", value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub timeout: Duration,
     /// Also write an archive (tar) for whoever helps: report, configuration, certificate descriptions, facts of the machine,

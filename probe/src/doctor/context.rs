@@ -35,8 +35,8 @@ pub struct Context {
 // === impl Context ===
 
 impl Context {
-    /// The time that an answer may take: `share` of the usual ten seconds, up to six times as much where `-W` gives more, or
-    /// what is left if that is less.
+    /// The time that an answer may take: `share` of the usual ten seconds, more where `-W` gives more than twenty, or what is
+    /// left if that is less.
     pub fn share(&self, share: Duration) -> Duration {
         self.at_most(part(share, self.args.timeout))
     }
@@ -62,15 +62,17 @@ impl Context {
     }
 }
 
-/// The part of a time that is `share` of the usual one. Never less than that, as little time ends by itself; and never so
-/// much that somebody waits in vain for what is silent.
+/// The part of a time that is `share` of the usual one: of half of it, so that more time is also time for more stages that
+/// get no answer. Never less than `share`, as little time ends by itself, and never more than [`MOST`] times as much: what
+/// is silent is waited for in vain.
 fn part(share: Duration, all: Duration) -> Duration {
-    share.mul_f32((all.as_secs_f32() / USUAL.as_secs_f32()).clamp(1.0, MOST))
+    let half = all.as_secs_f32() / 2.0;
+    share.mul_f32((half / USUAL.as_secs_f32()).clamp(1.0, MOST))
 }
 
 // What all stages have together where `-W` is not given.
 const USUAL: Duration = Duration::from_secs(10);
-const MOST: f32 = 6.0;
+const MOST: f32 = 3.0;
 
 #[cfg(test)]
 mod tests {
@@ -79,7 +81,7 @@ mod tests {
     #[test]
     fn more_time_for_all_is_more_time_for_each_answer() {
         let share = Duration::from_secs(2);
-        for (all, expected) in [(1, 2.0), (10, 2.0), (11, 2.2), (60, 12.0), (61, 12.0)] {
+        for (all, expected) in [(1, 2.0), (20, 2.0), (22, 2.2), (60, 6.0), (61, 6.0)] {
             let given = part(share, Duration::from_secs(all));
             assert!((given.as_secs_f32() - expected).abs() < 0.01, "{given:?}");
         }

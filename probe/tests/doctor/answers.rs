@@ -34,11 +34,11 @@ fn what_speaks_no_mqtt_5_is_told_and_the_certificate_is_not_blamed() {
         }
         .start();
         let connection = at(&port, directory.path());
-        let doctor = probe(&["doctor", "--until", "connect", "-W", "20"], &connection);
+        let doctor = probe(&["doctor", "--until", "connect", "-W", "40"], &connection);
         assert!(doctor.contains("error    MQ300"), "{doctor}");
         assert!(doctor.contains(seen), "{doctor}");
         assert!(!doctor.contains("MQ301"), "{doctor}");
-        let check = probe(&["check", "-W", "20"], &connection);
+        let check = probe(&["check", "-W", "40"], &connection);
         assert!(check.contains(&format!(" {code}: ")), "{check}");
         assert!(!check.contains("ACTIVE"), "{check}");
     }
@@ -71,10 +71,10 @@ fn what_the_broker_says_when_it_disconnects_is_printed_without_its_secrets() {
         .start();
         let connection = at(&port, directory.path());
         for verb in [
-            ["check", "-W", "20"].as_slice(),
-            &["ping", "-W", "20"],
-            &["subscribe", "-t", "test/a", "-W", "20"],
-            &["publish", "-t", "test/a", "-m", "x", "-W", "20"],
+            ["check", "-W", "40"].as_slice(),
+            &["ping", "-W", "40"],
+            &["subscribe", "-t", "test/a", "-W", "40"],
+            &["publish", "-t", "test/a", "-m", "x", "-W", "40"],
         ] {
             let said = probe(verb, &connection);
             assert!(said.contains(shown), "{verb:?}: {said}");

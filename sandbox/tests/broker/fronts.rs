@@ -130,6 +130,9 @@ async fn point_21_the_first_port_closes_or_falls_silent_while_the_one_for_alpn_i
             Err(_) => Port::Silent,
         };
         assert_eq!(seen, port);
+        // It stays the broker's, so that it can be opened again.
+        let another = std::net::TcpListener::bind(rig.broker.local_addr());
+        assert_eq!(another.unwrap_err().kind(), ErrorKind::AddrInUse);
         assert!(alpn.works(&rig).await, "{port:?}");
     }
 }

@@ -131,7 +131,7 @@ pub(crate) async fn run(mount: &Path, port: u16, options: &[&str]) -> Result<Fin
     // The limits of the stages grow with it: a machine may have other things to do.
     let patient: &[&str] = match options.contains(&"-W") {
         true => &[],
-        false => &["-W", "30"],
+        false => &["-W", "60"],
     };
     let given = patient.iter().chain(options).copied();
     let args = Args::try_parse_from(fixed.into_iter().chain(given))?;

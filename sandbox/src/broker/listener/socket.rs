@@ -50,17 +50,20 @@ impl Socket {
     pub(super) async fn set_port(&mut self, port: Port) -> io::Result<()> {
         match (port, &self.state) {
             (Port::Open, State::Open(_))
-            | (Port::Closed, State::Closed(_))
+            | (Port::Closed, State::Closed(Some(_)))
             | (Port::Silent, State::Silent { .. }) => return Ok(()),
             _ => {}
         }
         // What listens must be gone before anything else can.
         let bound = match std::mem::replace(&mut self.state, State::Closed(None)) {
             State::Closed(Some(bound)) => bound,
-            State::Closed(None) | State::Open(_) | State::Silent { .. } => bind(self.address)?,
+            listening => {
+                drop(listening);
+                bind(self.address)?
+            }
         };
         self.state = match port {
-            Port::Open => State::Open(bound.listen(BACKLOG)?),
+            Port::Open => State::Open(listen(bound, BACKLOG)?),
             Port::Closed => State::Closed(Some(bound)),
             Port::Silent => silent(bound, self.address).await?,
         };
@@ -81,14 +84,22 @@ fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    // Beside connections that are not over yet.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
+    // Whoever else wants to share an address that nobody listens at may not.
+    socket.set_reuseaddr(false)?;
     Ok(socket)
+}
+
+fn listen(bound: TcpSocket, backlog: u32) -> io::Result<TcpListener> {
+    bound.set_reuseaddr(true)?;
+    bound.listen(backlog)
 }
 
 /// Fills the queue of a listener, so that further requests are dropped.
 async fn silent(bound: TcpSocket, address: SocketAddr) -> io::Result<State> {
-    let listener = bound.listen(0)?;
+    let listener = listen(bound, 0)?;
     let mut queue = Vec::new();
     while queue.len() < MOST {
         match timeout(FULL, TcpStream::connect(address)).await {

@@ -158,7 +158,7 @@ fn listens(child: &mut Child, directory: &Path) -> bool {
         if log.contains(" running") {
             return true;
         }
-        std::thread::sleep(INTERVAL);
+        std::thread::park_timeout(INTERVAL);
     }
     child.kill().unwrap();
     child.wait().unwrap();

@@ -61,7 +61,7 @@ impl Connection {
     ) -> Result<Self, ConnectionError> {
         let mut pending = PendingConnection::start(target, &identity, filters, settings, within);
         pending.settled_within(within, target, &identity).await?;
-        pending.ready().await
+        pending.opened()
     }
 
     /// The same, unless `interrupt` comes first: `None` then, and a broker that knows us has a DISCONNECT.
@@ -84,7 +84,7 @@ impl Connection {
                 return Ok(None);
             }
         }
-        pending.ready().await.map(Some)
+        pending.opened().map(Some)
     }
 
     /// Resolves when waiting on is pointless: the broker refused us or a subscription, or somebody took the client id.
@@ -182,6 +182,10 @@ impl PendingConnection {
     /// The first reason that came.
     pub async fn ready(mut self) -> Result<Connection, ConnectionError> {
         self.settled().await?;
+        self.opened()
+    }
+
+    fn opened(self) -> Result<Connection, ConnectionError> {
         self.connection.map(|(connection, _)| connection)
     }
 
@@ -211,7 +215,7 @@ impl PendingConnection {
     async fn settled(&mut self) -> Result<(), ConnectionError> {
         let (connection, _) = match &self.connection {
             Ok(parts) => parts,
-            // Said by `ready`, which has it to give away.
+            // Said by `opened`, which has it to give away.
             Err(_) => return Ok(()),
         };
         let mut state = connection.session.state();

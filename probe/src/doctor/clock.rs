@@ -70,7 +70,7 @@ pub(super) fn by_aws(facts: &AwsFacts, findings: &Findings) -> Option<Finding> {
     let (date, answered) = facts.date?;
     let time = ServerTime {
         date,
-        // How long an answer takes is not known here; it was waited for no longer.
+        // How long the answer took is not known here; a clock that is called wrong is much further off.
         asked: answered - ASKED_AWS,
         answered,
         who: "AWS".into(),
